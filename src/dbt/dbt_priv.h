@@ -1,0 +1,179 @@
+/*
+ * Inside of the translator: what dbt.c, cache.c, translate.c and the host back end share.
+ *
+ * Threads: everything here is under dbt.lock except
+ *  - the hash table of blocks, which readers walk without a lock (writers publish with release
+ *    stores; blocks are freed only by a flush, when no thread is in translated code or looking one
+ *    up: see "in_code" in dbt.c),
+ *  - blocks[] and n_blocks, which a signal handler reads.
+ */
+#ifndef NANDU_DBT_PRIV_H
+#define NANDU_DBT_PRIV_H
+
+#include <inttypes.h>
+#include <pthread.h>
+
+#include "dbt/dbt.h"
+
+/* Side table: code from host_offset on belongs to the guest instruction at block pc + guest. */
+struct fault_point {
+    uint32_t host_offset;  /* in the code cache */
+    int32_t guest;
+};
+
+enum { BLOCK_MAX_PAGES = 4, BLOCK_PAGE_SHIFT = 12 };
+
+struct block {
+    uint64_t pc;
+    uint32_t mode;
+    uint32_t index;          /* in dbt.blocks */
+    uint32_t code;           /* offset of the entry in the code cache */
+    uint32_t code_end;
+    struct block *hash_next;
+    struct fault_point *faults;
+    uint32_t n_faults;
+    uint16_t n_insns;
+    uint8_t n_pages;
+    bool invalid;            /* its entry jumps to its redirection stub */
+    bool unstable;           /* guest code that may change without notice until fence.i */
+    uint64_t pages[BLOCK_MAX_PAGES];   /* guest page numbers that the code came from */
+    struct block *page_next[BLOCK_MAX_PAGES];
+    uint64_t low, high;      /* all of the block's guest code is in [low, high) */
+    struct ir_unit *ir;      /* to be interpreted: the code is for comparison, or missing */
+};
+
+/* A direct exit of a block that can be linked. */
+struct block_exit {
+    uint64_t pc;             /* guest pc that it goes to */
+    uint32_t patch;          /* cache offset just behind the rel32 to patch */
+    uint32_t mode;
+};
+
+/* What translated code returns to dbt_run: kind | index << 8. */
+enum code_exit {
+    CODE_EXIT_DIRECT,        /* index of a block_exit that isn't linked yet */
+    CODE_EXIT_POLL,          /* the same, because of vcpu.poll */
+    CODE_EXIT_INDIRECT,      /* vcpu.pc isn't in the jump cache, or vcpu.poll */
+    CODE_EXIT_REDIRECT,      /* index of a block that is invalid */
+    CODE_EXIT_REASON,        /* index is an enum vcpu_exit; vcpu.pc is set */
+    CODE_EXIT_FAULT,         /* from the signal handler; all set */
+};
+
+/* The code cache: one memory object, mapped twice (W^X). Offsets are the same in both. */
+struct code_cache {
+    uint8_t *rw;             /* writable view */
+    const uint8_t *rx;       /* executable view */
+    size_t size;
+    size_t used;             /* next free offset */
+    size_t fixed;            /* end of the thunks: what a flush keeps */
+};
+
+/* Entry points that the back end puts at the start of the cache. Offsets. */
+struct host_thunks {
+    uint32_t enter;          /* uint64_t (*)(struct vcpu *, const void *code) */
+    uint32_t exit;           /* eax = result: save everything, return to C */
+    uint32_t exit_saved;     /* the same when registers are already in the vCPU */
+    uint32_t indirect_miss;  /* rax = guest pc */
+    uint32_t ret_miss;       /* rax = guest pc: reset the return stack */
+    uint32_t ret_underflow;  /* bottom of the return stack */
+    uint32_t helper;         /* rax = function, arguments in vcpu.scratch */
+    uint32_t helper_sync;    /* the same with guest registers in the vCPU */
+    uint32_t far_helper;     /* the same, preserving everything; result in vcpu.scratch[3] */
+    uint32_t constants;
+};
+
+enum { HASH_BITS = 16, MAX_BREAKPOINTS = 1024, RETURN_STACK_SIZE = 256 * 1024 };
+
+struct dbt_watch {
+    uint64_t addr, size;
+    int access;
+};
+
+struct dbt_intrinsic {
+    uint64_t pc;
+    const struct ir_helper *helper;
+    unsigned return_reg;
+};
+
+struct host_features {
+    bool avx, fma, bmi1, bmi2, lzcnt, popcnt, pclmul, f16c, avx512f, avx512vl;
+};
+
+struct dbt {
+    struct dbt_config config;
+    const struct guest_arch *arch;
+    struct code_cache cache;
+    struct host_thunks thunks;
+    struct host_features features;
+    FILE *perf_map;
+
+    pthread_mutex_t lock;
+    volatile bool flushing;      /* vCPUs must stay out of translated code */
+    volatile uint32_t generation;/* counts flushes */
+    struct ir_unit *unit;        /* being translated */
+    void *host;                  /* the back end's working state */
+
+    struct block **hash;         /* 1 << HASH_BITS chains */
+    struct block **blocks;       /* by index, ascending code offset; reserved for max_blocks */
+    volatile uint32_t n_blocks;
+    uint32_t max_blocks;
+    struct block_exit *exits;    /* reserved for max_exits */
+    uint32_t n_exits, max_exits;
+    GHashTable *pages;           /* guest page number -> first block (chain by page_next) */
+    GPtrArray *unstable;         /* blocks */
+    uint8_t *arena, *arena_end;  /* blocks and side tables; chunks in arena_chunks */
+    GPtrArray *arena_chunks;
+
+    struct vcpu *vcpus;          /* list by vcpu.next */
+    unsigned n_vcpus;
+
+    GArray *breakpoints;         /* uint64_t */
+    GArray *watchpoints;         /* struct dbt_watch */
+    GArray *intrinsics;          /* struct dbt_intrinsic, by pc */
+    struct dbt_stats stats;
+};
+
+/* cache.c */
+bool code_cache_init(struct code_cache *cache, size_t size, GError **error);
+void code_cache_free(struct code_cache *cache);
+/* In the child of a fork: memory of its own in place of what it shares with its parent. */
+bool code_cache_unshare(struct code_cache *cache);
+
+struct block *block_lookup(const struct dbt *dbt, uint64_t pc, uint32_t mode);
+/* Lock held: publishes [b] in the hash, the page lists. */
+void block_insert(struct dbt *dbt, struct block *b);
+void block_invalidate(struct dbt *dbt, struct block *b);
+/* The block whose code contains the given cache offset; NULL. Async-signal-safe. */
+struct block *block_find_host(const struct dbt *dbt, uint32_t offset);
+void *dbt_arena_alloc(struct dbt *dbt, size_t size);
+void dbt_arena_reset(struct dbt *dbt);
+void dbt_forget_blocks(struct dbt *dbt);
+
+/* translate.c */
+enum translate_result { TRANSLATE_OK, TRANSLATE_FULL, TRANSLATE_FETCH_FAULT };
+/* Lock held. Lifts guest code at [pc] into dbt->unit. [stable]: no byte of it can change without
+ * dbt_invalidate. */
+enum translate_result dbt_lift(struct dbt *dbt, const void *model, uint64_t pc, uint32_t mode,
+                               unsigned max_insns, struct block *b);
+enum translate_result dbt_translate(struct dbt *dbt, const void *model, uint64_t pc, uint32_t mode,
+                                    struct block **block);
+
+/* host/x86_64: the back end. */
+bool host_init(struct dbt *dbt, GError **error);
+void host_free(struct dbt *dbt);
+void host_emit_thunks(struct dbt *dbt);
+/* Code for dbt->unit at cache.used: sets b->code, code_end, faults. False: out of space; the unit
+ * is too big when *too_big. */
+bool host_compile(struct dbt *dbt, const struct ir_unit *u, struct block *b, bool *too_big);
+void host_link_exit(struct dbt *dbt, const struct block_exit *e, const struct block *to);
+void host_unlink_block(struct dbt *dbt, const struct block *b);
+void host_redirect_block(struct dbt *dbt, const struct block *b, const struct block *to);
+bool host_vcpu_init(struct vcpu *cpu);
+void host_vcpu_free(struct vcpu *cpu);
+void host_reset_return_stack(struct vcpu *cpu);
+void host_set_rounding(struct vcpu *cpu, unsigned frm);
+void host_thread_enter(struct dbt *dbt, struct vcpu *cpu);
+void host_log_code(struct dbt *dbt, const struct block *b, FILE *f);
+uint64_t host_run(struct vcpu *cpu, const struct block *b);
+
+#endif

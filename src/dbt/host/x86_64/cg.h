@@ -1,0 +1,160 @@
+/*
+ * Tier 1 code generation for x86-64: one forward pass over the IR.
+ *
+ * Registers. rbp points into the vCPU, rsp to the return-prediction stack. rax, rcx, rdx and
+ * xmm0-3 are scratch. Every other register is the home of one guest register for all of the time
+ * (the most used ones, from guest_arch.pin_int and pin_fp); the other guest registers have their
+ * homes in the vCPU. At each exit and each operation that may fault all homes hold the exact guest
+ * state, so that blocks chain without fix-ups and a fault needs only the guest pc.
+ *
+ * An SSA value is where it was made: in the home of the guest register that it was put into, in a
+ * scratch register, in a spill slot, or (a constant) nowhere. A value that the next PUT puts into a
+ * pinned register is computed right there (the "hint"). Uses are counted down, so that the
+ * generator knows when a value is dead.
+ */
+#ifndef NANDU_X86_64_CG_H
+#define NANDU_X86_64_CG_H
+
+#include "dbt/dbt_priv.h"
+#include "dbt/host/x86_64/asm.h"
+
+enum {
+    XMM0 = 16,            /* registers are numbered 0-15 general, 16-31 xmm */
+    NO_REG = -1,
+    NO_HOME = 0xff,
+    N_SPILL = 24,
+    MAX_FAR = 2048,
+    OP_ROOM = 512,        /* no operation needs more bytes of code than this */
+};
+
+struct vloc {
+    int8_t reg;           /* scratch register that holds the value, or NO_REG */
+    int8_t spill;         /* spill slot, or -1 */
+    uint8_t home;         /* guest register whose home holds it, or NO_HOME */
+};
+
+enum far_kind {
+    FAR_EXIT,             /* unlinked direct exit */
+    FAR_POLL_EXIT,        /* the same after a poll */
+    FAR_INDIRECT,         /* reg = guest pc, mask low bit */
+    FAR_INDIRECT_CALL,    /* the same; [resume] is the landing pad */
+    FAR_RET,
+    FAR_ALIGN,            /* misaligned: reg = address */
+    FAR_LOAD_CONST,       /* dest xmm := constant at target; back to resume */
+    FAR_FP_HELPER,        /* dest := fp_helper(src...); back to resume */
+    FAR_REASON,           /* leave with vcpu.exit_reason set by a helper */
+};
+
+struct far {
+    uint8_t kind;
+    int8_t reg, dest;
+    int8_t src[3];        /* registers, NO_REG: none */
+    uint8_t access;
+    uint32_t id;          /* exit, or attributes of an fp helper */
+    uint64_t pc;
+    uint8_t *from;        /* end of the rel32 that jumps here */
+    uint8_t *resume;
+    const uint8_t *target;
+};
+
+enum opnd_kind { OPND_REG, OPND_MEM, OPND_IMM };
+struct opnd {
+    enum opnd_kind kind;
+    int reg;
+    struct mem mem;
+    int32_t imm;
+};
+
+struct cg {
+    struct as s;
+    struct dbt *dbt;
+    const struct ir_unit *u;
+    struct block *b;
+    bool failed;                     /* spill slots or far code ran out: make the unit shorter */
+    uint64_t cur_pc;                 /* of the guest instruction */
+    uint32_t locked;                 /* scratch registers in use by the current operation */
+    int8_t dying[2];                 /* scratch register (general, xmm) of an argument that died */
+    uint32_t spill_used;
+    uint32_t age, reg_age[32];
+    ir_val reg_val[32];              /* what a scratch register holds; 0 nothing */
+    ir_val home_val[IR_MAX_REGS];    /* what a guest register's home holds; 0 unknown */
+    int8_t home_reg[IR_MAX_REGS];    /* host register, or NO_REG: in memory */
+    int32_t home_disp[IR_MAX_REGS];  /* from rbp */
+    int8_t reg_home[32];             /* guest register of a pinned host register, or -1 */
+    uint32_t pinned;                 /* host registers that are homes */
+    unsigned n_far;
+    struct far far[MAX_FAR];
+    unsigned n_faults;
+    struct fault_point faults[IR_MAX_OPS];
+    struct vloc loc[IR_MAX_OPS];
+    uint16_t uses[IR_MAX_OPS];
+    uint8_t hint[IR_MAX_OPS];        /* guest register that the value goes to next, or NO_HOME */
+    bool skip[IR_MAX_OPS];           /* folded into its only user */
+};
+
+#define CPU_DISP(member) ((int32_t)offsetof(struct vcpu, member) - VCPU_BASE_BIAS)
+static inline struct mem cpu_mem(int32_t disp) { return mem_base(RBP, disp); }
+
+/* regs.c: where values are. */
+void cg_regs_init(struct cg *g);
+void cg_regs_start(struct cg *g);
+int cg_gpr(struct cg *g, ir_val v);               /* in a general register, to be read */
+int cg_xmm(struct cg *g, ir_val v);               /* 0-15, in an xmm register, to be read */
+struct opnd cg_opnd(struct cg *g, ir_val v, bool imm_ok, bool mem_ok);
+void cg_use(struct cg *g, ir_val v);              /* one use of v is over */
+int cg_scratch(struct cg *g);                     /* a free general scratch register, locked */
+int cg_scratch_xmm(struct cg *g);
+void cg_take(struct cg *g, int reg);              /* free this scratch register, lock it */
+int cg_dest(struct cg *g, ir_val v);              /* where to compute v: after cg_use of arguments */
+int cg_dest_xmm(struct cg *g, ir_val v);
+void cg_bind(struct cg *g, ir_val v, int reg);    /* v is now in reg (numbered 0-31) */
+void cg_result_in(struct cg *g, ir_val v, int scratch);
+void cg_put(struct cg *g, unsigned home, ir_val v);
+void cg_get(struct cg *g, ir_val v, unsigned home);
+void cg_before_helper(struct cg *g, bool sync);
+void cg_after_helper(struct cg *g, bool sync);
+void cg_op_done(struct cg *g);
+void cg_mov_to(struct cg *g, int reg, struct opnd o, bool w);
+static inline bool cg_const(const struct cg *g, ir_val v, uint64_t *value)
+{
+    *value = g->u->ops[v].imm;
+    return g->u->ops[v].op == IR_CONST;
+}
+
+/* Far code */
+struct far *cg_far(struct cg *g, enum far_kind kind, uint8_t *from);
+void cg_emit_far(struct cg *g);
+
+/* One function a group of operations. */
+void cg_int_op(struct cg *g, ir_val v, const struct ir_op *o);
+int cg_compare(struct cg *g, unsigned cond, enum ir_type type, ir_val a, ir_val b);
+void cg_mem_op(struct cg *g, ir_val v, const struct ir_op *o);
+void cg_fp_op(struct cg *g, ir_val v, const struct ir_op *o);
+void cg_flow_op(struct cg *g, ir_val v, const struct ir_op *o);
+void cg_call_generic(struct cg *g, ir_val v, const struct ir_op *o, ir_helper_fn fn, uint64_t attr);
+void cg_helper_call(struct cg *g, ir_helper_fn fn, bool sync);
+uint32_t cg_new_exit(struct cg *g, uint64_t pc);
+
+/* generic.c: operations in C, for what the host lacks. attr: GENERIC_ATTR of the op. */
+#define GENERIC_ATTR(o)                                                                            \
+    ((uint64_t)(o)->op | (uint64_t)(o)->type << 8 | (uint64_t)(o)->aux << 16 |                     \
+     (uint64_t)(o)->aux2 << 24)
+uint64_t generic_int(struct vcpu *cpu, uint64_t a, uint64_t b, uint64_t c, uint64_t attr);
+uint64_t generic_fp(struct vcpu *cpu, uint64_t a, uint64_t b, uint64_t c, uint64_t attr);
+
+/* Constants that the code reads, at thunks.constants. */
+struct cg_constants {
+    uint64_t sign64[2], abs64[2];
+    uint64_t sign32[2], abs32[2];
+    uint64_t box32[2], box16[2];
+    uint64_t nan64, nan32, nan16;
+    uint32_t mxcsr_default, pad;
+    uint8_t mxcsr_to_flags[64];
+};
+static inline const uint8_t *cg_constant(const struct cg *g, size_t offset)
+{
+    return g->dbt->cache.rw + g->dbt->thunks.constants + offset;
+}
+#define CG_CONST(g, member) mem_rip(cg_constant(g, offsetof(struct cg_constants, member)))
+
+#endif

@@ -1,0 +1,388 @@
+/*
+ * Control flow: exits, calls and returns on the host's return predictor, helpers, far code.
+ *
+ * A call pushes the guest's return address and calls; the callee's return compares its target with
+ * what was pushed and returns, so that the host predicts it. The code behind the host's call drops
+ * the pushed address and goes on at the guest's return address. The stack is a prediction only:
+ * when the comparison fails it is reset and the target looked up.
+ */
+#include "dbt/host/x86_64/cg.h"
+
+struct far *cg_far(struct cg *g, enum far_kind kind, uint8_t *from)
+{
+    if (g->n_far == MAX_FAR) {
+        g->failed = true;
+        g->n_far = 0;
+    }
+    struct far *f = &g->far[g->n_far++];
+    *f = (struct far){ .kind = (uint8_t)kind, .reg = NO_REG, .dest = NO_REG,
+                       .src = { NO_REG, NO_REG, NO_REG }, .from = from };
+    return f;
+}
+
+uint32_t cg_new_exit(struct cg *g, uint64_t pc)
+{
+    struct dbt *dbt = g->dbt;
+    if (dbt->n_exits == dbt->max_exits) {
+        g->failed = true;
+        return 0;
+    }
+    dbt->exits[dbt->n_exits] = (struct block_exit){ .pc = pc, .mode = g->u->mode };
+    return dbt->n_exits++;
+}
+
+static const uint8_t *thunk(const struct cg *g, uint32_t offset)
+{
+    return g->dbt->cache.rw + offset;
+}
+
+/* A rel32 is patched while others execute it: it must not cross a cache line. [before]: bytes of
+ * the instruction in front of it. */
+static void align_rel32(struct cg *g, unsigned before)
+{
+    unsigned at = (unsigned)((uintptr_t)(g->s.p + before) & 63);
+    if (at > 60)
+        as_nops(&g->s, 64 - at);
+}
+
+/* The rel32 just emitted goes to [pc], for now by way of C. */
+static void direct_exit(struct cg *g, uint64_t pc, uint32_t id)
+{
+    g->dbt->exits[id].patch = (uint32_t)(g->s.p - g->dbt->cache.rw);
+    struct far *f = cg_far(g, FAR_EXIT, g->s.p);
+    f->id = id;
+    f->pc = pc;
+}
+
+static void poll(struct cg *g)
+{
+    as_rm_tail(&g->s, 0x80, false, 7, cpu_mem(CPU_DISP(poll)), 1, false); /* cmp byte, imm8 */
+    as_u8(&g->s, 0);
+}
+
+static void poll_direct(struct cg *g, uint32_t id)
+{
+    poll(g);
+    as_jcc(&g->s, CC_NE, g->s.p);
+    cg_far(g, FAR_POLL_EXIT, g->s.p)->id = id;
+}
+
+static bool backward(const struct cg *g, uint64_t pc)
+{
+    return pc <= g->cur_pc;
+}
+
+static void op_exit_if(struct cg *g, const struct ir_op *o)
+{
+    int cc = cg_compare(g, o->aux, o->aux2, o->arg[0], o->arg[1]);
+    cg_use(g, o->arg[0]);
+    cg_use(g, o->arg[1]);
+    uint32_t id = cg_new_exit(g, o->imm);
+    if (backward(g, o->imm)) {
+        uint8_t *over = as_jcc_short(&g->s, cc ^ 1);
+        poll_direct(g, id);
+        align_rel32(g, 1);
+        as_jmp(&g->s, g->s.p);
+        direct_exit(g, o->imm, id);
+        as_short_here(&g->s, over);
+    } else {
+        align_rel32(g, 2);
+        as_jcc(&g->s, cc, g->s.p);
+        direct_exit(g, o->imm, id);
+    }
+}
+
+static void jump_direct(struct cg *g, uint64_t pc)
+{
+    uint32_t id = cg_new_exit(g, pc);
+    if (backward(g, pc))
+        poll_direct(g, id);
+    align_rel32(g, 1);
+    as_jmp(&g->s, g->s.p);
+    direct_exit(g, pc, id);
+}
+
+/* The register that holds the target, which may have its lowest bit set if the masking operation
+ * was folded away. */
+static int target(struct cg *g, const struct ir_op *o, ir_val *used)
+{
+    *used = g->skip[o->arg[0]] ? g->u->ops[o->arg[0]].arg[0] : o->arg[0];
+    return cg_gpr(g, *used);
+}
+
+/* Look [r] up in the jump cache; the operand of the jump to its code. */
+static struct mem jump_cache(struct cg *g, int r, int t, enum far_kind kind, unsigned *far_index)
+{
+    struct mem entry = { .base = RBP, .index = (int8_t)t, .scale = 3,
+                         .disp = CPU_DISP(jump_cache) };
+    poll(g);
+    as_jcc(&g->s, CC_NE, g->s.p);
+    far_index[0] = g->n_far;
+    cg_far(g, kind, g->s.p)->reg = (int8_t)r;
+    /* index = (pc >> 1) % size, 16 bytes an entry: (pc & mask) * 8 */
+    as_mov_rr(&g->s, false, t, r);
+    as_alu_ri(&g->s, ALU_AND, false, t, (VCPU_JUMP_CACHE_SIZE - 1) << 1);
+    as_rm(&g->s, 0x39, true, r, entry); /* cmp [entry], r */
+    as_jcc(&g->s, CC_NE, g->s.p);
+    far_index[1] = g->n_far;
+    cg_far(g, kind, g->s.p)->reg = (int8_t)r;
+    entry.disp += 8;
+    return entry;
+}
+
+static void op_jump(struct cg *g, const struct ir_op *o)
+{
+    uint64_t pc;
+    if (cg_const(g, o->arg[0], &pc)) {
+        jump_direct(g, pc);
+        return;
+    }
+    ir_val x;
+    unsigned far_index[2];
+    int r = target(g, o, &x), t = cg_scratch(g);
+    struct mem m = jump_cache(g, r, t, FAR_INDIRECT, far_index);
+    as_rm(&g->s, 0xff, false, 4, m); /* jmp */
+}
+
+static void push_return(struct cg *g, uint64_t pc)
+{
+    if (g->s.p == g->dbt->cache.rw + g->b->code) /* an entry's first instruction has two bytes */
+        as_nops(&g->s, 2);
+    for (unsigned r = 0; r < XMM0; r++) {
+        ir_val v = g->pinned & 1u << r ? g->home_val[g->reg_home[r]] : 0;
+        if (v && g->u->ops[v].op == IR_CONST && g->u->ops[v].imm == pc) {
+            as_push(&g->s, (int)r);
+            return;
+        }
+    }
+    int t = cg_scratch(g);
+    as_mov_imm(&g->s, t, pc);
+    as_push(&g->s, t);
+}
+
+static void op_call(struct cg *g, const struct ir_op *o)
+{
+    uint64_t pc, return_pc = o->imm;
+    unsigned far_index[2] = { 0, 0 };
+    if (cg_const(g, o->arg[0], &pc)) {
+        uint32_t id = cg_new_exit(g, pc);
+        if (backward(g, pc))
+            poll_direct(g, id);
+        push_return(g, return_pc);
+        align_rel32(g, 1);
+        as_call(&g->s, g->s.p);
+        direct_exit(g, pc, id);
+    } else {
+        ir_val x;
+        int r = target(g, o, &x);
+        push_return(g, return_pc);
+        int t = cg_scratch(g);
+        struct mem m = jump_cache(g, r, t, FAR_INDIRECT_CALL, far_index);
+        as_rm(&g->s, 0xff, false, 2, m); /* call */
+        g->far[far_index[0]].resume = g->far[far_index[1]].resume = g->s.p;
+    }
+    as_lea(&g->s, true, RSP, mem_base(RSP, 8));
+    uint32_t id = cg_new_exit(g, return_pc);
+    align_rel32(g, 1);
+    as_jmp(&g->s, g->s.p);
+    direct_exit(g, return_pc, id);
+}
+
+static void op_ret(struct cg *g, const struct ir_op *o)
+{
+    uint64_t pc;
+    if (cg_const(g, o->arg[0], &pc)) {
+        jump_direct(g, pc);
+        return;
+    }
+    ir_val x;
+    int r = target(g, o, &x);
+    as_rm(&g->s, 0x3b, true, r, mem_base(RSP, 8));
+    as_jcc(&g->s, CC_NE, g->s.p);
+    cg_far(g, FAR_RET, g->s.p)->reg = (int8_t)r;
+    as_u8(&g->s, 0xc3);
+}
+
+static void store_pc(struct cg *g, uint64_t pc)
+{
+    if ((int64_t)pc == (int32_t)pc) {
+        as_store_imm(&g->s, true, cpu_mem(CPU_DISP(pc)), (int32_t)pc);
+    } else {
+        as_mov_imm(&g->s, RAX, pc);
+        as_store(&g->s, cpu_mem(CPU_DISP(pc)), RAX);
+    }
+}
+
+static void op_exit(struct cg *g, const struct ir_op *o)
+{
+    store_pc(g, o->imm);
+    as_mov_imm(&g->s, RAX, o->aux32 << 8 | CODE_EXIT_REASON);
+    as_jmp(&g->s, thunk(g, g->dbt->thunks.exit));
+}
+
+static void store_argument(struct cg *g, unsigned i, ir_val v)
+{
+    struct mem m = cpu_mem(CPU_DISP(scratch) + (int)i * 8);
+    if (!v)
+        return;
+    if (ir_type_is_float(g->u->ops[v].type)) {
+        as_rm(&g->s, OP_F2 | OP_0F | 0x11, false, cg_xmm(g, v), m);
+    } else {
+        struct opnd o = cg_opnd(g, v, true, false);
+        if (o.kind == OPND_IMM)
+            as_store_imm(&g->s, true, m, o.imm);
+        else
+            as_store(&g->s, m, o.reg);
+    }
+    g->locked = 0;
+}
+
+/* rax := fn(vcpu, vcpu.scratch[0..3]) */
+void cg_helper_call(struct cg *g, ir_helper_fn fn, bool sync)
+{
+    cg_before_helper(g, sync);
+    as_mov_imm(&g->s, RAX, (uint64_t)(uintptr_t)fn);
+    as_call(&g->s, thunk(g, sync ? g->dbt->thunks.helper_sync : g->dbt->thunks.helper));
+    cg_after_helper(g, sync);
+    g->locked = 1u << RAX;
+}
+
+static void bind_rax(struct cg *g, ir_val v, enum ir_type type)
+{
+    if (type == IR_VOID)
+        return;
+    if (ir_type_is_float(type)) {
+        int d = cg_dest_xmm(g, v);
+        as_rr(&g->s, OP_66 | OP_0F | 0x6e, true, d, RAX); /* movq */
+        cg_bind(g, v, d + XMM0);
+    } else {
+        cg_result_in(g, v, RAX);
+    }
+}
+
+void cg_call_generic(struct cg *g, ir_val v, const struct ir_op *o, ir_helper_fn fn, uint64_t attr)
+{
+    for (unsigned i = 0; i < 3; i++)
+        store_argument(g, i, o->arg[i]);
+    as_store_imm(&g->s, true, cpu_mem(CPU_DISP(scratch) + 24), (int32_t)attr);
+    for (unsigned i = 0; i < 3; i++)
+        cg_use(g, o->arg[i]);
+    cg_helper_call(g, fn, false);
+    bind_rax(g, v, o->type);
+}
+
+static void op_helper(struct cg *g, ir_val v, const struct ir_op *o)
+{
+    const struct ir_helper *h = (const struct ir_helper *)(uintptr_t)o->imm;
+    bool sync = h->flags & (IR_HELPER_SYNC | IR_HELPER_MAY_EXIT);
+    for (unsigned i = 0; i < 4; i++)
+        store_argument(g, i, o->arg[i]);
+    for (unsigned i = 0; i < 4; i++)
+        cg_use(g, o->arg[i]);
+    if (sync) {
+        cg_before_helper(g, true);
+        store_pc(g, g->cur_pc);
+    }
+    cg_helper_call(g, h->fn, sync);
+    if (h->flags & IR_HELPER_MAY_EXIT) {
+        as_alu_mi(&g->s, ALU_CMP, false, cpu_mem(CPU_DISP(exit_reason)), 0);
+        as_jcc(&g->s, CC_NE, g->s.p);
+        cg_far(g, FAR_REASON, g->s.p);
+    }
+    bind_rax(g, v, o->type);
+}
+
+void cg_flow_op(struct cg *g, ir_val v, const struct ir_op *o)
+{
+    switch (o->op) {
+    case IR_EXIT_IF: op_exit_if(g, o); break;
+    case IR_JUMP: op_jump(g, o); break;
+    case IR_CALL: op_call(g, o); break;
+    case IR_RET: op_ret(g, o); break;
+    case IR_EXIT: op_exit(g, o); break;
+    case IR_HELPER: op_helper(g, v, o); break;
+    }
+}
+
+static void far_target(struct cg *g, const struct far *f)
+{
+    if (f->reg != RAX)
+        as_mov_rr(&g->s, true, RAX, f->reg);
+    as_alu_ri(&g->s, ALU_AND, true, RAX, -2);
+}
+
+static void far_fp_helper(struct cg *g, const struct far *f)
+{
+    for (unsigned i = 0; i < 3; i++)
+        if (f->src[i] != NO_REG)
+            as_rm(&g->s, OP_F2 | OP_0F | 0x11, false, f->src[i] - XMM0,
+                  cpu_mem(CPU_DISP(scratch) + (int)i * 8));
+    struct mem result = cpu_mem(CPU_DISP(scratch) + 24);
+    as_store_imm(&g->s, true, result, (int32_t)f->id);
+    as_call(&g->s, thunk(g, g->dbt->thunks.far_helper));
+    if (f->dest >= XMM0)
+        as_rm(&g->s, OP_F2 | OP_0F | 0x10, false, f->dest - XMM0, result);
+    else
+        as_load(&g->s, f->dest, result);
+    as_jmp(&g->s, f->resume);
+}
+
+static void far_align(struct cg *g, const struct far *f)
+{
+    as_store(&g->s, cpu_mem(CPU_DISP(fault_addr)), f->reg);
+    as_rm_tail(&g->s, 0xc6, false, 0, cpu_mem(CPU_DISP(fault_kind)), 1, false);
+    as_u8(&g->s, VCPU_FAULT_ALIGN);
+    as_rm_tail(&g->s, 0xc6, false, 0, cpu_mem(CPU_DISP(fault_access)), 1, false);
+    as_u8(&g->s, f->access);
+    store_pc(g, f->pc);
+    as_mov_imm(&g->s, RAX, VCPU_EXIT_FAULT << 8 | CODE_EXIT_REASON);
+    as_jmp(&g->s, thunk(g, g->dbt->thunks.exit));
+}
+
+static void far_reason(struct cg *g)
+{
+    struct mem m = cpu_mem(CPU_DISP(exit_reason));
+    as_rm(&g->s, 0x8b, false, RAX, m);
+    as_shift_ri(&g->s, SH_SHL, false, RAX, 8);
+    as_alu_ri(&g->s, ALU_OR, false, RAX, CODE_EXIT_REASON);
+    as_store_imm(&g->s, false, m, 0);
+    as_jmp(&g->s, thunk(g, g->dbt->thunks.exit));
+}
+
+void cg_emit_far(struct cg *g)
+{
+    const struct host_thunks *t = &g->dbt->thunks;
+    for (unsigned i = 0; i < g->n_far && g->s.p < g->s.end; i++) {
+        const struct far *f = &g->far[i];
+        as_patch_rel32(f->from, g->s.p);
+        switch (f->kind) {
+        case FAR_EXIT:
+        case FAR_POLL_EXIT:
+            as_mov_imm(&g->s, RAX, (uint64_t)f->id << 8 |
+                       (f->kind == FAR_EXIT ? CODE_EXIT_DIRECT : CODE_EXIT_POLL));
+            as_jmp(&g->s, thunk(g, t->exit));
+            break;
+        case FAR_INDIRECT:
+            far_target(g, f);
+            as_jmp(&g->s, thunk(g, t->indirect_miss));
+            break;
+        case FAR_INDIRECT_CALL:
+            far_target(g, f);
+            as_lea(&g->s, true, RCX, mem_rip(f->resume));
+            as_push(&g->s, RCX);
+            as_jmp(&g->s, thunk(g, t->indirect_miss));
+            break;
+        case FAR_RET:
+            far_target(g, f);
+            as_jmp(&g->s, thunk(g, t->ret_miss));
+            break;
+        case FAR_ALIGN: far_align(g, f); break;
+        case FAR_LOAD_CONST:
+            as_rm(&g->s, OP_F2 | OP_0F | 0x10, false, f->dest, mem_rip(f->target));
+            as_jmp(&g->s, f->resume);
+            break;
+        case FAR_FP_HELPER: far_fp_helper(g, f); break;
+        case FAR_REASON: far_reason(g); break;
+        }
+    }
+}

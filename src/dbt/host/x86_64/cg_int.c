@@ -1,0 +1,422 @@
+/*
+ * Integer operations.
+ */
+#include "dbt/host/x86_64/cg.h"
+
+static bool wide(const struct ir_op *o)
+{
+    return o->type == IR_I64;
+}
+
+static bool same_reg(struct opnd o, int reg)
+{
+    return o.kind == OPND_REG && o.reg == reg;
+}
+
+/* op reg, operand */
+static void alu(struct cg *g, enum alu op, bool w, int reg, struct opnd o)
+{
+    if (o.kind == OPND_IMM)
+        as_alu_ri(&g->s, op, w, reg, o.imm);
+    else if (o.kind == OPND_MEM)
+        as_alu_rm(&g->s, op, w, reg, o.mem);
+    else
+        as_alu_rr(&g->s, op, w, reg, o.reg);
+}
+
+/* op with r/m operand that takes no immediate: opcode reg, r/m */
+static void op_rm(struct cg *g, unsigned opcode, bool w, int reg, struct opnd o)
+{
+    if (o.kind == OPND_MEM)
+        as_rm(&g->s, opcode, w, reg, o.mem);
+    else
+        as_rr(&g->s, opcode, w, reg, o.reg);
+}
+
+static void op_alu(struct cg *g, ir_val v, const struct ir_op *o, enum alu op)
+{
+    bool w = wide(o), commutes = op != ALU_SUB;
+    struct opnd a = cg_opnd(g, o->arg[0], true, true);
+    struct opnd b = cg_opnd(g, o->arg[1], true, true);
+    cg_use(g, o->arg[0]);
+    cg_use(g, o->arg[1]);
+    int d = cg_dest(g, v);
+    if (op == ALU_ADD && a.kind == OPND_REG && a.reg != d && !same_reg(b, d) &&
+        b.kind != OPND_MEM) {
+        struct mem m = mem_base(a.reg, b.kind == OPND_IMM ? b.imm : 0);
+        m.index = b.kind == OPND_REG ? (int8_t)b.reg : -1;
+        as_lea(&g->s, w, d, m);
+    } else if (same_reg(b, d) && !same_reg(a, d)) {
+        if (commutes) {
+            alu(g, op, w, d, a);
+        } else {
+            as_rr(&g->s, 0xf7, w, 3, d); /* neg */
+            alu(g, ALU_ADD, w, d, a);
+        }
+    } else {
+        cg_mov_to(g, d, a, w);
+        alu(g, op, w, d, b);
+    }
+    cg_bind(g, v, d);
+}
+
+/* a & ~b, a | ~b, ~(a ^ b) */
+static void op_not(struct cg *g, ir_val v, const struct ir_op *o)
+{
+    bool w = wide(o);
+    int a = cg_gpr(g, o->arg[0]), b = cg_gpr(g, o->arg[1]);
+    cg_use(g, o->arg[0]);
+    cg_use(g, o->arg[1]);
+    if (o->op == IR_ANDN && g->dbt->features.bmi1) {
+        int d = cg_dest(g, v);
+        as_vex(&g->s, OP_38 | 0xf2, w, d, b, a);
+        cg_bind(g, v, d);
+        return;
+    }
+    int t = cg_scratch(g);
+    as_mov_rr(&g->s, w, t, b);
+    as_rr(&g->s, 0xf7, w, 2, t); /* not */
+    as_alu_rr(&g->s, o->op == IR_ANDN ? ALU_AND : o->op == IR_ORN ? ALU_OR : ALU_XOR, w, t, a);
+    cg_result_in(g, v, t);
+}
+
+static void op_mul(struct cg *g, ir_val v, const struct ir_op *o)
+{
+    bool w = wide(o);
+    struct opnd a = cg_opnd(g, o->arg[0], false, true);
+    struct opnd b = cg_opnd(g, o->arg[1], true, true);
+    cg_use(g, o->arg[0]);
+    cg_use(g, o->arg[1]);
+    int d = cg_dest(g, v);
+    if (b.kind == OPND_IMM) {
+        if (a.kind == OPND_MEM)
+            as_rm_tail(&g->s, 0x69, w, d, a.mem, 4, false);
+        else
+            as_rr(&g->s, 0x69, w, d, a.reg);
+        as_u32(&g->s, (uint32_t)b.imm);
+    } else if (same_reg(b, d)) {
+        op_rm(g, OP_0F | 0xaf, w, d, a);
+    } else {
+        cg_mov_to(g, d, a, w);
+        op_rm(g, OP_0F | 0xaf, w, d, b);
+    }
+    cg_bind(g, v, d);
+}
+
+/* High half of the product: one-operand mul and imul leave it in rdx. */
+static void op_mulh(struct cg *g, ir_val v, const struct ir_op *o)
+{
+    bool w = wide(o), is_signed = o->op == IR_MULHSS;
+    cg_take(g, RAX);
+    cg_take(g, RDX);
+    struct opnd a = cg_opnd(g, o->arg[0], true, true);
+    struct opnd b = cg_opnd(g, o->arg[1], false, true);
+    cg_mov_to(g, RAX, a, w);
+    op_rm(g, 0xf7, w, is_signed ? 5 : 4, b);
+    if (o->op == IR_MULHSU) { /* unsigned product minus b where a is negative */
+        cg_mov_to(g, RAX, a, w);
+        as_shift_ri(&g->s, SH_SAR, w, RAX, w ? 63 : 31);
+        alu(g, ALU_AND, w, RAX, b);
+        as_alu_rr(&g->s, ALU_SUB, w, RDX, RAX);
+    }
+    cg_use(g, o->arg[0]);
+    cg_use(g, o->arg[1]);
+    cg_result_in(g, v, RDX);
+}
+
+static void op_div(struct cg *g, ir_val v, const struct ir_op *o)
+{
+    bool w = wide(o), is_signed = o->op == IR_DIVS || o->op == IR_REMS;
+    bool rem = o->op == IR_REMS || o->op == IR_REMU;
+    uint64_t c = 0;
+    bool known = cg_const(g, o->arg[1], &c) && (w ? c : (uint32_t)c) != 0 &&
+                 (w ? c != UINT64_MAX : (uint32_t)c != UINT32_MAX);
+    uint8_t *zero = NULL, *minus = NULL, *done_minus = NULL;
+
+    cg_take(g, RAX);
+    cg_take(g, RDX);
+    struct opnd a = cg_opnd(g, o->arg[0], true, true);
+    int b = cg_gpr(g, o->arg[1]);
+    cg_mov_to(g, RAX, a, w);
+    if (!known) {
+        as_rr(&g->s, 0x85, w, b, b); /* test */
+        zero = as_jcc_short(&g->s, CC_E);
+        if (is_signed) {
+            as_alu_ri(&g->s, ALU_CMP, w, b, -1);
+            minus = as_jcc_short(&g->s, CC_E);
+        }
+    }
+    if (is_signed) {
+        as_rex(&g->s, w, 0, 0, 0, false);
+        as_u8(&g->s, 0x99); /* cqo */
+    } else {
+        as_rr(&g->s, 0x33, false, RDX, RDX);
+    }
+    as_rr(&g->s, 0xf7, w, is_signed ? 7 : 6, b);
+    if (!known) {
+        uint8_t *done = as_jmp_short(&g->s);
+        if (minus) { /* MIN / -1 would trap: negate instead */
+            as_short_here(&g->s, minus);
+            as_rr(&g->s, 0xf7, w, 3, RAX);
+            as_rr(&g->s, 0x33, false, RDX, RDX);
+            done_minus = as_jmp_short(&g->s);
+        }
+        as_short_here(&g->s, zero);
+        as_mov_rr(&g->s, w, RDX, RAX);
+        as_mov_imm(&g->s, RAX, o->aux == IR_DIV0_ONES ? UINT64_MAX : 0);
+        as_short_here(&g->s, done);
+        if (done_minus)
+            as_short_here(&g->s, done_minus);
+    }
+    cg_use(g, o->arg[0]);
+    cg_use(g, o->arg[1]);
+    cg_result_in(g, v, rem ? RDX : RAX);
+}
+
+static void op_shift(struct cg *g, ir_val v, const struct ir_op *o)
+{
+    static const uint8_t sh[] = { [IR_SHL - IR_SHL] = SH_SHL, [IR_SHR - IR_SHL] = SH_SHR,
+                                  [IR_SAR - IR_SHL] = SH_SAR, [IR_ROL - IR_SHL] = SH_ROL,
+                                  [IR_ROR - IR_SHL] = SH_ROR };
+    enum shift op = sh[o->op - IR_SHL];
+    bool w = wide(o);
+    uint64_t c;
+    if (cg_const(g, o->arg[1], &c)) {
+        c &= w ? 63 : 31;
+        struct opnd a = cg_opnd(g, o->arg[0], true, true);
+        cg_use(g, o->arg[0]);
+        cg_use(g, o->arg[1]);
+        int d = cg_dest(g, v);
+        if (op == SH_SHL && c == 1 && a.kind == OPND_REG && a.reg != d) {
+            as_lea(&g->s, w, d, (struct mem){ .base = (int8_t)a.reg, .index = (int8_t)a.reg });
+        } else {
+            cg_mov_to(g, d, a, w);
+            if (c)
+                as_shift_ri(&g->s, op, w, d, (unsigned)c);
+        }
+        cg_bind(g, v, d);
+    } else if (g->dbt->features.bmi2 && op >= SH_SHL) {
+        static const unsigned pp[] = { [SH_SHL] = OP_66, [SH_SHR] = OP_F2, [SH_SAR] = OP_F3 };
+        int a = cg_gpr(g, o->arg[0]), b = cg_gpr(g, o->arg[1]);
+        cg_use(g, o->arg[0]);
+        cg_use(g, o->arg[1]);
+        int d = cg_dest(g, v);
+        as_vex(&g->s, OP_38 | 0xf7 | pp[op], w, d, b, a);
+        cg_bind(g, v, d);
+    } else {
+        cg_take(g, RCX);
+        struct opnd a = cg_opnd(g, o->arg[0], true, true);
+        struct opnd b = cg_opnd(g, o->arg[1], true, true);
+        int t = cg_scratch(g);
+        cg_mov_to(g, t, a, w);
+        cg_mov_to(g, RCX, b, false);
+        as_shift_cl(&g->s, op, w, t);
+        cg_use(g, o->arg[0]);
+        cg_use(g, o->arg[1]);
+        cg_result_in(g, v, t);
+    }
+}
+
+static const uint8_t cond_cc[IR_COND_COUNT] = {
+    [IR_EQ] = CC_E, [IR_NE] = CC_NE, [IR_LT] = CC_L,   [IR_GE] = CC_GE,  [IR_LTU] = CC_B,
+    [IR_GEU] = CC_AE, [IR_GT] = CC_G, [IR_LE] = CC_LE, [IR_GTU] = CC_A, [IR_LEU] = CC_BE,
+};
+
+/* Narrow types are compared after widening into scratch registers. */
+static int compare_narrow(struct cg *g, unsigned cond, enum ir_type type, ir_val a, ir_val b)
+{
+    bool is_signed = cond == IR_LT || cond == IR_GE || cond == IR_GT || cond == IR_LE;
+    unsigned op = OP_0F | (is_signed ? 0xbe : 0xb6) | (type == IR_I16);
+    int ra = cg_gpr(g, a), rb = cg_gpr(g, b), ta = cg_scratch(g);
+    as_rr8(&g->s, op, false, ta, ra);
+    int tb = cg_scratch(g);
+    as_rr8(&g->s, op, false, tb, rb);
+    as_alu_rr(&g->s, ALU_CMP, false, ta, tb);
+    return cond_cc[cond];
+}
+
+/* Sets the host's flags; returns the condition code for "a cond b". Operands stay in use. */
+int cg_compare(struct cg *g, unsigned cond, enum ir_type type, ir_val a, ir_val b)
+{
+    bool w = type == IR_I64;
+    if (type == IR_I8 || type == IR_I16)
+        return compare_narrow(g, cond, type, a, b);
+    struct opnd ob = cg_opnd(g, b, true, true);
+    struct opnd oa = cg_opnd(g, a, false, ob.kind == OPND_IMM);
+    if (oa.kind == OPND_MEM)
+        as_alu_mi(&g->s, ALU_CMP, w, oa.mem, ob.imm);
+    else if (ob.kind == OPND_IMM && ob.imm == 0)
+        as_rr(&g->s, 0x85, w, oa.reg, oa.reg); /* test */
+    else
+        alu(g, ALU_CMP, w, oa.reg, ob);
+    return cond_cc[cond];
+}
+
+static void op_setcc(struct cg *g, ir_val v, const struct ir_op *o)
+{
+    int cc = cg_compare(g, o->aux, o->aux2, o->arg[0], o->arg[1]);
+    cg_use(g, o->arg[0]);
+    cg_use(g, o->arg[1]);
+    int d = cg_dest(g, v);
+    as_setcc(&g->s, cc, d);
+    as_rr8(&g->s, OP_0F | 0xb6, false, d, d);
+    cg_bind(g, v, d);
+}
+
+/* d := cc ? x : y; the flags are set. [x] and [y] are readable, d may be the register of one. */
+static void select_cc(struct cg *g, int cc, bool w, int d, struct opnd x, struct opnd y)
+{
+    if (same_reg(x, d)) {
+        struct opnd t = x;
+        x = y;
+        y = t;
+        cc ^= 1;
+    }
+    cg_mov_to(g, d, y, w);
+    op_rm(g, OP_0F | 0x40 | cc, w, d, x);
+}
+
+static void op_selcc(struct cg *g, ir_val v, const struct ir_op *o)
+{
+    bool w = wide(o);
+    struct opnd x = cg_opnd(g, o->arg[2], false, true);
+    struct opnd y = cg_opnd(g, o->arg[3], false, true);
+    int cc = cg_compare(g, o->aux, o->aux2, o->arg[0], o->arg[1]);
+    for (int i = 0; i < 4; i++)
+        cg_use(g, o->arg[i]);
+    int d = cg_dest(g, v);
+    select_cc(g, cc, w, d, x, y);
+    cg_bind(g, v, d);
+}
+
+static void op_minmax(struct cg *g, ir_val v, const struct ir_op *o)
+{
+    static const uint8_t conds[] = { [IR_MINS - IR_MINS] = IR_LT, [IR_MAXS - IR_MINS] = IR_GT,
+                                     [IR_MINU - IR_MINS] = IR_LTU, [IR_MAXU - IR_MINS] = IR_GTU };
+    bool w = wide(o);
+    int a = cg_gpr(g, o->arg[0]), b = cg_gpr(g, o->arg[1]);
+    as_alu_rr(&g->s, ALU_CMP, w, a, b);
+    cg_use(g, o->arg[0]);
+    cg_use(g, o->arg[1]);
+    int d = cg_dest(g, v);
+    select_cc(g, cond_cc[conds[o->op - IR_MINS]], w, d,
+              (struct opnd){ .kind = OPND_REG, .reg = a },
+              (struct opnd){ .kind = OPND_REG, .reg = b });
+    cg_bind(g, v, d);
+}
+
+static void op_count(struct cg *g, ir_val v, const struct ir_op *o)
+{
+    static const uint8_t code[] = { [IR_CLZ - IR_CLZ] = 0xbd, [IR_CTZ - IR_CLZ] = 0xbc,
+                                    [IR_POPCNT - IR_CLZ] = 0xb8 };
+    struct opnd a = cg_opnd(g, o->arg[0], false, true);
+    cg_use(g, o->arg[0]);
+    int d = cg_dest(g, v);
+    op_rm(g, OP_F3 | OP_0F | code[o->op - IR_CLZ], wide(o), d, a);
+    cg_bind(g, v, d);
+}
+
+static void op_extend(struct cg *g, ir_val v, const struct ir_op *o)
+{
+    bool sign = o->op == IR_SEXT, w = sign && o->type == IR_I64;
+    struct opnd a = cg_opnd(g, o->arg[0], false, true);
+    cg_use(g, o->arg[0]);
+    int d = cg_dest(g, v);
+    if (o->aux == IR_I32) {
+        if (sign && w)
+            op_rm(g, 0x63, true, d, a); /* movsxd */
+        else
+            op_rm(g, 0x8b, false, d, a);
+    } else if (o->aux == IR_I64) {
+        cg_mov_to(g, d, a, true);
+    } else {
+        unsigned op = OP_0F | (sign ? 0xbe : 0xb6) | (o->aux == IR_I16);
+        if (a.kind == OPND_MEM)
+            as_rm(&g->s, op, w, d, a.mem);
+        else
+            as_rr8(&g->s, op, w, d, a.reg);
+    }
+    cg_bind(g, v, d);
+}
+
+static void op_bswap(struct cg *g, ir_val v, const struct ir_op *o)
+{
+    struct opnd a = cg_opnd(g, o->arg[0], false, true);
+    cg_use(g, o->arg[0]);
+    int d = cg_dest(g, v);
+    cg_mov_to(g, d, a, wide(o));
+    as_rex(&g->s, wide(o), 0, 0, d, false);
+    as_u8(&g->s, 0x0f);
+    as_u8(&g->s, 0xc8 | (d & 7));
+    cg_bind(g, v, d);
+}
+
+static bool native(const struct cg *g, const struct ir_op *o)
+{
+    const struct host_features *f = &g->dbt->features;
+    bool full = o->type == IR_I64 || o->type == IR_I32;
+    switch (o->op) {
+    case IR_CLZ: return full && f->lzcnt;
+    case IR_CTZ: return full && f->bmi1;
+    case IR_POPCNT: return full && f->popcnt;
+    case IR_BREV8:
+    case IR_ORCB:
+    case IR_CLMUL:
+    case IR_CLMULH:
+    case IR_CLMULR: return false;
+    case IR_ADD:
+    case IR_SUB:
+    case IR_AND:
+    case IR_OR:
+    case IR_XOR:
+    case IR_ANDN:
+    case IR_ORN:
+    case IR_XNOR:
+    case IR_SEXT:
+    case IR_ZEXT: return true;
+    default: return full;
+    }
+}
+
+void cg_int_op(struct cg *g, ir_val v, const struct ir_op *o)
+{
+    if (o->op != IR_SETCC && !native(g, o)) {
+        cg_call_generic(g, v, o, generic_int, GENERIC_ATTR(o));
+        return;
+    }
+    switch (o->op) {
+    case IR_ADD: op_alu(g, v, o, ALU_ADD); break;
+    case IR_SUB: op_alu(g, v, o, ALU_SUB); break;
+    case IR_AND: op_alu(g, v, o, ALU_AND); break;
+    case IR_OR: op_alu(g, v, o, ALU_OR); break;
+    case IR_XOR: op_alu(g, v, o, ALU_XOR); break;
+    case IR_ANDN:
+    case IR_ORN:
+    case IR_XNOR: op_not(g, v, o); break;
+    case IR_MUL: op_mul(g, v, o); break;
+    case IR_MULHSS:
+    case IR_MULHUU:
+    case IR_MULHSU: op_mulh(g, v, o); break;
+    case IR_DIVS:
+    case IR_DIVU:
+    case IR_REMS:
+    case IR_REMU: op_div(g, v, o); break;
+    case IR_SHL:
+    case IR_SHR:
+    case IR_SAR:
+    case IR_ROL:
+    case IR_ROR: op_shift(g, v, o); break;
+    case IR_MINS:
+    case IR_MAXS:
+    case IR_MINU:
+    case IR_MAXU: op_minmax(g, v, o); break;
+    case IR_CLZ:
+    case IR_CTZ:
+    case IR_POPCNT: op_count(g, v, o); break;
+    case IR_BSWAP: op_bswap(g, v, o); break;
+    case IR_SEXT:
+    case IR_ZEXT: op_extend(g, v, o); break;
+    case IR_SETCC: op_setcc(g, v, o); break;
+    case IR_SELCC: op_selcc(g, v, o); break;
+    }
+}

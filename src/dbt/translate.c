@@ -1,0 +1,231 @@
+/*
+ * From guest code to a block: lifts an extended block, runs the passes, has the back end compile it.
+ */
+#include <string.h>
+
+#include "dbt/dbt_priv.h"
+
+/* Guest code is fetched in pieces, since asking for it takes a lock and a look-up. */
+struct window {
+    struct dbt *dbt;
+    uint64_t start;
+    size_t size;
+    bool stable;
+    uint8_t bytes[256];
+};
+
+static size_t window_fetch(void *opaque, uint64_t pc, void *buf, size_t size)
+{
+    struct window *w = opaque;
+    if (pc < w->start || pc + size > w->start + w->size) {
+        size_t want = 4096 - (pc & 4095);
+        bool stable;
+        if (want > sizeof(w->bytes))
+            want = sizeof(w->bytes);
+        if (want < size)
+            want = size; /* crosses a page */
+        w->start = pc;
+        w->size = w->dbt->config.fetch(w->dbt->config.opaque, pc, w->bytes, want, &stable);
+        if (w->size)
+            w->stable &= stable;
+    }
+    size_t n = w->start + w->size - pc;
+    if (n > size)
+        n = size;
+    memcpy(buf, w->bytes + (pc - w->start), n);
+    return n;
+}
+
+/* False if the block would come from too many pages. */
+static bool add_page(struct block *b, uint64_t addr)
+{
+    uint64_t page = addr >> BLOCK_PAGE_SHIFT;
+    for (unsigned i = 0; i < b->n_pages; i++)
+        if (b->pages[i] == page)
+            return true;
+    if (b->n_pages == BLOCK_MAX_PAGES)
+        return false;
+    b->pages[b->n_pages++] = page;
+    return true;
+}
+
+static bool is_breakpoint(const struct dbt *dbt, uint64_t pc)
+{
+    for (unsigned i = 0; i < dbt->breakpoints->len; i++)
+        if (g_array_index(dbt->breakpoints, uint64_t, i) == pc)
+            return true;
+    return false;
+}
+
+static const struct dbt_intrinsic *find_intrinsic(const struct dbt *dbt, uint64_t pc)
+{
+    for (unsigned i = 0; i < dbt->intrinsics->len; i++) {
+        const struct dbt_intrinsic *in = &g_array_index(dbt->intrinsics, struct dbt_intrinsic, i);
+        if (in->pc == pc)
+            return in;
+    }
+    return NULL;
+}
+
+static void lift_intrinsic(struct ir_unit *u, const struct dbt_intrinsic *in)
+{
+    ir_insn(u, in->pc, 2);
+    ir_helper(u, IR_VOID, in->helper, 0, 0, 0, 0);
+    ir_ret(u, ir_get(u, in->return_reg));
+}
+
+/* Is a jump worth following? Backward ones close loops: there the block ends and polls. */
+static bool follow(const struct lift_ctx *ctx, const struct block *b, unsigned max_insns)
+{
+    return ctx->next_pc > ctx->pc && ctx->u->n_insns < max_insns / 2 &&
+           b->n_pages < BLOCK_MAX_PAGES - 1;
+}
+
+enum translate_result dbt_lift(struct dbt *dbt, const void *model, uint64_t pc, uint32_t mode,
+                               unsigned max_insns, struct block *b)
+{
+    struct ir_unit *u = dbt->unit;
+    struct window w = { .dbt = dbt, .stable = true };
+    struct lift_ctx ctx = { .u = u, .pc = pc, .next_pc = pc, .mode = mode, .model = model,
+                            .fetch = window_fetch, .fetch_opaque = &w };
+    const struct dbt_intrinsic *in = find_intrinsic(dbt, pc);
+    struct ir_mark mark;
+
+    ir_unit_reset(u, dbt->arch, pc, mode);
+    b->n_pages = 0;
+    b->low = b->high = pc;
+    add_page(b, pc);
+    if (in) {
+        lift_intrinsic(u, in);
+        b->unstable = false;
+        return TRANSLATE_OK;
+    }
+    for (;;) {
+        if (is_breakpoint(dbt, ctx.pc)) {
+            if (ctx.pc == pc)
+                ir_exit(u, VCPU_EXIT_DEBUG, pc);
+            break;
+        }
+        if (u->n_insns == max_insns || !add_page(b, ctx.pc) || !add_page(b, ctx.pc + 3))
+            break;
+        ir_unit_mark(u, &mark);
+        enum lift_result r = dbt->arch->lift(&ctx);
+        if (r == LIFT_FETCH_FAULT) {
+            if (ctx.pc == pc)
+                return TRANSLATE_FETCH_FAULT;
+            break;
+        }
+        if (u->overflow) {
+            ir_unit_rewind(u, &mark);
+            break;
+        }
+        b->low = MIN(b->low, ctx.pc);
+        b->high = MAX(b->high, ctx.pc + 4);
+        if (r == LIFT_END || u->ended)
+            break;
+        if (r == LIFT_JUMP && !follow(&ctx, b, max_insns)) {
+            ctx.pc = ctx.next_pc;
+            break;
+        }
+        ctx.pc = ctx.next_pc;
+    }
+    if (!u->ended)
+        ir_jump(u, ir_const(u, IR_I64, ctx.pc));
+    b->unstable = !w.stable;
+    return TRANSLATE_OK;
+}
+
+static void log_asm(struct dbt *dbt, FILE *f)
+{
+    const struct ir_unit *u = dbt->unit;
+    char text[128];
+    fprintf(f, "----------------\nIN:\n");
+    for (unsigned i = 1; i < u->n_ops; i++) {
+        if (u->ops[i].op != IR_INSN)
+            continue;
+        uint8_t bytes[16] = { 0 };
+        bool stable;
+        size_t n = dbt->config.fetch(dbt->config.opaque, u->ops[i].imm, bytes, u->ops[i].aux32,
+                                     &stable);
+        dbt->arch->disassemble(bytes, n, u->ops[i].imm, text, sizeof(text));
+        fprintf(f, "0x%08" PRIx64 ":  ", u->ops[i].imm);
+        for (size_t k = n; k-- > 0;)
+            fprintf(f, "%02x", bytes[k]);
+        fprintf(f, "%*s%s\n", (int)(12 - 2 * n), "", text);
+    }
+}
+
+static void keep_ir(struct dbt *dbt, struct block *b)
+{
+    const struct ir_unit *u = dbt->unit;
+    b->ir = dbt_arena_alloc(dbt, sizeof(*u));
+    *b->ir = *u;
+    b->ir->ops = dbt_arena_alloc(dbt, u->n_ops * sizeof(u->ops[0]));
+    memcpy(b->ir->ops, u->ops, u->n_ops * sizeof(u->ops[0]));
+    b->code = b->code_end = (uint32_t)dbt->cache.used;
+}
+
+static void log_lifted(struct dbt *dbt, FILE *f)
+{
+    if (dbt->config.log & DBT_LOG_IN_ASM)
+        log_asm(dbt, f);
+    if (dbt->config.log & DBT_LOG_OP) {
+        fprintf(f, "OP:\n");
+        ir_print(dbt->unit, f);
+    }
+}
+
+enum translate_result dbt_translate(struct dbt *dbt, const void *model, uint64_t pc, uint32_t mode,
+                                    struct block **out)
+{
+    unsigned max_insns = dbt->config.one_insn ? 1 : dbt->config.max_insns;
+    FILE *f = dbt->config.log_file;
+
+    if (dbt->n_blocks == dbt->max_blocks)
+        return TRANSLATE_FULL;
+    if (dbt->config.flush_every && dbt->n_blocks >= dbt->config.flush_every)
+        return TRANSLATE_FULL;
+    struct block *b = dbt_arena_alloc(dbt, sizeof(*b));
+    for (;;) {
+        *b = (struct block){ .pc = pc, .mode = mode, .index = dbt->n_blocks };
+        enum translate_result r = dbt_lift(dbt, model, pc, mode, max_insns, b);
+        if (r != TRANSLATE_OK)
+            return r;
+        if (dbt->config.log)
+            log_lifted(dbt, f);
+        ir_optimize(dbt->unit);
+        if (dbt->config.log & DBT_LOG_OP_OPT) {
+            fprintf(f, "OP after optimization:\n");
+            ir_print(dbt->unit, f);
+        }
+        if (dbt->config.verify) {
+            char *error = NULL;
+            if (!ir_verify(dbt->unit, &error))
+                g_error("internal error: bad IR for guest pc 0x%" PRIx64 ": %s", pc, error);
+        }
+        b->n_insns = (uint16_t)dbt->unit->n_insns;
+        bool too_big = false;
+        if (dbt->config.interpreter || dbt->config.lockstep)
+            keep_ir(dbt, b);
+        if (dbt->config.interpreter || host_compile(dbt, dbt->unit, b, &too_big))
+            break;
+        if (!too_big)
+            return TRANSLATE_FULL;
+        if (dbt->unit->n_insns <= 1) { /* one instruction needs too many registers: interpret it */
+            keep_ir(dbt, b);
+            break;
+        }
+        max_insns = dbt->unit->n_insns / 2;
+    }
+    if (dbt->config.log & DBT_LOG_OUT_ASM && !b->ir)
+        host_log_code(dbt, b, f);
+    if (dbt->perf_map)
+        fprintf(dbt->perf_map, "%" PRIxPTR " %x guest_0x%" PRIx64 "\n",
+                (uintptr_t)dbt->cache.rx + b->code, b->code_end - b->code, pc);
+    dbt->stats.blocks++;
+    dbt->stats.guest_insns += b->n_insns;
+    dbt->stats.host_bytes += b->code_end - b->code;
+    block_insert(dbt, b);
+    *out = b;
+    return TRANSLATE_OK;
+}
