@@ -15,6 +15,10 @@
  *  - Comparison results and the results of STX are the integers 0 and 1 of type I64.
  *  - Floating-point values are raw bits in a container; F32 is the low 32 bits. An F64 value may
  *    be used where F32 raw bits are wanted (STORE, BITCAST); NaN boxing is explicit (BOX, UNBOX).
+ *  - LDS and STS reach state that is no guest register (those may be elsewhere while a unit runs).
+ *  - What the builder guarantees to back ends: a constant is the right operand wherever the
+ *    operation or the comparison allows it, with its CONST sign-extended from the operation's type;
+ *    SUB of a constant is ADD. Units made with ir_emit need not have this form.
  */
 #ifndef NANDU_DBT_IR_H
 #define NANDU_DBT_IR_H

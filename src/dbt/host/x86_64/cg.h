@@ -74,7 +74,7 @@ struct cg {
     uint64_t cur_pc;                 /* of the guest instruction */
     uint32_t locked;                 /* scratch registers in use by the current operation */
     int8_t dying[2];                 /* scratch register (general, xmm) of an argument that died */
-    uint32_t spill_used;
+    uint32_t spill_used, spill_free; /* slots; those whose value died in this operation */
     uint32_t age, reg_age[32];
     ir_val reg_val[32];              /* what a scratch register holds; 0 nothing */
     ir_val home_val[IR_MAX_REGS];    /* what a guest register's home holds; 0 unknown */

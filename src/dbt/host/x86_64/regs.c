@@ -38,7 +38,7 @@ void cg_regs_start(struct cg *g)
 {
     const struct ir_unit *u = g->u;
 
-    g->spill_used = g->age = 0;
+    g->spill_used = g->spill_free = g->age = 0;
     cg_op_done(g);
     memset(g->reg_val, 0, sizeof(g->reg_val));
     memset(g->home_val, 0, sizeof(g->home_val));
@@ -224,7 +224,7 @@ void cg_use(struct cg *g, ir_val v)
         return;
     struct vloc *l = &g->loc[v];
     if (l->spill >= 0) {
-        g->spill_used &= ~(1u << l->spill);
+        g->spill_free |= 1u << l->spill; /* still read by this operation */
         l->spill = -1;
     }
     if (l->reg != NO_REG) {
@@ -430,5 +430,7 @@ void cg_after_helper(struct cg *g, bool sync)
 void cg_op_done(struct cg *g)
 {
     g->locked = 0;
+    g->spill_used &= ~g->spill_free;
+    g->spill_free = 0;
     g->dying[0] = g->dying[1] = NO_REG;
 }
