@@ -327,7 +327,9 @@ static void test_registers(void)
 
     s->target.regs[1][0] = 0x1122334455667788;
     s->target.regs[2][3] = 0xdeadbeef;
-    EXPECT("g", "8877665544332211" "0000000000000000" "00000000");
+    EXPECT("g", "8877665544332211"
+                "0000000000000000"
+                "00000000");
     EXPECT("p0", "8877665544332211");
     EXPECT("p2", "E16");
     EXPECT("p4", "E16");
@@ -339,7 +341,11 @@ static void test_registers(void)
     EXPECT("P1", "E16");
     EXPECT("Hg2", "OK");
     EXPECT("p3", "efbeadde");
-    EXPECT("G" "0500000000000000" "0600000000000000" "07000000", "OK");
+    EXPECT("G"
+           "0500000000000000"
+           "0600000000000000"
+           "07000000",
+           "OK");
     g_assert_cmphex(s->target.regs[2][0], ==, 5);
     g_assert_cmphex(s->target.regs[2][3], ==, 7);
     EXPECT("G05", "E16");
@@ -408,10 +414,10 @@ static void test_running(void)
     struct session *s = start();
 
     EXPECT("vCont?", "vCont;c;C;s;S;r");
-    g_assert_cmpstr(run(s, "vCont;S0b:2;c:1",
-                        (struct gdb_stop){.kind = GDB_STOP_WATCH, .signal = 5, .thread = 2,
-                                          .value = 0x1234}),
-                    ==, "T05thread:2;watch:1234;");
+    g_assert_cmpstr(
+        run(s, "vCont;S0b:2;c:1",
+            (struct gdb_stop){.kind = GDB_STOP_WATCH, .signal = 5, .thread = 2, .value = 0x1234}),
+        ==, "T05thread:2;watch:1234;");
     check_action(s, 0, 1, GDB_CONTINUE, 0);
     check_action(s, 1, 2, GDB_STEP, 11);
     check_action(s, 2, 0, GDB_STAY, 0);
@@ -427,10 +433,11 @@ static void test_running(void)
     g_assert_cmphex(s->target.actions[1].end, ==, 0x20);
 
     s->target.n_actions = 0;
-    g_assert_cmpstr(run(s, "c",
-                        (struct gdb_stop){.kind = GDB_STOP_SYSCALL_RETURN, .signal = 5,
-                                          .thread = 1, .value = 63}),
-                    ==, "T05thread:1;syscall_return:3f;");
+    g_assert_cmpstr(
+        run(s, "c",
+            (struct gdb_stop){
+                .kind = GDB_STOP_SYSCALL_RETURN, .signal = 5, .thread = 1, .value = 63}),
+        ==, "T05thread:1;syscall_return:3f;");
     check_action(s, 0, 1, GDB_CONTINUE, 0);
     check_action(s, 1, 2, GDB_CONTINUE, 0);
 
@@ -469,16 +476,18 @@ static void test_framing(void)
     g_assert_cmpint(c, ==, '-');
     send_raw(s, "junk$?#3f"); /* what isn't a packet is passed over */
     g_assert_cmpstr(receive(s), ==, "T05thread:1;");
-    send_raw(s, "-");         /* not understood: again */
+    send_raw(s, "-"); /* not understood: again */
     g_assert_cmpstr(receive(s), ==, "T05thread:1;");
     send_raw(s, "$");
     g_usleep(2000);
     send_raw(s, "?#");
     g_usleep(2000);
-    send_raw(s, "3f");        /* in pieces */
+    send_raw(s, "3f"); /* in pieces */
     g_assert_cmpstr(receive(s), ==, "T05thread:1;");
-    EXPECT("k", "");
-    finish(s);
+    gdb_conn_send(&s->conn, "k", 1); /* has no answer */
+    g_thread_join(g_thread_ref(s->thread));
+    g_assert_cmpuint(s->target.killed, ==, 1);
+    g_assert_cmpint(finish(s), ==, GDB_END_KILLED);
 }
 
 static void test_ends(void)
@@ -502,7 +511,7 @@ static void test_ends(void)
         char block[4096];
 
         memset(block, '$', sizeof(block));
-        if (send(s->fd, block, sizeof(block), MSG_NOSIGNAL) < 0)
+        if (send(s->fd, block, sizeof(block), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
             break;
     }
     g_thread_join(g_thread_ref(s->thread));

@@ -17,7 +17,11 @@
 static void count_uses(struct cg *g)
 {
     const struct ir_unit *u = g->u;
-    ir_val pending[IR_MAX_REGS] = { 0 };
+    struct {
+        ir_val v;
+        uint16_t epoch;      /* counts the operations that see all registers */
+    } pending[IR_MAX_REGS] = { 0 };
+    uint16_t epoch = 1;
 
     memset(g->uses, 0, u->n_ops * sizeof(g->uses[0]));
     memset(g->hint, NO_HOME, u->n_ops);
@@ -26,15 +30,17 @@ static void count_uses(struct cg *g)
         const struct ir_op *o = &u->ops[i];
         if (o->op == IR_NOP)
             continue;
-        if (g->hint[i] != NO_HOME && pending[g->hint[i]] != i)
+        unsigned h = g->hint[i];
+        if (h != NO_HOME && (pending[h].v != i || pending[h].epoch != epoch))
             g->hint[i] = NO_HOME;
-        if (ir_op_flags[o->op] & (IR_M | IR_X) || o->op == IR_HELPER || o->op == IR_STORE)
-            memset(pending, 0, sizeof(pending));
+        if (ir_op_flags[o->op] & (IR_M | IR_X) || o->op == IR_HELPER)
+            epoch++;
         if (o->op == IR_PUT) {
-            pending[o->imm] = o->arg[0];
+            pending[o->imm].v = o->arg[0];
+            pending[o->imm].epoch = epoch;
             g->hint[o->arg[0]] = (uint8_t)o->imm;
         } else if (o->op == IR_GET) {
-            pending[o->imm] = 0;
+            pending[o->imm].v = 0;
         }
         for (unsigned k = 0; k < ir_op_nargs[o->op]; k++)
             if (o->arg[k])

@@ -257,6 +257,8 @@ static void home_overwrite(struct cg *g, unsigned h, ir_val v)
     if (!old || old == v || g->loc[old].home != h)
         return;
     g->loc[old].home = NO_HOME;
+    if (!g->uses[old])
+        return;
     for (unsigned i = 0; i < g->dbt->arch->n_regs; i++) {
         if (i != h && g->home_val[i] == old) {
             g->loc[old].home = (uint8_t)i;

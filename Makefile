@@ -1,0 +1,72 @@
+# A thin front for Meson.  "make run" and "make check" do all of the set-up on a fresh Debian 12.
+
+BUILD  ?= build
+PREFIX ?= /usr/local
+MESON_FLAGS ?=
+TESTS  ?=
+BENCH  ?=
+
+NINJA = ninja -C $(BUILD)
+
+.PHONY: all build deps guest-root run check check-clang check-sanitize bench bench-quick \
+        install install-qemu-names install-binfmt uninstall-binfmt clean
+
+all: build
+
+deps:
+	@tools/install-deps
+
+# Again when a folder's meson.build appears; Ninja sees to changes in those that it knows.
+$(BUILD)/build.ninja: $(wildcard src/*/meson.build tests/*/meson.build)
+	meson setup $(if $(wildcard $@),--reconfigure) --prefix $(PREFIX) $(MESON_FLAGS) $(BUILD)
+	@touch $@
+
+build: $(BUILD)/build.ninja
+	@$(NINJA)
+
+# Builds only after the packages that building needs are there, also with make -j.
+.PHONY: ready
+ready: deps
+	@$(MAKE) --no-print-directory build
+
+guest-root:
+	@tools/fetch-guest-root riscv64 full >/dev/null || \
+		echo "make: no guest tree; the tests that need it are skipped" >&2
+
+run: ready
+	@tools/show $(BUILD)
+
+check: ready guest-root
+	@tests/run --build $(BUILD) $(TESTS)
+
+check-clang: deps
+	@CC=clang $(MAKE) --no-print-directory check BUILD=build-clang
+
+check-sanitize: deps
+	@$(MAKE) --no-print-directory check BUILD=build-san \
+		MESON_FLAGS="-Db_sanitize=address,undefined"
+
+bench: ready
+	@bench/run.py --build $(BUILD) $(BENCH)
+
+bench-quick: ready
+	@bench/run.py --build $(BUILD) --quick $(BENCH)
+
+install: build
+	@meson configure $(BUILD) -Dprefix=$(abspath $(PREFIX)) >/dev/null
+	@$(NINJA) >/dev/null
+	@meson install -C $(BUILD) --quiet --no-rebuild $(if $(DESTDIR),--destdir $(DESTDIR))
+	@echo "installed nandu-user and nandu-riscv64 in $(DESTDIR)$(PREFIX)/bin"
+
+install-qemu-names: install
+	@ln -sf nandu-user $(DESTDIR)$(PREFIX)/bin/qemu-riscv64
+	@echo "installed qemu-riscv64 in $(DESTDIR)$(PREFIX)/bin"
+
+install-binfmt: build
+	@tools/install-binfmt $(or $(NANDU),$(PREFIX)/bin/nandu-user)
+
+uninstall-binfmt:
+	@tools/install-binfmt --remove
+
+clean:
+	rm -rf $(BUILD)

@@ -1,0 +1,58 @@
+"""Random instruction sequences: interpreter, translator, translator under stress, QEMU."""
+
+import os
+import sys
+
+import pytest
+
+from conftest import TOP
+
+sys.path.insert(0, os.path.join(TOP, "tests", "isa"))
+
+import randseq          # noqa: E402
+import runner           # noqa: E402
+
+# How many; NANDU_RANDOM_SEQUENCES asks for more, NANDU_RANDOM_SEED for others.
+COUNT = int(os.environ.get("NANDU_RANDOM_SEQUENCES") or 2000)
+SEED = int(os.environ.get("NANDU_RANDOM_SEED") or 0)
+
+STRESS = {
+    "flush": ["-dbt", "flush=7"],
+    "poll": ["-dbt", "poll=always"],
+    "far": ["-dbt", "far=on"],
+    "one-insn": ["-one-insn-per-tb"],
+    "no-chain": ["-dbt", "no-chain=on"],
+    "small-cache": ["-dbt", "cache-size=256k"],
+}
+
+
+def _report(texts):
+    if texts:
+        pytest.fail("\n\n".join(texts), pytrace=False)
+
+
+def test_interpreter_and_translator(nandu):
+    _report(randseq.check(SEED, COUNT, randseq.default_commands(with_qemu=False)))
+
+
+def test_translator_and_qemu(nandu, qemu):
+    _report(randseq.check(SEED, COUNT, randseq.default_commands(modes=["tier1"])))
+
+
+@pytest.mark.parametrize("stress", sorted(STRESS))
+def test_stress(nandu, stress):
+    commands = {"tier1": runner.nandu(), stress: runner.nandu(*STRESS[stress])}
+    _report(randseq.check(SEED + 1000000, max(200, COUNT // 10), commands))
+
+
+def test_lockstep(nandu):
+    commands = {"tier1": runner.nandu(), "lockstep": runner.nandu("-dbt", "lockstep=on")}
+    _report(randseq.check(SEED + 2000000, max(200, COUNT // 10), commands))
+
+
+def test_without_host_features(nandu):
+    """On a processor with less than this one has."""
+    commands = {"tier1": runner.nandu(), "sse4.2": runner.nandu("-dbt", "host=sse42")}
+    if runner.run(commands["sse4.2"], randseq.Batch([randseq.Sequence(0)]).elf()).status == 1:
+        pytest.skip("the translator has no such option")
+    _report(randseq.check(SEED + 3000000, max(200, COUNT // 10), commands))

@@ -1,0 +1,274 @@
+/*
+ * Passes addresses that aren't the program's own to every system call, in each argument.
+ *
+ *     wild_pointers <ADDRESSES
+ *
+ * The addresses come from standard input, one a line in hexadecimal, after this program has printed
+ * the mappings that it knows of and "ready"; they lead into the emulator. Each call is made by a child, which must then still work. A
+ * child that dies, or a call that claims to have worked on such an address where the answer is known to
+ * be EFAULT, is reported; the last line is "done".
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mman.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { MAX_ADDRESSES = 64, LAST_CALL = 470 };
+
+/* Not made with arguments that mean nothing: they end or stop the caller, act on other processes or on
+ * the machine. */
+static const short skipped[] = {
+    SYS_exit, SYS_exit_group, SYS_rt_sigreturn, SYS_kill, SYS_tkill, SYS_tgkill, SYS_reboot,
+    SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo, SYS_pidfd_send_signal, SYS_vhangup, SYS_pivot_root,
+    SYS_mount, SYS_umount2, SYS_chroot, SYS_swapon, SYS_swapoff, SYS_sethostname,
+    SYS_setdomainname, SYS_settimeofday, SYS_clock_settime, SYS_clock_adjtime, SYS_adjtimex,
+    SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_kexec_load, SYS_kexec_file_load,
+    SYS_acct, SYS_quotactl, SYS_ptrace, SYS_bpf, SYS_perf_event_open, SYS_syslog, SYS_sync,
+    SYS_clone, 435 /* clone3 */, SYS_setpriority, SYS_ioprio_set, SYS_migrate_pages,
+    SYS_move_pages, SYS_unshare, SYS_setns, SYS_personality, SYS_ppoll, SYS_pselect6,
+    SYS_rt_sigsuspend, SYS_rt_sigtimedwait, SYS_nanosleep, SYS_clock_nanosleep, SYS_wait4,
+    SYS_waitid, SYS_prlimit64, SYS_setrlimit, SYS_seccomp, SYS_process_madvise,
+    448 /* process_mrelease */,
+};
+
+static const char *const what_failed = "FAILED";
+
+static int is_skipped(long nr)
+{
+    for (size_t i = 0; i < sizeof(skipped) / sizeof(skipped[0]); i++) {
+        if (skipped[i] == nr) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Memory can still be had and holds what is put there. */
+static int still_works(void)
+{
+    enum { SIZE = 100000 };
+    unsigned char *p = malloc(SIZE);
+    int good = p != NULL;
+
+    for (int i = 0; good && i < SIZE; i++) {
+        p[i] = (unsigned char)(i * 7);
+    }
+    for (int i = 0; good && i < SIZE; i++) {
+        good = p[i] == (unsigned char)(i * 7);
+    }
+    free(p);
+    return good;
+}
+
+static void in_child(void (*function)(long, uint64_t, int), long nr, uint64_t address, int argument)
+{
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        signal(SIGALRM, SIG_DFL);
+        ualarm(300000, 0);
+        function(nr, address, argument);
+        _exit(still_works() ? 0 : 9);
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) != pid) {
+        printf("%s: fork: %s\n", what_failed, strerror(errno));
+        exit(1);
+    }
+    /* A call may well wait for ever, and close_range may close what the child prints to. */
+    if (status != 0 && !(WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)) {
+        printf("%s: call %ld with %#lx as argument %d: status %#x\n", what_failed, nr,
+               (unsigned long)address, argument, status);
+    }
+}
+
+static void one_call(long nr, uint64_t address, int argument)
+{
+    /* 3 is a file that always has something to read, 4 a socket. */
+    uint64_t a[6] = {nr >= SYS_socket && nr <= SYS_recvmsg ? 4 : 3, 0, 8, 0, 0, 0};
+
+    if (argument < 6) {
+        a[argument] = address;
+    } else {
+        for (int i = argument - 6; i < 6; i++) {
+            a[i] = address + 64 * (uint64_t)i;
+        }
+    }
+    syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+static void expect_fault(const char *name, long result, uint64_t address)
+{
+    if (result != -1 || errno != EFAULT) {
+        printf("%s: %s at %#lx: %ld, %s\n", what_failed, name, (unsigned long)address, result,
+               result == -1 ? strerror(errno) : "no error");
+        fflush(stdout);
+    }
+}
+
+/* Calls that reach the pointer for certain: the answer is EFAULT. */
+static void known_calls(long nr, uint64_t address, int argument)
+{
+    void *p = (void *)address;
+    struct iovec vector[2] = {{&argument, 1}, {p, 64}};
+    struct msghdr message = {.msg_iov = &vector[1], .msg_iovlen = 1};
+    int pipes[2], sockets[2];
+    char buf[64] = "";
+
+    (void)nr;
+    if (pipe(pipes) || socketpair(AF_UNIX, SOCK_DGRAM, 0, sockets)) {
+        return;
+    }
+    if (write(pipes[1], buf, sizeof(buf)) < 0 || send(sockets[0], buf, sizeof(buf), 0) < 0) {
+        return;
+    }
+#define EXPECT(call, ...) expect_fault(#call, syscall(SYS_##call, __VA_ARGS__), address)
+    EXPECT(read, pipes[0], p, 64);
+    EXPECT(write, pipes[1], p, 64);
+    EXPECT(readv, pipes[0], &vector[1], 1);
+    EXPECT(writev, pipes[1], &vector[1], 1);
+    EXPECT(readv, pipes[0], p, 2);
+    EXPECT(recvfrom, sockets[1], p, 64, 0, 0, 0);
+    EXPECT(recvmsg, sockets[1], &message, 0);
+    EXPECT(recvmsg, sockets[1], p, 0);
+    EXPECT(sendmsg, sockets[0], &message, 0);
+    EXPECT(sendto, sockets[0], p, 64, 0, 0, 0);
+    EXPECT(getcwd, p, 4096);
+    EXPECT(getrandom, p, 64, 0);
+    EXPECT(clock_gettime, 0, p);
+    EXPECT(clock_getres, 0, p);
+    EXPECT(gettimeofday, p, 0);
+    EXPECT(uname, p);
+    EXPECT(sysinfo, p);
+    EXPECT(times, p);
+    EXPECT(getrusage, 0, p);
+    EXPECT(prlimit64, 0, 0, p, 0);
+    EXPECT(prlimit64, 0, 0, 0, p);
+    EXPECT(sigaltstack, p, 0);
+    EXPECT(sigaltstack, 0, p);
+    EXPECT(rt_sigaction, SIGUSR1, p, 0, 8);
+    EXPECT(rt_sigaction, SIGUSR1, 0, p, 8);
+    EXPECT(rt_sigprocmask, 0, p, 0, 8);
+    EXPECT(rt_sigprocmask, 0, 0, p, 8);
+    EXPECT(rt_sigpending, p, 8);
+    EXPECT(newfstatat, -100, p, buf, 0);
+    EXPECT(newfstatat, -100, "/", p, 0);
+    EXPECT(fstat, 0, p);
+    EXPECT(statx, -100, "/", 0, 0x7ff, p);
+    EXPECT(statfs, "/", p);
+    EXPECT(openat, -100, p, 0);
+    EXPECT(readlinkat, -100, "/proc/self/exe", p, 64);
+    EXPECT(pipe2, p, 0);
+    EXPECT(socketpair, AF_UNIX, SOCK_STREAM, 0, p);
+    EXPECT(getsockname, sockets[0], p, p);
+    EXPECT(getsockopt, sockets[0], SOL_SOCKET, SO_TYPE, p, p);
+    EXPECT(setsockopt, sockets[0], SOL_SOCKET, SO_RCVBUF, p, 4);
+    EXPECT(ppoll, p, 1, 0, 0, 0);
+    EXPECT(epoll_ctl, 0, 1, 1, p);
+    EXPECT(futex, p, 1 /* wake */, 1, 0, 0, 0);
+    EXPECT(futex, p, 0 /* wait */, 1, 0, 0, 0);
+    EXPECT(nanosleep, p, 0);
+    EXPECT(sched_getaffinity, 0, 128, p);
+    EXPECT(execve, p, 0, 0);
+    EXPECT(process_vm_readv, getpid(), &vector[0], 1, &vector[1], 1, 0);
+#undef EXPECT
+}
+
+/* Changes of mappings that would take the emulator's own memory away. */
+static void mapping_calls(long nr, uint64_t address, int argument)
+{
+    uint64_t page = address & ~4095ul;
+
+    (void)nr;
+    switch (argument) {
+    case 0:
+        syscall(SYS_mmap, page, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+        break;
+    case 1:
+        syscall(SYS_munmap, page, 4096);
+        break;
+    case 2:
+        syscall(SYS_mprotect, page, 4096, PROT_NONE);
+        break;
+    case 3:
+        syscall(SYS_madvise, page, 4096, MADV_DONTNEED);
+        break;
+    case 4:
+        syscall(SYS_mremap, page, 4096, 8192, MREMAP_MAYMOVE, 0);
+        break;
+    case 5:
+        syscall(SYS_brk, page);
+        break;
+    case 6:
+        syscall(SYS_set_tid_address, address);
+        break;
+    case 7:
+        syscall(SYS_set_robust_list, address, 24);
+        break;
+    case 8:
+        syscall(SYS_mprotect, page, 4096, PROT_READ | PROT_WRITE | PROT_EXEC);
+        break;
+    case 9:
+        syscall(SYS_mremap, mmap(0, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 4096, 4096,
+                MREMAP_MAYMOVE | MREMAP_FIXED, page);
+        break;
+    default:
+        break;
+    }
+}
+
+static void print_maps(void)
+{
+    FILE *f = fopen("/proc/self/maps", "r");
+    char line[4200];
+
+    while (f && fgets(line, sizeof(line), f)) {
+        printf("map %s", line);
+    }
+    if (f) {
+        fclose(f);
+    }
+}
+
+int main(void)
+{
+    uint64_t addresses[MAX_ADDRESSES];
+    unsigned n_addresses = 0;
+    char line[64];
+
+    if (open("/dev/zero", O_RDWR) != 3 || socket(AF_UNIX, SOCK_DGRAM, 0) != 4) {
+        return 1;
+    }
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    print_maps();
+    puts("ready");
+    while (n_addresses < MAX_ADDRESSES && fgets(line, sizeof(line), stdin)) {
+        addresses[n_addresses++] = strtoull(line, NULL, 16);
+    }
+    for (unsigned i = 0; i < n_addresses; i++) {
+        in_child(known_calls, -1, addresses[i], 0);
+        for (int k = 0; k < 10; k++) {
+            in_child(mapping_calls, -2, addresses[i], k);
+        }
+    }
+    for (long nr = 0; nr <= LAST_CALL; nr++) {
+        if (is_skipped(nr)) {
+            continue;
+        }
+        for (int argument = 0; argument < 8; argument++) {
+            in_child(one_call, nr, addresses[(nr + argument) % n_addresses], argument);
+        }
+    }
+    puts("done");
+    return 0;
+}
