@@ -4,35 +4,48 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "dbt/dbt_priv.h"
 
 /* ---- Memory ---- */
 
+/*
+ * Both views are of one shared anonymous mapping: mremap with an old size of 0 makes another mapping of
+ * the same pages. (perf takes such memory for just-in-time code, and looks for its map file.) With
+ * [at_rw] and [at_rx] the views replace what is there.
+ */
+static bool map_views(size_t size, uint8_t *at_rw, uint8_t *at_rx, uint8_t **rw, uint8_t **rx)
+{
+    int fixed = at_rw ? MAP_FIXED : 0;
+    *rw = mmap(at_rw, size, PROT_READ | PROT_WRITE,
+               MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | fixed, -1, 0);
+    if (*rw == MAP_FAILED)
+        return false;
+    *rx = mremap(*rw, 0, size, MREMAP_MAYMOVE | (at_rx ? MREMAP_FIXED : 0), at_rx);
+    if (*rx == MAP_FAILED || mprotect(*rx, size, PROT_READ | PROT_EXEC) < 0) {
+        int error = errno;
+        if (*rx != MAP_FAILED)
+            munmap(*rx, size);
+        munmap(*rw, size);
+        errno = error;
+        return false;
+    }
+    return true;
+}
+
 bool code_cache_init(struct code_cache *cache, size_t size, GError **error)
 {
-    int fd = memfd_create("nandu-code", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
-        goto fail;
-    cache->rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    if (cache->rw == MAP_FAILED)
-        goto fail;
-    cache->rx = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    if (cache->rx == MAP_FAILED) {
-        munmap(cache->rw, size);
-        goto fail;
+    uint8_t *rw, *rx;
+    if (!map_views(size, NULL, NULL, &rw, &rx)) {
+        g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno),
+                    "no memory for a code cache of %zu MiB (%s): try a smaller -dbt cache-size",
+                    size >> 20, g_strerror(errno));
+        return false;
     }
-    close(fd);
+    cache->rw = rw;
+    cache->rx = rx;
     cache->size = size;
     return true;
-fail:
-    g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno),
-                "no memory for a code cache of %zu MiB (%s): try a smaller -dbt cache-size",
-                size >> 20, g_strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    return false;
 }
 
 void code_cache_free(struct code_cache *cache)
@@ -43,16 +56,12 @@ void code_cache_free(struct code_cache *cache)
 
 bool code_cache_unshare(struct code_cache *cache)
 {
-    int fd = memfd_create("nandu-code", MFD_CLOEXEC);
-    bool ok = fd >= 0 && ftruncate(fd, (off_t)cache->size) == 0 &&
-              pwrite(fd, cache->rw, cache->fixed, 0) == (ssize_t)cache->fixed &&
-              mmap(cache->rw, cache->size, PROT_READ | PROT_WRITE,
-                   MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0) != MAP_FAILED &&
-              mmap((void *)(uintptr_t)cache->rx, cache->size, PROT_READ | PROT_EXEC,
-                   MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0) != MAP_FAILED;
-    if (fd >= 0)
-        close(fd);
-    return ok;
+    g_autofree void *fixed = g_memdup2(cache->rw, cache->fixed);
+    uint8_t *rw, *rx;
+    if (!map_views(cache->size, cache->rw, (uint8_t *)(uintptr_t)cache->rx, &rw, &rx))
+        return false;
+    memcpy(cache->rw, fixed, cache->fixed);
+    return true;
 }
 
 /* ---- Blocks ---- */

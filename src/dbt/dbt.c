@@ -101,9 +101,11 @@ void dbt_free(struct dbt *dbt)
 
 static void clear_jump_cache(struct vcpu *cpu)
 {
-    for (unsigned i = 0; i < VCPU_JUMP_CACHE_SIZE; i++)
-        if (cpu->jump_cache[i].pc != 1)
-            cpu->jump_cache[i] = (struct jump_cache_entry){ .pc = 1 };
+    for (unsigned i = 0; i < VCPU_JUMP_CACHE_SIZE; i++) {
+        uint64_t unused = i ? 1 : 3; /* a pc that is looked up elsewhere */
+        if (cpu->jump_cache[i].pc != unused)
+            cpu->jump_cache[i] = (struct jump_cache_entry){ .pc = unused };
+    }
 }
 
 struct vcpu *dbt_vcpu_new(struct dbt *dbt, const void *model)

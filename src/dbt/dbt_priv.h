@@ -96,7 +96,7 @@ struct dbt_intrinsic {
 };
 
 struct host_features {
-    bool avx, fma, bmi1, bmi2, lzcnt, popcnt, pclmul, f16c, avx512f, avx512vl;
+    bool avx, fma, bmi1, bmi2, lzcnt, popcnt, pclmul, aes, f16c, avx512f, avx512vl;
 };
 
 struct dbt {

@@ -238,10 +238,22 @@ enum {
     IR_HELPER_FPFLAGS = 8, /* may raise flags in vcpu.fp_flags */
 };
 
+/* What a pure helper computes, where hosts tend to have an instruction for it: a back end may use
+ * that instead of the call. The state of AES is b:a, the result its low half. */
+enum ir_native {
+    IR_NATIVE_NONE,
+    IR_NATIVE_AESENC,     /* a round without its key: ShiftRows, SubBytes, MixColumns */
+    IR_NATIVE_AESENCLAST, /* the same without MixColumns */
+    IR_NATIVE_AESDEC,     /* inverse ShiftRows, SubBytes, MixColumns */
+    IR_NATIVE_AESDECLAST,
+    IR_NATIVE_AESIMC,     /* inverse MixColumns of a */
+};
+
 struct ir_helper {
     const char *name;
     ir_helper_fn fn;
     uint8_t flags;
+    uint8_t native;       /* enum ir_native */
 };
 
 enum {

@@ -43,7 +43,8 @@ enum {
     VCPU_JUMP_CACHE_SIZE = 1 << VCPU_JUMP_CACHE_BITS,
 };
 
-/* Guest pc -> host code, indexed by (pc >> 1) modulo the size. An unused entry has pc 1. */
+/* Guest pc -> host code, indexed by (pc >> 1) modulo the size. An unused entry has a pc that
+ * belongs in another one: 3 in the first, 1 in the others. */
 struct jump_cache_entry {
     uint64_t pc;
     const void *code;

@@ -114,7 +114,7 @@ struct lu_iov {
     unsigned count;
     struct iovec fixed[8];
 };
-/* Copy and convert [count] entries. An entry that can't be accessed gets an address at which the
+/* Copy and convert [count] entries. (What of) an entry that can't be accessed gets an address at which the
  * kernel faults, so that it transfers what comes before. 0, -EINVAL (too many), -EFAULT. */
 int lu_iov_from_guest(const struct lu_process *p, struct lu_iov *iov, uint64_t addr, uint64_t count,
                       unsigned access);

@@ -41,53 +41,65 @@ int64_t lu_copy_some_from_guest(const struct lu_process *p, void *to, uint64_t f
 
 /* ---- Buffers ---- */
 
-/* The host's address of a buffer of read or write, and its size cut to what is accessible. */
-static void *transfer_buffer(const struct lu_process *p, uint64_t addr, uint64_t *size,
-                             unsigned access)
+/*
+ * Add a buffer to [iov], which has room for two entries more. One that can't be accessed to its end
+ * becomes two: what is accessible, and what the kernel faults on. False: no entry after it can be
+ * reached.
+ */
+static bool add_buffer(const struct lu_process *p, struct lu_iov *iov, uint64_t addr, uint64_t size,
+                       unsigned access)
 {
-    uint64_t accessible;
+    uint64_t good = size;
 
-    if (G_LIKELY(lu_access_ok(p, addr, *size, access))) {
-        return lu_g2h(p, addr);
+    if (G_UNLIKELY(!lu_access_ok(p, addr, size, access))) {
+        good = lu_access_prefix(p, addr, size, access);
     }
-    accessible = lu_access_prefix(p, addr, *size, access);
-    if (accessible == 0) {
-        return LU_FAULT_POINTER;
+    if (good || size == 0) {
+        iov->v[iov->count++] = (struct iovec){good ? lu_g2h(p, addr) : NULL, good};
     }
-    *size = accessible;
-    return lu_g2h(p, addr);
+    if (good == size) {
+        return true;
+    }
+    iov->v[iov->count++] = (struct iovec){lu_ptr(p, addr + good, size - good, access), size - good};
+    return false;
+}
+
+/* read and its relatives; [vector_nr] is used when the buffer isn't all accessible, for which the
+ * kernel has answers that depend on the kind of file. */
+static int64_t transfer(struct lu_thread *t, long nr, long vector_nr, const uint64_t a[6],
+                        unsigned access)
+{
+    struct lu_process *p = t->process;
+    struct lu_iov iov = {.v = iov.fixed, .count = 0};
+
+    if (G_LIKELY(lu_access_ok(p, a[1], a[2], access))) {
+        return LU_BLOCK(t, nr, a[0], lu_g2h(p, a[1]), a[2], a[3]);
+    }
+    if ((int64_t)a[2] < 0 || !lu_access_ok(p, a[1], 1, access)) {
+        return LU_BLOCK(t, nr, a[0], lu_ptr(p, a[1], a[2], access), a[2], a[3]);
+    }
+    add_buffer(p, &iov, a[1], a[2], access);
+    return LU_BLOCK(t, vector_nr, a[0], iov.v, iov.count, a[3]);
 }
 
 int64_t sys_read(struct lu_thread *t, const uint64_t a[6])
 {
-    uint64_t size = a[2];
-    void *buffer = transfer_buffer(t->process, a[1], &size, LU_WRITE);
-
-    return LU_BLOCK(t, SYS_read, a[0], buffer, size);
+    return transfer(t, SYS_read, SYS_readv, a, LU_WRITE);
 }
 
 int64_t sys_write(struct lu_thread *t, const uint64_t a[6])
 {
-    uint64_t size = a[2];
-    void *buffer = transfer_buffer(t->process, a[1], &size, LU_READ);
-
-    return LU_BLOCK(t, SYS_write, a[0], buffer, size);
+    return transfer(t, SYS_write, SYS_writev, a, LU_READ);
 }
 
 int64_t sys_pread64(struct lu_thread *t, const uint64_t a[6])
 {
-    uint64_t size = a[2];
-    void *buffer = transfer_buffer(t->process, a[1], &size, LU_WRITE);
-
-    return LU_BLOCK(t, SYS_pread64, a[0], buffer, size, a[3]);
+    return transfer(t, SYS_pread64, SYS_preadv, a, LU_WRITE);
 }
 
 int64_t sys_pwrite64(struct lu_thread *t, const uint64_t a[6])
 {
-    uint64_t size = a[2];
-    void *buffer = transfer_buffer(t->process, a[1], &size, LU_READ);
-
-    return LU_BLOCK(t, SYS_pwrite64, a[0], buffer, size, a[3]);
+    return transfer(t, SYS_pwrite64, SYS_pwritev, a, LU_READ);
 }
 
 /* ---- Vectors ---- */
@@ -104,26 +116,23 @@ int lu_iov_from_guest(const struct lu_process *p, struct lu_iov *iov, uint64_t a
     if (count > UIO_MAXIOV) {
         return -EINVAL;
     }
-    if (count > G_N_ELEMENTS(iov->fixed)) {
-        iov->v = g_new(struct iovec, count);
+    if (count >= G_N_ELEMENTS(iov->fixed)) {
+        iov->v = g_new(struct iovec, count + 1);
     }
     for (uint64_t i = 0; i < count; i++) {
-        struct iovec *v = &iov->v[i];
-        uint64_t size;
-
         if (lu_copy_from_guest(p, &entry, addr + i * sizeof(entry), sizeof(entry)) != 0) {
             lu_iov_clear(iov);
             return -EFAULT;
         }
-        size = entry.size;
-        v->iov_base = size ? transfer_buffer(p, entry.base, &size, access) : NULL;
-        v->iov_len = size;
-        iov->count++;
-        if (size != entry.size) {
-            /* What comes after a hole is never reached. */
+        if ((int64_t)entry.size < 0) {
+            lu_iov_clear(iov);
+            return -EINVAL;
+        }
+        if (!add_buffer(p, iov, entry.base, entry.size, access)) {
             break;
         }
     }
+    iov->count = MIN(iov->count, UIO_MAXIOV);
     return 0;
 }
 

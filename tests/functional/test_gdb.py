@@ -15,7 +15,7 @@ NANDU = os.environ.get("NANDU_RISCV64", "")
 GDB = shutil.which("gdb-multiarch")
 CC = shutil.which("riscv64-linux-gnu-gcc")
 SYSROOT = "/usr/riscv64-linux-gnu"
-TIMEOUT = 60
+TIMEOUT = 20
 
 pytestmark = [
     pytest.mark.skipif(not os.path.exists(NANDU), reason="nandu-riscv64 is not built"),

@@ -110,6 +110,13 @@ static enum ir_type word_type(struct generator *g)
     return table[pick(g, G_N_ELEMENTS(table))];
 }
 
+static enum ir_type float_type(struct generator *g)
+{
+    static const uint8_t table[] = {IR_F64, IR_F64, IR_F32, IR_F32, IR_F16};
+
+    return table[pick(g, G_N_ELEMENTS(table))];
+}
+
 static ir_val raw_const(struct generator *g, enum ir_type type, uint64_t value)
 {
     return ir_emit(g->raw, (struct ir_op){.op = IR_CONST, .type = type, .imm = value});
@@ -277,8 +284,14 @@ static void gen_compare(struct generator *g)
                   ir_setcc(g->folded, c.cond, c.type, c.a.folded, c.b.folded));
         return;
     }
-    x = word(g, type);
-    y = word(g, type);
+    if (chance(g, 15)) {
+        type = float_type(g);
+        x = floating(g, type);
+        y = floating(g, type);
+    } else {
+        x = word(g, type);
+        y = word(g, type);
+    }
     add_value(g, type,
               ir_emit(g->raw, (struct ir_op){.op = IR_SELCC,
                                              .type = type,
@@ -360,7 +373,7 @@ static void gen_load(struct generator *g)
     unsigned flags = chance(g, 50) ? IR_MEM_SIGNED : 0;
 
     if (chance(g, 15)) {
-        type = mem = chance(g, 50) ? IR_F32 : IR_F64;
+        type = mem = float_type(g);
         flags = 0;
     }
     add_value(g, type,
@@ -380,7 +393,7 @@ static void gen_store(struct generator *g)
     struct value p = pointer(g), v;
 
     if (chance(g, 15)) {
-        mem = chance(g, 50) ? IR_F32 : IR_F64;
+        mem = float_type(g);
         v = floating(g, chance(g, 50) ? IR_F64 : mem);
     } else {
         v = word(g, mem);
@@ -435,13 +448,6 @@ static void gen_atomic(struct generator *g)
 
 /* ---- Floating point ---- */
 
-static enum ir_type float_type(struct generator *g)
-{
-    static const uint8_t table[] = {IR_F64, IR_F64, IR_F32, IR_F32, IR_F16};
-
-    return table[pick(g, G_N_ELEMENTS(table))];
-}
-
 static enum ir_type int_of_size(enum ir_type type)
 {
     return type == IR_F64 ? IR_I64 : type == IR_F32 ? IR_I32 : IR_I16;
@@ -459,12 +465,11 @@ static void gen_float_bits(struct generator *g)
     struct value a = floating(g, type), w;
 
     if (type != IR_F64 && chance(g, 50)) {
-        add_value(g, IR_F64,
-                  ir_emit(g->raw, (struct ir_op){.op = IR_BOX,
-                                                 .type = IR_F64,
-                                                 .aux2 = type,
-                                                 .arg = {a.raw}}),
-                  ir_box(g->folded, type, a.folded));
+        add_value(
+            g, IR_F64,
+            ir_emit(g->raw,
+                    (struct ir_op){.op = IR_BOX, .type = IR_F64, .aux2 = type, .arg = {a.raw}}),
+            ir_box(g->folded, type, a.folded));
     } else if (type != IR_F64 && chance(g, 50)) {
         a = floating(g, IR_F64);
         add_value(g, type,
@@ -486,10 +491,10 @@ static uint64_t interesting_float(struct generator *g, enum ir_type type)
 {
     static const uint16_t halves[] = {0,      0x8000, 1,      0x03ff, 0x0400, 0x3800, 0x3c00,
                                       0x3e00, 0xc000, 0x7bff, 0x7c00, 0xfc00, 0x7d00, 0x7e00};
-    static const uint32_t singles[] = {
-        0,          0x80000000, 1,          0x007fffff, 0x00800000, 0x3f000000, 0x3f800000,
-        0x3fc00000, 0xc0000000, 0x4f000000, 0x5f000000, 0x7f7fffff, 0x7f800000, 0xff800000,
-        0x7fa00000, 0x7fc00000, 0x33800001, 0x4b7fffff};
+    static const uint32_t singles[] = {0,          0x80000000, 1,          0x007fffff, 0x00800000,
+                                       0x3f000000, 0x3f800000, 0x3fc00000, 0xc0000000, 0x4f000000,
+                                       0x5f000000, 0x7f7fffff, 0x7f800000, 0xff800000, 0x7fa00000,
+                                       0x7fc00000, 0x33800001, 0x4b7fffff};
     static const uint64_t doubles[] = {
         0,
         0x8000000000000000,
@@ -539,11 +544,9 @@ static struct value operand(struct generator *g, enum ir_type type)
         struct value w = word(g, IR_I32);
         enum ir_rm rm = rounding(g);
 
-        v.raw = ir_emit(g->raw, (struct ir_op){.op = IR_ITOF,
-                                               .type = type,
-                                               .aux = rm,
-                                               .aux2 = IR_I32,
-                                               .arg = {w.raw}});
+        v.raw = ir_emit(
+            g->raw,
+            (struct ir_op){.op = IR_ITOF, .type = type, .aux = rm, .aux2 = IR_I32, .arg = {w.raw}});
         v.folded = ir_fcvt(g->folded, IR_ITOF, type, IR_I32, w.folded, rm);
     } else {
         v = floating(g, type);
@@ -564,11 +567,10 @@ static void gen_arithmetic(struct generator *g)
     } else if (op == IR_FSGN) {
         aux = pick(g, 3);
     }
-    add_value(
-        g, type,
-        ir_emit(g->raw,
-                (struct ir_op){.op = op, .type = type, .aux = aux, .arg = {a.raw, b.raw}}),
-        ir_fbin(g->folded, op, type, a.folded, b.folded, aux));
+    add_value(g, type,
+              ir_emit(g->raw,
+                      (struct ir_op){.op = op, .type = type, .aux = aux, .arg = {a.raw, b.raw}}),
+              ir_fbin(g->folded, op, type, a.folded, b.folded, aux));
 }
 
 static void gen_unary_float(struct generator *g)
@@ -593,8 +595,7 @@ static void gen_unary_float(struct generator *g)
         op.aux2 = pick(g, 4);
         op.arg[1] = b.raw;
         op.arg[2] = c.raw;
-        folded =
-            ir_fmadd(g->folded, type, a.folded, b.folded, c.folded, op.aux, op.aux2);
+        folded = ir_fmadd(g->folded, type, a.folded, b.folded, c.folded, op.aux, op.aux2);
         break;
     }
     add_value(g, type, ir_emit(g->raw, op), folded);
@@ -607,12 +608,11 @@ static void gen_float_compare(struct generator *g)
     unsigned cond = pick(g, IR_FLEQ + 1);
 
     if (chance(g, 20)) {
-        add_value(g, IR_I64,
-                  ir_emit(g->raw, (struct ir_op){.op = IR_FCLASS,
-                                                 .type = IR_I64,
-                                                 .aux2 = type,
-                                                 .arg = {a.raw}}),
-                  ir_fclass(g->folded, type, a.folded));
+        add_value(
+            g, IR_I64,
+            ir_emit(g->raw,
+                    (struct ir_op){.op = IR_FCLASS, .type = IR_I64, .aux2 = type, .arg = {a.raw}}),
+            ir_fclass(g->folded, type, a.folded));
         return;
     }
     add_value(g, IR_I64,
@@ -690,8 +690,7 @@ static void gen_state(struct generator *g)
                   ir_lds(g->folded, type, offset));
     } else {
         v = ir_type_is_float(type) ? floating(g, type) : word(g, type);
-        ir_emit(g->raw,
-                (struct ir_op){.op = IR_STS, .type = type, .arg = {v.raw}, .imm = offset});
+        ir_emit(g->raw, (struct ir_op){.op = IR_STS, .type = type, .arg = {v.raw}, .imm = offset});
         ir_sts(g->folded, type, offset, v.folded);
     }
 }
@@ -754,9 +753,10 @@ static void gen_helper(struct generator *g)
         {"exit", help_exit, IR_HELPER_MAY_EXIT},
         {"exit_sync", help_exit_sync, IR_HELPER_MAY_EXIT | IR_HELPER_SYNC},
     };
-    const struct ir_helper *h = &helpers[pick(g, G_N_ELEMENTS(helpers))];
+    static const uint8_t nargs[] = {4, 4, 3, 4, 1, 2};
+    unsigned which = pick(g, G_N_ELEMENTS(helpers)), n = nargs[which];
+    const struct ir_helper *h = &helpers[which];
     struct value v[4] = {{0}};
-    unsigned n = 1 + pick(g, 4);
     struct ir_op op = {.op = IR_HELPER, .type = IR_I64, .imm = (uintptr_t)h};
 
     for (unsigned i = 0; i < n; i++) {
@@ -774,8 +774,7 @@ static void gen_helper(struct generator *g)
         return;
     }
     add_value(g, op.type, ir_emit(g->raw, op),
-              ir_helper(g->folded, op.type, h, v[0].folded, v[1].folded, v[2].folded,
-                        v[3].folded));
+              ir_helper(g->folded, op.type, h, v[0].folded, v[1].folded, v[2].folded, v[3].folded));
 }
 
 static void gen_insn(struct generator *g)
@@ -833,10 +832,10 @@ static void gen_end(struct generator *g)
 static void generate(struct generator *g, const struct guest_arch *arch, uint32_t seed)
 {
     static void (*const kinds[])(struct generator *) = {
-        gen_binary, gen_binary, gen_binary, gen_binary,  gen_binary,  gen_unary, gen_extend,
-        gen_extend, gen_shifts, gen_shifts, gen_compare, gen_compare, gen_put,   gen_put,
-        gen_put,    gen_load,   gen_store,  gen_float,   gen_float,   gen_insn,  gen_insn,
-        gen_insn,
+        gen_binary, gen_binary, gen_binary, gen_binary, gen_binary,  gen_unary,
+        gen_extend, gen_extend, gen_shifts, gen_shifts, gen_compare, gen_compare,
+        gen_put,    gen_put,    gen_put,    gen_load,   gen_store,   gen_float,
+        gen_float,  gen_insn,   gen_insn,   gen_insn,
     };
     unsigned steps;
 
@@ -884,6 +883,68 @@ static uint64_t random_register(struct generator *g, bool is_float)
     case 2: return 0xffffffffffff0000 | interesting_float(g, IR_F16);
     default: return interesting_float(g, IR_F64);
     }
+}
+
+/* The state before or after a run. */
+struct outcome {
+    enum vcpu_exit reason;
+    unsigned fp_flags;
+    uint64_t pc, r[32], f[32], extra[4], excl_addr, excl_value;
+    uint8_t memory[MEMORY_SIZE];
+};
+
+/* [memory] is the guest address of MEMORY_SIZE bytes. */
+static void random_start(struct generator *g, struct outcome *start, uint64_t memory)
+{
+    memset(start, 0, sizeof(*start));
+    start->fp_flags = chance(g, 30) ? pick(g, 32) : 0;
+    for (unsigned i = 0; i < 32; i++) {
+        start->r[i] = random_register(g, false);
+        start->f[i] = random_register(g, true);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        start->extra[i] = interesting(g);
+    }
+    for (unsigned i = 0; i < MEMORY_SIZE; i++) {
+        start->memory[i] = pick(g, 256);
+    }
+    start->r[BASE_REG] = memory + MEMORY_SIZE / 2;
+    start->r[BASE_REG + 1] = start->r[BASE_REG];
+    start->excl_addr = chance(g, 50) ? start->r[BASE_REG] : ~UINT64_C(0);
+    memcpy(&start->excl_value, start->memory + MEMORY_SIZE / 2, 8);
+}
+
+/* Sets a vCPU and memory to [start]. */
+static void set_state(struct test_vcpu *tv, const struct outcome *start, uint8_t *memory)
+{
+    struct vcpu *cpu = &tv->cpu;
+
+    memcpy(cpu->r, start->r, sizeof(cpu->r));
+    memcpy(tv->f, start->f, sizeof(tv->f));
+    memcpy(tv->extra, start->extra, sizeof(tv->extra));
+    memcpy(memory, start->memory, MEMORY_SIZE);
+    cpu->pc = 0;
+    cpu->exit_reason = VCPU_EXIT_NONE;
+    cpu->excl_addr = start->excl_addr;
+    cpu->excl_value = start->excl_value;
+    dbt_fp_flags_set(cpu, start->fp_flags);
+}
+
+static void get_state(const struct test_vcpu *tv, enum vcpu_exit reason, struct outcome *end,
+                      const uint8_t *memory)
+{
+    const struct vcpu *cpu = &tv->cpu;
+
+    memset(end, 0, sizeof(*end));
+    end->reason = reason;
+    end->pc = cpu->pc;
+    end->fp_flags = dbt_fp_flags_get(cpu);
+    memcpy(end->r, cpu->r, sizeof(end->r));
+    memcpy(end->f, tv->f, sizeof(end->f));
+    memcpy(end->extra, tv->extra, sizeof(end->extra));
+    memcpy(end->memory, memory, MEMORY_SIZE);
+    end->excl_addr = cpu->excl_addr;
+    end->excl_value = cpu->excl_value;
 }
 
 #endif

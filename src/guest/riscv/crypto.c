@@ -142,11 +142,6 @@ static uint32_t ror32(uint64_t word, unsigned n)
     return v >> n | v << (-n & 31);
 }
 
-static uint64_t ror64(uint64_t v, unsigned n)
-{
-    return v >> n | v << (64 - n);
-}
-
 /* Round 10 stands for the extra SubWord of 256-bit keys: no rotation, no constant. */
 static uint64_t aes64ks1i(struct vcpu *cpu, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
 {
@@ -167,36 +162,10 @@ static uint64_t aes64ks2(struct vcpu *cpu, uint64_t a, uint64_t b, uint64_t c, u
     return (uint64_t)w1 << 32 | w0;
 }
 
-/* ---- SHA-2 and SM3: words of 32 bits are sign-extended ---- */
-
 static uint64_t sext32(uint32_t v)
 {
     return (uint64_t)(int32_t)v;
 }
-
-/* name, three rotations; the third of a "sig" is a shift */
-#define HASH_OPS(SUM32, SIG32, SUM64, SIG64) \
-    SIG32(sha256sig0, 7, 18, 3)              \
-    SIG32(sha256sig1, 17, 19, 10)            \
-    SUM32(sha256sum0, 2, 13, 22)             \
-    SUM32(sha256sum1, 6, 11, 25)             \
-    SIG64(sha512sig0, 1, 8, 7)               \
-    SIG64(sha512sig1, 19, 61, 6)             \
-    SUM64(sha512sum0, 28, 34, 39)            \
-    SUM64(sha512sum1, 14, 18, 41)
-
-#define HASH_FN(name, value)                                                               \
-    static uint64_t name(struct vcpu *cpu, uint64_t a, uint64_t b, uint64_t c, uint64_t d) \
-    {                                                                                      \
-        return value;                                                                      \
-    }
-#define SUM32(name, x, y, z) HASH_FN(name, sext32(ror32(a, x) ^ ror32(a, y) ^ ror32(a, z)))
-#define SIG32(name, x, y, z) HASH_FN(name, sext32(ror32(a, x) ^ ror32(a, y) ^ (uint32_t)a >> z))
-#define SUM64(name, x, y, z) HASH_FN(name, ror64(a, x) ^ ror64(a, y) ^ ror64(a, z))
-#define SIG64(name, x, y, z) HASH_FN(name, ror64(a, x) ^ ror64(a, y) ^ a >> z)
-HASH_OPS(SUM32, SIG32, SUM64, SIG64)
-HASH_FN(sm3p0, sext32((uint32_t)a ^ ror32(a, 23) ^ ror32(a, 15)))
-HASH_FN(sm3p1, sext32((uint32_t)a ^ ror32(a, 17) ^ ror32(a, 9)))
 
 /* ---- SM4. Its words are big-endian; the instructions work on words as loaded. ---- */
 
@@ -252,18 +221,15 @@ static uint64_t xperm8(struct vcpu *cpu, uint64_t a, uint64_t b, uint64_t c, uin
     return r;
 }
 
-#define HELPER(fn)               const struct ir_helper riscv_helper_##fn = {#fn, fn, IR_HELPER_PURE};
-#define HASH_HELPER(fn, x, y, z) HELPER(fn)
-HELPER(aes64ds)
-HELPER(aes64dsm)
-HELPER(aes64es)
-HELPER(aes64esm)
-HELPER(aes64im)
+#define HELPER(fn, ...) \
+    const struct ir_helper riscv_helper_##fn = {#fn, fn, IR_HELPER_PURE, ##__VA_ARGS__};
+HELPER(aes64ds, IR_NATIVE_AESDECLAST)
+HELPER(aes64dsm, IR_NATIVE_AESDEC)
+HELPER(aes64es, IR_NATIVE_AESENCLAST)
+HELPER(aes64esm, IR_NATIVE_AESENC)
+HELPER(aes64im, IR_NATIVE_AESIMC)
 HELPER(aes64ks1i)
 HELPER(aes64ks2)
-HASH_OPS(HASH_HELPER, HASH_HELPER, HASH_HELPER, HASH_HELPER)
-HELPER(sm3p0)
-HELPER(sm3p1)
 HELPER(sm4ed)
 HELPER(sm4ks)
 HELPER(xperm4)

@@ -1,6 +1,6 @@
 /*
  * Scalar cryptography and crossbar instructions of RV64 as helpers for the lifter: Zknd, Zkne,
- * Zknh, Zksed, Zksh, Zbkx (RISC-V Cryptography Extensions, Volume I: Scalar & Entropy Source
+ * Zksed, Zbkx (RISC-V Cryptography Extensions, Volume I: Scalar & Entropy Source
  * Instructions, 1.0.1, chapter 3).
  *
  * All are pure: the result depends only on a = rs1, b = rs2 and c = the immediate (rnum of aes64ks1i,
@@ -20,17 +20,6 @@ extern const struct ir_helper riscv_helper_aes64im;
 extern const struct ir_helper riscv_helper_aes64ks1i;
 extern const struct ir_helper riscv_helper_aes64ks2;
 
-extern const struct ir_helper riscv_helper_sha256sig0;
-extern const struct ir_helper riscv_helper_sha256sig1;
-extern const struct ir_helper riscv_helper_sha256sum0;
-extern const struct ir_helper riscv_helper_sha256sum1;
-extern const struct ir_helper riscv_helper_sha512sig0;
-extern const struct ir_helper riscv_helper_sha512sig1;
-extern const struct ir_helper riscv_helper_sha512sum0;
-extern const struct ir_helper riscv_helper_sha512sum1;
-
-extern const struct ir_helper riscv_helper_sm3p0;
-extern const struct ir_helper riscv_helper_sm3p1;
 extern const struct ir_helper riscv_helper_sm4ed;
 extern const struct ir_helper riscv_helper_sm4ks;
 

@@ -196,6 +196,37 @@ static bool crypto(struct riscv_lift *c, int rd, const struct ir_helper *helper,
                       ir_const(c->u, IR_I64, (uint64_t)a->bs));                                    \
     }
 
+/* Zknh, Zksh: rs1 rotated by x and by y and (rotated or shifted) by z, or itself for z = 0; 32-bit
+ * results are sign-extended. */
+static bool hash(struct riscv_lift *c, const struct riscv_arg_r1 *a, enum ir_type type, unsigned x,
+                 unsigned y, enum ir_opcode op, unsigned z)
+{
+    ir_val v = riscv_get_x(c, a->rs1);
+    ir_val t = z ? ir_bini(c->u, op, type, v, z) : v;
+
+    t = ir_bin(c->u, IR_XOR, type, t, ir_bini(c->u, IR_ROR, type, v, x));
+    t = ir_bin(c->u, IR_XOR, type, t, ir_bini(c->u, IR_ROR, type, v, y));
+    riscv_put_x(c, a->rd, type == IR_I32 ? ir_sext(c->u, IR_I64, IR_I32, t) : t);
+    return true;
+}
+
+#define LIFT_HASH(name, ...)                                                                       \
+    bool riscv_lift_##name(struct riscv_lift *c, const struct riscv_arg_r1 *a)                     \
+    {                                                                                              \
+        return hash(c, a, __VA_ARGS__);                                                            \
+    }
+
+LIFT_HASH(sha256sum0, IR_I32, 2, 13, IR_ROR, 22)
+LIFT_HASH(sha256sum1, IR_I32, 6, 11, IR_ROR, 25)
+LIFT_HASH(sha256sig0, IR_I32, 7, 18, IR_SHR, 3)
+LIFT_HASH(sha256sig1, IR_I32, 17, 19, IR_SHR, 10)
+LIFT_HASH(sha512sum0, IR_I64, 28, 34, IR_ROR, 39)
+LIFT_HASH(sha512sum1, IR_I64, 14, 18, IR_ROR, 41)
+LIFT_HASH(sha512sig0, IR_I64, 1, 8, IR_SHR, 7)
+LIFT_HASH(sha512sig1, IR_I64, 19, 61, IR_SHR, 6)
+LIFT_HASH(sm3p0, IR_I32, 23, 15, IR_ROR, 0)
+LIFT_HASH(sm3p1, IR_I32, 17, 9, IR_ROR, 0)
+
 LIFT_CRYPTO2(xperm4)
 LIFT_CRYPTO2(xperm8)
 LIFT_CRYPTO2(aes64ds)
@@ -204,16 +235,6 @@ LIFT_CRYPTO2(aes64es)
 LIFT_CRYPTO2(aes64esm)
 LIFT_CRYPTO2(aes64ks2)
 LIFT_CRYPTO1(aes64im)
-LIFT_CRYPTO1(sha256sum0)
-LIFT_CRYPTO1(sha256sum1)
-LIFT_CRYPTO1(sha256sig0)
-LIFT_CRYPTO1(sha256sig1)
-LIFT_CRYPTO1(sha512sum0)
-LIFT_CRYPTO1(sha512sum1)
-LIFT_CRYPTO1(sha512sig0)
-LIFT_CRYPTO1(sha512sig1)
-LIFT_CRYPTO1(sm3p0)
-LIFT_CRYPTO1(sm3p1)
 LIFT_CRYPTO_BS(sm4ed)
 LIFT_CRYPTO_BS(sm4ks)
 

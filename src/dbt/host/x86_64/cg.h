@@ -36,7 +36,7 @@ struct vloc {
 enum far_kind {
     FAR_EXIT,             /* unlinked direct exit */
     FAR_POLL_EXIT,        /* the same after a poll */
-    FAR_INDIRECT,         /* reg = guest pc, mask low bit */
+    FAR_INDIRECT,         /* reg = guest pc; id 1: clear its lowest bit */
     FAR_INDIRECT_CALL,    /* the same; [resume] is the landing pad */
     FAR_RET,
     FAR_ALIGN,            /* misaligned: reg = address */
@@ -131,6 +131,8 @@ int cg_compare(struct cg *g, unsigned cond, enum ir_type type, ir_val a, ir_val 
 void cg_mem_op(struct cg *g, ir_val v, const struct ir_op *o);
 void cg_fp_op(struct cg *g, ir_val v, const struct ir_op *o);
 void cg_flow_op(struct cg *g, ir_val v, const struct ir_op *o);
+/* A helper that the host has instructions for; false: call it. */
+bool cg_native_helper(struct cg *g, ir_val v, const struct ir_op *o, enum ir_native native);
 void cg_call_generic(struct cg *g, ir_val v, const struct ir_op *o, ir_helper_fn fn, uint64_t attr);
 void cg_helper_call(struct cg *g, ir_helper_fn fn, bool sync);
 uint32_t cg_new_exit(struct cg *g, uint64_t pc);

@@ -110,22 +110,31 @@ static int target(struct cg *g, const struct ir_op *o, ir_val *used)
     return cg_gpr(g, *used);
 }
 
+/* The jump just emitted goes to guest pc [r]; [mask]: its lowest bit is to be cleared first. */
+static void far_indirect(struct cg *g, enum far_kind kind, int r, bool mask)
+{
+    struct far *f = cg_far(g, kind, g->s.p);
+    f->reg = (int8_t)r;
+    f->id = mask;
+}
+
 /* Look [r] up in the jump cache; the operand of the jump to its code. */
-static struct mem jump_cache(struct cg *g, int r, int t, enum far_kind kind, unsigned *far_index)
+static struct mem jump_cache(struct cg *g, int r, int t, enum far_kind kind, bool mask,
+                             unsigned *far_index)
 {
     struct mem entry = { .base = RBP, .index = (int8_t)t, .scale = 3,
                          .disp = CPU_DISP(jump_cache) };
     poll(g);
     as_jcc(&g->s, CC_NE, g->s.p);
     far_index[0] = g->n_far;
-    cg_far(g, kind, g->s.p)->reg = (int8_t)r;
+    far_indirect(g, kind, r, mask);
     /* index = (pc >> 1) % size, 16 bytes an entry: (pc & mask) * 8 */
     as_mov_rr(&g->s, false, t, r);
     as_alu_ri(&g->s, ALU_AND, false, t, (VCPU_JUMP_CACHE_SIZE - 1) << 1);
     as_rm(&g->s, 0x39, true, r, entry); /* cmp [entry], r */
     as_jcc(&g->s, CC_NE, g->s.p);
     far_index[1] = g->n_far;
-    cg_far(g, kind, g->s.p)->reg = (int8_t)r;
+    far_indirect(g, kind, r, mask);
     entry.disp += 8;
     return entry;
 }
@@ -140,7 +149,7 @@ static void op_jump(struct cg *g, const struct ir_op *o)
     ir_val x;
     unsigned far_index[2];
     int r = target(g, o, &x), t = cg_scratch(g);
-    struct mem m = jump_cache(g, r, t, FAR_INDIRECT, far_index);
+    struct mem m = jump_cache(g, r, t, FAR_INDIRECT, x != o->arg[0], far_index);
     as_rm(&g->s, 0xff, false, 4, m); /* jmp */
 }
 
@@ -177,7 +186,7 @@ static void op_call(struct cg *g, const struct ir_op *o)
         int r = target(g, o, &x);
         push_return(g, return_pc);
         int t = cg_scratch(g);
-        struct mem m = jump_cache(g, r, t, FAR_INDIRECT_CALL, far_index);
+        struct mem m = jump_cache(g, r, t, FAR_INDIRECT_CALL, x != o->arg[0], far_index);
         as_rm(&g->s, 0xff, false, 2, m); /* call */
         g->far[far_index[0]].resume = g->far[far_index[1]].resume = g->s.p;
     }
@@ -199,7 +208,7 @@ static void op_ret(struct cg *g, const struct ir_op *o)
     int r = target(g, o, &x);
     as_rm(&g->s, 0x3b, true, r, mem_base(RSP, 8));
     as_jcc(&g->s, CC_NE, g->s.p);
-    cg_far(g, FAR_RET, g->s.p)->reg = (int8_t)r;
+    far_indirect(g, FAR_RET, r, x != o->arg[0]);
     as_u8(&g->s, 0xc3);
 }
 
@@ -275,6 +284,8 @@ static void op_helper(struct cg *g, ir_val v, const struct ir_op *o)
 {
     const struct ir_helper *h = (const struct ir_helper *)(uintptr_t)o->imm;
     bool sync = h->flags & (IR_HELPER_SYNC | IR_HELPER_MAY_EXIT);
+    if (cg_native_helper(g, v, o, h->native))
+        return;
     for (unsigned i = 0; i < 4; i++)
         store_argument(g, i, o->arg[i]);
     for (unsigned i = 0; i < 4; i++)
@@ -308,7 +319,8 @@ static void far_target(struct cg *g, const struct far *f)
 {
     if (f->reg != RAX)
         as_mov_rr(&g->s, true, RAX, f->reg);
-    as_alu_ri(&g->s, ALU_AND, true, RAX, -2);
+    if (f->id)
+        as_alu_ri(&g->s, ALU_AND, true, RAX, -2);
 }
 
 static void far_fp_helper(struct cg *g, const struct far *f)

@@ -187,7 +187,10 @@ static void op_shift(struct cg *g, ir_val v, const struct ir_op *o)
         cg_use(g, o->arg[0]);
         cg_use(g, o->arg[1]);
         int d = cg_dest(g, v);
-        if (op == SH_SHL && c == 1 && a.kind == OPND_REG && a.reg != d) {
+        if (op <= SH_ROR && g->dbt->features.bmi2 && a.kind == OPND_REG) { /* rorx */
+            as_vex(&g->s, OP_F2 | OP_3A | 0xf0, w, d, 0, a.reg);
+            as_u8(&g->s, op == SH_ROR ? c : -c & (w ? 63 : 31));
+        } else if (op == SH_SHL && c == 1 && a.kind == OPND_REG && a.reg != d) {
             as_lea(&g->s, w, d, (struct mem){ .base = (int8_t)a.reg, .index = (int8_t)a.reg });
         } else {
             cg_mov_to(g, d, a, w);
@@ -349,6 +352,32 @@ static void op_bswap(struct cg *g, ir_val v, const struct ir_op *o)
     as_u8(&g->s, 0x0f);
     as_u8(&g->s, 0xc8 | (d & 7));
     cg_bind(g, v, d);
+}
+
+bool cg_native_helper(struct cg *g, ir_val v, const struct ir_op *o, enum ir_native native)
+{
+    static const uint8_t opcode[] = { [IR_NATIVE_AESENC] = 0xdc, [IR_NATIVE_AESENCLAST] = 0xdd,
+                                      [IR_NATIVE_AESDEC] = 0xde, [IR_NATIVE_AESDECLAST] = 0xdf,
+                                      [IR_NATIVE_AESIMC] = 0xdb };
+    enum { MOVQ_FROM_GPR = OP_66 | OP_0F | 0x6e, MOVQ_TO_GPR = OP_66 | OP_0F | 0x7e };
+    if (!native || !g->dbt->features.aes)
+        return false;
+    int state = cg_scratch_xmm(g), other = cg_scratch_xmm(g);
+    as_rr(&g->s, MOVQ_FROM_GPR, true, state, cg_gpr(g, o->arg[0]));
+    if (native == IR_NATIVE_AESIMC) {
+        as_rr(&g->s, OP_66 | OP_38 | opcode[native], false, state, state);
+    } else {
+        as_rr(&g->s, MOVQ_FROM_GPR, true, other, cg_gpr(g, o->arg[1]));
+        as_rr(&g->s, OP_66 | OP_0F | 0x6c, false, state, other); /* punpcklqdq */
+        as_rr(&g->s, OP_0F | 0x57, false, other, other);         /* xorps: the key */
+        as_rr(&g->s, OP_66 | OP_38 | opcode[native], false, state, other);
+    }
+    for (int i = 0; i < 4; i++)
+        cg_use(g, o->arg[i]);
+    int d = cg_dest(g, v);
+    as_rr(&g->s, MOVQ_TO_GPR, true, state, d);
+    cg_bind(g, v, d);
+    return true;
 }
 
 static bool native(const struct cg *g, const struct ir_op *o)

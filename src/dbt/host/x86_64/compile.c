@@ -350,6 +350,7 @@ static void detect(struct host_features *f)
     f->f16c = f->avx && (c & bit_F16C);
     f->popcnt = c & bit_POPCNT;
     f->pclmul = c & bit_PCLMUL;
+    f->aes = c & bit_AES;
     if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
         f->bmi1 = f->avx && (b & bit_BMI);
         f->bmi2 = f->avx && (b & bit_BMI2);
