@@ -185,6 +185,8 @@ class Spec:
         self.rows.append(row)
 
     def check(self):
+        if not self.prefix or not self.rows:
+            raise SpecError(f"{self.path}: no prefix or no instructions")
         by_name = {}
         for row in self.rows:
             if row.name in by_name:
@@ -221,7 +223,8 @@ def make_header(spec):
     out = [NOTE.format(os.path.basename(spec.path)),
            f"#ifndef NANDU_{up}_DECODE_H", f"#define NANDU_{up}_DECODE_H", "",
            "#include <stdbool.h>", "#include <stdint.h>", "",
-           f"struct {p}_lift;", "", "/* Operands of an instruction, as its definition gets them. */"]
+           f"struct {p}_lift;", "",
+           "/* Operands of an instruction, as its definition gets them. */"]
     sets = {name: fields for name, fields in spec.args.items() if fields}
     for name, fields in sets.items():
         out += [f"struct {p}_arg_{name} {{", f"    int32_t {', '.join(fields)};", "};", ""]
@@ -234,7 +237,8 @@ def make_header(spec):
     out += [f"    {up}_INSN_COUNT", "};", ""]
     out += ["/* All encodings. */", f"enum {p}_row_number {{"]
     out += [f"    {up}_ROW_{r.ident}," for r in spec.rows]
-    out += [f"    {up}_ROW_COUNT", "};", "", f"enum {{ {up}_ALIAS_COUNT = {len(spec.aliases)} }};", ""]
+    out += [f"    {up}_ROW_COUNT", "};", "",
+            f"enum {{ {up}_ALIAS_COUNT = {len(spec.aliases)} }};", ""]
     alias_conditions = max([1] + [len(a[2]) for a in spec.aliases])
     out += [f"""/* One encoding; several may have the same definition. */
 struct {p}_row {{
@@ -264,8 +268,9 @@ struct {p}_alias {{
 extern const struct {p}_row {p}_rows[{up}_ROW_COUNT];
 extern const struct {p}_alias {p}_aliases[{up}_ALIAS_COUNT];
 
-/* The row (enum {p}_row_number) of the instruction in the low bits of w and its operands in *args; -1 if there is none
- * with the extensions ext (bits 1 << enum {p}_ext). A w whose low two bits are 3 is 32 bits long. */
+/* The row (enum {p}_row_number) of the instruction in the low bits of w, and its operands in *args;
+ * -1 if there is none with the extensions ext (bits 1 << enum {p}_ext). A w whose low two bits are
+ * 3 is 32 bits long. */
 int {p}_decode(uint32_t w, uint64_t ext, union {p}_args *args);
 
 /* Calls the definition of insn (enum {p}_insn). False: the operands are reserved. */

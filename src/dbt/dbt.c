@@ -15,6 +15,9 @@
 #include "dbt/dbt_priv.h"
 #include "dbt/interp/interp.h"
 
+/* The smallest cache that holds any block, with room in its tables (see host_compile). */
+enum { MIN_CACHE_SIZE = 1 << 20 };
+
 enum { DEFAULT_CACHE_SIZE = 128 << 20, DEFAULT_MAX_INSNS = 64 };
 
 static void *reserve(size_t size)
@@ -32,6 +35,12 @@ static void release(void *p, size_t size)
 
 struct dbt *dbt_new(const struct dbt_config *config, GError **error)
 {
+    if (config->cache_size && config->cache_size < MIN_CACHE_SIZE) {
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
+                    "a code cache of %zu bytes is too small: -dbt cache-size is at least %dk",
+                    config->cache_size, MIN_CACHE_SIZE >> 10);
+        return NULL;
+    }
     struct dbt *dbt = g_new0(struct dbt, 1);
 
     dbt->config = *config;

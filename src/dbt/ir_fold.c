@@ -322,7 +322,13 @@ static ir_val fold_mask(struct ir_unit *u, enum ir_type type, ir_val a, uint64_t
 {
     uint64_t mask = ir_zero_extend(c, ir_word_bits(type));
     unsigned ones = (unsigned)__builtin_ctzll(~mask);
+    const struct ir_op *arg = &u->ops[a];
 
+    if (type == IR_I64 && arg->op == IR_SEXT && arg->aux == IR_I32 && mask <= INT32_MAX &&
+        cheap_to_bypass(u, a, arg->arg[0])) {
+        return ir_zext(u, IR_I64, IR_I32,
+                       ir_bini(u, IR_AND, IR_I32, arg->arg[0], (int64_t)mask));
+    }
     if ((mask & (mask + 1)) != 0) {
         return 0;
     }
@@ -521,6 +527,43 @@ ir_val ir_bini(struct ir_unit *u, enum ir_opcode op, enum ir_type type, ir_val a
     return v ? v : append_const(u, op, type, a, c);
 }
 
+/* The two shifts that make a rotation, of the same value, by amounts that add up to the width: the
+ * rotated value and the amount to the right; 0 if it is something else. */
+static ir_val rotated(const struct ir_unit *u, ir_val a, ir_val b, enum ir_type type, unsigned *n)
+{
+    const struct ir_op *left = &u->ops[a], *right = &u->ops[b];
+
+    if (left->op == IR_SHR) {
+        left = &u->ops[b];
+        right = &u->ops[a];
+    }
+    if (left->op != IR_SHL || right->op != IR_SHR || left->type != type || right->type != type ||
+        left->arg[0] != right->arg[0] || !is_const(u, left->arg[1]) ||
+        !is_const(u, right->arg[1])) {
+        return 0;
+    }
+    *n = (unsigned)u->ops[right->arg[1]].imm;
+    return u->ops[left->arg[1]].imm + *n == ir_type_bits(type) ? left->arg[0] : 0;
+}
+
+/* a | b as a rotation, also one of 32 bits whose parts were sign-extended; 0 if it is none. */
+static ir_val fold_rotation(struct ir_unit *u, enum ir_type type, ir_val a, ir_val b)
+{
+    const struct ir_op *x = &u->ops[a], *y = &u->ops[b];
+    unsigned n;
+    ir_val v = rotated(u, a, b, type, &n);
+
+    if (v) {
+        return ir_bini(u, IR_ROR, type, v, (int64_t)n);
+    }
+    if (type != IR_I64 || x->op != IR_SEXT || y->op != IR_SEXT || x->aux != IR_I32 ||
+        y->aux != IR_I32) {
+        return 0;
+    }
+    v = rotated(u, x->arg[0], y->arg[0], IR_I32, &n);
+    return v ? ir_sext(u, IR_I64, IR_I32, ir_bini(u, IR_ROR, IR_I32, v, (int64_t)n)) : 0;
+}
+
 ir_val ir_bin(struct ir_unit *u, enum ir_opcode op, enum ir_type type, ir_val a, ir_val b)
 {
     ir_val v = 0;
@@ -540,6 +583,8 @@ ir_val ir_bin(struct ir_unit *u, enum ir_opcode op, enum ir_type type, ir_val a,
         }
     } else if (a == b) {
         v = fold_same(u, op, type, a);
+    } else if (op == IR_OR) {
+        v = fold_rotation(u, type, a, b);
     }
     return v ? v : ir_append2(u, op, type, a, b);
 }

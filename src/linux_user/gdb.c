@@ -233,11 +233,6 @@ void lu_gdb_stop(struct lu_thread *t)
     const struct lu_gdb_point *point;
     struct lu_gdb_thread *th;
 
-    if (t->vfork_child) {
-        /* It runs into its parent's breakpoints: step over them. */
-        cpu->single_step = !cpu->single_step;
-        return;
-    }
     th = enter(t);
     if (!th)
         return;

@@ -114,7 +114,7 @@ static int64_t set_mapping_name(struct lu_process *p, const uint64_t a[6])
     g_autofree char *name = NULL;
     int error;
 
-    if (a[2] % LU_PAGE_SIZE || !lu_access_ok(p, a[2], a[3], 0)) {
+    if (a[2] % LU_PAGE_SIZE || !lu_mapped(p, a[2], a[3])) {
         return a[2] % LU_PAGE_SIZE ? -EINVAL : -ENOMEM;
     }
     if (a[4]) {

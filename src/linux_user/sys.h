@@ -88,6 +88,14 @@ static inline bool lu_ptr_ok(const void *ptr)
     return ptr != LU_BAD_POINTER && ptr != LU_FAULT_POINTER;
 }
 
+/* What to pass for [addr], which the guest may not access. */
+static inline void *lu_bad_ptr(const struct lu_process *p, uint64_t addr)
+{
+    return addr == 0                   ? NULL
+           : addr >= p->abi->task_size ? LU_BAD_POINTER
+                                       : LU_FAULT_POINTER;
+}
+
 /* The host's pointer for [size] bytes of guest memory: NULL for 0 (the kernel knows whether that is
  * permitted), one of the two above if not all of it is mapped with that access (LU_READ, LU_WRITE).
  * Only to be passed to the kernel. */
@@ -104,19 +112,25 @@ static inline void *lu_ptr(const struct lu_process *p, uint64_t addr, uint64_t s
                                                                  : LU_FAULT_POINTER;
 }
 
+/* True if all of the pages of [addr, addr + size) are mapped for the guest, with whatever protection. */
+bool lu_mapped(const struct lu_process *p, uint64_t addr, uint64_t size);
+/* The host's address of such a range, or one at which nothing can be mapped and for which the kernel
+ * finds the same errors. */
+uint64_t lu_range_ptr(const struct lu_process *p, uint64_t addr, uint64_t size);
+
 /* How many of the [size] bytes from [addr] on can be accessed, in whole pages but for the ends. */
 uint64_t lu_access_prefix(const struct lu_process *p, uint64_t addr, uint64_t size,
                           unsigned access);
 
 /* A guest's iovec array as the host's. */
 struct lu_iov {
-    struct iovec *v;    /* fixed or allocated */
-    unsigned count;
+    struct iovec *v;    /* fixed or allocated, or one that the kernel refuses */
+    uint64_t count;
     struct iovec fixed[8];
 };
-/* Copy and convert [count] entries. (What of) an entry that can't be accessed gets an address at which the
- * kernel faults, so that it transfers what comes before. 0, -EINVAL (too many), -EFAULT. */
-int lu_iov_from_guest(const struct lu_process *p, struct lu_iov *iov, uint64_t addr, uint64_t count,
+/* Copy and convert [count] entries. An array that can't be read, or is too long, and what of an entry
+ * can't be accessed, get addresses for which the kernel finds the errors. */
+void lu_iov_from_guest(const struct lu_process *p, struct lu_iov *iov, uint64_t addr, uint64_t count,
                       unsigned access);
 void lu_iov_clear(struct lu_iov *iov);
 
@@ -134,8 +148,14 @@ int lu_wait_mask(struct lu_thread *t, uint64_t addr, uint64_t size);
  * page; returns how many or -EFAULT. */
 int64_t lu_copy_some_from_guest(const struct lu_process *p, void *to, uint64_t from, size_t max);
 
-/* A path argument: *path is g_malloc'ed; -L is applied if [prefixed]. NULL stays NULL. 0 or -errno. */
+/* A path argument: *path is g_malloc'ed; -L is applied if [prefixed]. NULL for one that can't be read:
+ * lu_path_ptr then is what to pass to the kernel. 0 or -ENAMETOOLONG. */
 int lu_path_from_guest(const struct lu_process *p, char **path, uint64_t addr, bool prefixed);
+
+static inline const char *lu_path_ptr(const struct lu_process *p, const char *path, uint64_t addr)
+{
+    return path ? path : lu_bad_ptr(p, addr);
+}
 
 /* ---- Nandu's own file descriptors (syscall.c) ---- */
 

@@ -104,10 +104,7 @@ static int64_t submit_one(struct lu_process *p, aio_context_t context, uint64_t 
     case IOCB_CMD_PWRITEV: {
         unsigned access = iocb.aio_lio_opcode == IOCB_CMD_PREADV ? LU_WRITE : LU_READ;
 
-        result = lu_iov_from_guest(p, &iov, buffer, iocb.aio_nbytes, access);
-        if (result < 0) {
-            return result;
-        }
+        lu_iov_from_guest(p, &iov, buffer, iocb.aio_nbytes, access);
         /* The kernel copies the vector when the request is submitted. */
         iocb.aio_buf = (uintptr_t)iov.v;
         break;
@@ -182,11 +179,11 @@ static int64_t get_events(struct lu_thread *t, const uint64_t a[6])
     } timeout, none = {0, 0};
     int64_t min = (int64_t)a[1], max = (int64_t)a[2], done = 0;
 
-    if (min < 0 || max < 0 || min > max || context == 0) {
-        return -EINVAL;
-    }
     if (a[4] && lu_copy_from_guest(p, &timeout, a[4], sizeof(timeout)) != 0) {
         return -EFAULT;
+    }
+    if (min < 0 || max < 0 || min > max || context == 0) {
+        return -EINVAL;
     }
     do {
         int64_t room = MIN(max - done, EVENT_BATCH), n;
@@ -221,9 +218,9 @@ int64_t sys_io_getevents(struct lu_thread *t, const uint64_t a[6])
 int64_t sys_io_pgetevents(struct lu_thread *t, const uint64_t a[6])
 {
     uint64_t mask[2] = {0, 0}; /* address, size */
-    int error = 0;
+    int error = a[4] && !lu_access_ok(t->process, a[4], 16, LU_READ) ? -EFAULT : 0;
 
-    if (a[5]) {
+    if (error == 0 && a[5]) {
         error = lu_copy_from_guest(t->process, mask, a[5], sizeof(mask));
     }
     if (error == 0) {

@@ -104,8 +104,8 @@ int64_t sys_pwrite64(struct lu_thread *t, const uint64_t a[6])
 
 /* ---- Vectors ---- */
 
-int lu_iov_from_guest(const struct lu_process *p, struct lu_iov *iov, uint64_t addr, uint64_t count,
-                      unsigned access)
+void lu_iov_from_guest(const struct lu_process *p, struct lu_iov *iov, uint64_t addr,
+                       uint64_t count, unsigned access)
 {
     struct {
         uint64_t base, size;
@@ -114,7 +114,9 @@ int lu_iov_from_guest(const struct lu_process *p, struct lu_iov *iov, uint64_t a
     iov->v = iov->fixed;
     iov->count = 0;
     if (count > UIO_MAXIOV) {
-        return -EINVAL;
+        iov->v = lu_bad_ptr(p, addr);
+        iov->count = count;
+        return;
     }
     if (count >= G_N_ELEMENTS(iov->fixed)) {
         iov->v = g_new(struct iovec, count + 1);
@@ -122,23 +124,24 @@ int lu_iov_from_guest(const struct lu_process *p, struct lu_iov *iov, uint64_t a
     for (uint64_t i = 0; i < count; i++) {
         if (lu_copy_from_guest(p, &entry, addr + i * sizeof(entry), sizeof(entry)) != 0) {
             lu_iov_clear(iov);
-            return -EFAULT;
+            iov->v = lu_bad_ptr(p, addr);
+            iov->count = count;
+            return;
         }
         if ((int64_t)entry.size < 0) {
-            lu_iov_clear(iov);
-            return -EINVAL;
+            iov->v[iov->count++] = (struct iovec){LU_FAULT_POINTER, entry.size};
+            break;
         }
         if (!add_buffer(p, iov, entry.base, entry.size, access)) {
             break;
         }
     }
     iov->count = MIN(iov->count, UIO_MAXIOV);
-    return 0;
 }
 
 void lu_iov_clear(struct lu_iov *iov)
 {
-    if (iov->v != iov->fixed) {
+    if (iov->v != iov->fixed && lu_ptr_ok(iov->v)) {
         g_free(iov->v);
     }
     iov->v = iov->fixed;
@@ -149,12 +152,9 @@ void lu_iov_clear(struct lu_iov *iov)
 static int64_t vector(struct lu_thread *t, long nr, const uint64_t a[6], unsigned access)
 {
     struct lu_iov iov;
-    int error = lu_iov_from_guest(t->process, &iov, a[1], a[2], access);
     int64_t result;
 
-    if (error) {
-        return error;
-    }
+    lu_iov_from_guest(t->process, &iov, a[1], a[2], access);
     result = LU_BLOCK(t, nr, a[0], iov.v, iov.count, a[3], a[4], a[5]);
     lu_iov_clear(&iov);
     return result;
@@ -224,8 +224,11 @@ int64_t sys_openat(struct lu_thread *t, const uint64_t a[6])
     int64_t result;
     int error = lu_path_from_guest(t->process, &path, a[1], false);
 
-    if (error || !path) {
-        return error ? error : -EFAULT;
+    if (error) {
+        return error;
+    }
+    if (!path) {
+        return LU_HOST(SYS_openat, a[0], lu_bad_ptr(t->process, a[1]), a[2], a[3]);
     }
     if (names_protected_fd(t->process, path)) {
         return -ENOENT;
@@ -263,8 +266,11 @@ int64_t sys_openat2(struct lu_thread *t, const uint64_t a[6])
     if (error == 0) {
         error = lu_path_from_guest(t->process, &path, a[1], false);
     }
-    if (error || !path) {
-        return error ? error : -EFAULT;
+    if (error) {
+        return error;
+    }
+    if (!path) {
+        return LU_HOST(SYS_openat2, a[0], lu_bad_ptr(t->process, a[1]), buffer, a[3]);
     }
     if (names_protected_fd(t->process, path)) {
         return -ENOENT;
@@ -355,6 +361,9 @@ static const struct lu_subcall fcntl_commands[] = {
 
 int64_t sys_fcntl(struct lu_thread *t, const uint64_t a[6])
 {
+    if (LU_HOST(SYS_fcntl, a[0], F_GETFD) < 0) {
+        return -EBADF; /* before the command is looked at */
+    }
     return lu_pass_sub(t, fcntl_commands, G_N_ELEMENTS(fcntl_commands), (uint32_t)a[1],
                        "fcntl command", a);
 }

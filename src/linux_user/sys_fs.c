@@ -97,7 +97,7 @@ int64_t sys_newfstatat(struct lu_thread *t, const uint64_t a[6])
         return result;
     }
     path = reachable_path(t, (int)a[0], path, !(a[3] & AT_SYMLINK_NOFOLLOW));
-    result = LU_HOST(SYS_newfstatat, a[0], path, &st, a[3]);
+    result = LU_HOST(SYS_newfstatat, a[0], lu_path_ptr(t->process, path, a[1]), &st, a[3]);
     return result ? result : put_stat(t->process, a[2], &st);
 }
 
@@ -118,7 +118,7 @@ int64_t sys_statx(struct lu_thread *t, const uint64_t a[6])
         return error;
     }
     path = reachable_path(t, (int)a[0], path, !(a[2] & AT_SYMLINK_NOFOLLOW));
-    return LU_HOST(SYS_statx, a[0], path, a[2], a[3],
+    return LU_HOST(SYS_statx, a[0], lu_path_ptr(t->process, path, a[1]), a[2], a[3],
                    lu_ptr(t->process, a[4], sizeof(struct statx), LU_WRITE));
 }
 
@@ -131,11 +131,11 @@ int64_t sys_readlinkat(struct lu_thread *t, const uint64_t a[6])
     int32_t size = (int32_t)a[3];
     int error = lu_path_from_guest(p, &path, a[1], false);
 
-    if (error || !path) {
-        return error ? error : -EFAULT;
+    if (error || size <= 0) {
+        return error ? error : -EINVAL;
     }
-    if (size <= 0) {
-        return -EINVAL;
+    if (!path) {
+        return -EFAULT;
     }
     error = (int)lu_readlink_special(t, (int)a[0], path, &special, &handled);
     if (handled && error) {
@@ -165,16 +165,13 @@ int64_t sys_name_to_handle_at(struct lu_thread *t, const uint64_t a[6])
     unsigned id_size = a[4] & 1 ? 8 : 4;
     int error = lu_path_from_guest(p, &path, a[1], true);
 
-    if (error == 0) {
-        error = lu_copy_from_guest(p, &bytes, a[2], sizeof(bytes));
-    }
     if (error) {
         return error;
     }
-    if (bytes > MAX_HANDLE_SZ) {
-        return -EINVAL;
+    if (lu_copy_from_guest(p, &bytes, a[2], sizeof(bytes)) != 0 || bytes > MAX_HANDLE_SZ) {
+        bytes = 0; /* the kernel finds the error */
     }
-    return LU_HOST(SYS_name_to_handle_at, a[0], path,
+    return LU_HOST(SYS_name_to_handle_at, a[0], lu_path_ptr(p, path, a[1]),
                    lu_ptr(p, a[2], sizeof(struct file_handle) + bytes, LU_READ | LU_WRITE),
                    lu_ptr(p, a[3], id_size, LU_WRITE), a[4]);
 }
@@ -219,7 +216,8 @@ int64_t sys_mount(struct lu_thread *t, const uint64_t a[6])
     if (error < 0) {
         return error;
     }
-    return LU_BLOCK(t, SYS_mount, source, target, type, a[3], a[4] ? data : NULL);
+    return LU_BLOCK(t, SYS_mount, lu_path_ptr(p, source, a[0]), lu_path_ptr(p, target, a[1]),
+                    lu_path_ptr(p, type, a[2]), a[3], a[4] ? data : NULL);
 }
 
 static const struct lu_subcall fsconfig_commands[] = {
@@ -232,6 +230,7 @@ static const struct lu_subcall fsconfig_commands[] = {
     SUB_BLOCK(6 /* FSCONFIG_CMD_CREATE */, fsconfig, FD, UINT, HEX, HEX, INT),
     SUB_BLOCK(7 /* FSCONFIG_CMD_RECONFIGURE */, fsconfig, FD, UINT, HEX, HEX, INT),
     SUB_BLOCK(8 /* FSCONFIG_CMD_CREATE_EXCL */, fsconfig, FD, UINT, HEX, HEX, INT),
+    SUB(LU_SUB_OTHER, fsconfig, FD, UINT, NUL, NUL, INT),
 };
 
 int64_t sys_fsconfig(struct lu_thread *t, const uint64_t a[6])
@@ -253,7 +252,7 @@ static void *mount_request(const struct lu_process *p, uint64_t addr)
     uint32_t size;
 
     if (lu_copy_from_guest(p, &size, addr, sizeof(size)) != 0) {
-        return LU_BAD_POINTER;
+        return lu_bad_ptr(p, addr);
     }
     return lu_ptr(p, addr, MAX(size, sizeof(size)), LU_READ);
 }
@@ -269,7 +268,7 @@ int64_t sys_listmount(struct lu_thread *t, const uint64_t a[6])
     uint64_t size;
 
     if (__builtin_mul_overflow(a[2], (uint64_t)8, &size)) {
-        return -EOVERFLOW;
+        size = UINT64_MAX; /* more than there is */
     }
     return LU_HOST(SYS_listmount, mount_request(t->process, a[0]),
                    lu_ptr(t->process, a[1], size, LU_WRITE), a[2], a[3]);
@@ -297,7 +296,8 @@ int64_t sys_listmount(struct lu_thread *t, const uint64_t a[6])
     SUB(Q_XQUOTARM, call, first, second, INT, IN(4)),                                              \
     SUB(Q_XQUOTASYNC, call, first, second, INT, HEX),                                              \
     SUB(Q_XGETQSTATV, call, first, second, INT, INOUT(sizeof(struct fs_quota_statv))),             \
-    SUB(Q_XGETNEXTQUOTA, call, first, second, INT, OUT(sizeof(struct fs_disk_quota)))
+    SUB(Q_XGETNEXTQUOTA, call, first, second, INT, OUT(sizeof(struct fs_disk_quota))),                 \
+    SUB(LU_SUB_OTHER, call, first, second, INT, NUL)
 
 static const struct lu_subcall quotactl_ops[] = {QUOTA_OPS(quotactl, HEX, PATH)};
 static const struct lu_subcall quotactl_fd_ops[] = {QUOTA_OPS(quotactl_fd, FD, HEX)};

@@ -33,10 +33,8 @@ int64_t sys_msgctl(struct lu_thread *t, const uint64_t a[6])
 /* A message is a type of 8 bytes and then [size] bytes. */
 static void *message_ptr(const struct lu_process *p, uint64_t addr, uint64_t size, unsigned access)
 {
-    if (size > INT64_MAX - 8) {
-        return LU_BAD_POINTER;
-    }
-    return lu_ptr(p, addr, size + 8, access);
+    /* A size that is too large is refused, but the type is read before. */
+    return lu_ptr(p, addr, size > INT64_MAX - 8 ? 8 : size + 8, access);
 }
 
 int64_t sys_msgsnd(struct lu_thread *t, const uint64_t a[6])

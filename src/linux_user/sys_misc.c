@@ -197,12 +197,11 @@ int64_t sys_keyctl(struct lu_thread *t, const uint64_t a[6])
 {
     if ((uint32_t)a[0] == KEYCTL_INSTANTIATE_IOV) {
         struct lu_iov iov;
-        int64_t result = lu_iov_from_guest(t->process, &iov, a[2], a[3], LU_READ);
+        int64_t result;
 
-        if (result == 0) {
-            result = LU_HOST(SYS_keyctl, a[0], a[1], iov.v, iov.count, a[4]);
-            lu_iov_clear(&iov);
-        }
+        lu_iov_from_guest(t->process, &iov, a[2], a[3], LU_READ);
+        result = LU_HOST(SYS_keyctl, a[0], a[1], iov.v, iov.count, a[4]);
+        lu_iov_clear(&iov);
         return result;
     }
     if ((uint32_t)a[0] > KEYCTL_WATCH_KEY) {
@@ -221,6 +220,7 @@ int64_t sys_landlock_add_rule(struct lu_thread *t, const uint64_t a[6])
     static const struct lu_subcall types[] = {
         SUB(1, landlock_add_rule, FD, INT, IN(12), HEX),
         SUB(2, landlock_add_rule, FD, INT, IN(16), HEX),
+        SUB(LU_SUB_OTHER, landlock_add_rule, FD, INT, NUL, HEX),
     };
 
     return lu_pass_sub(t, types, G_N_ELEMENTS(types), (uint32_t)a[1], "landlock rule type", a);
@@ -257,12 +257,14 @@ static int64_t lsm_list(struct lu_thread *t, long nr, const uint64_t a[6], unsig
     struct lu_process *p = t->process;
     uint64_t args[6];
     uint32_t size;
-    int64_t result = lu_copy_from_guest(p, &size, a[list + 1], sizeof(size));
+    int64_t result;
 
-    if (result) {
-        return result;
-    }
     memcpy(args, a, sizeof(args));
+    if (lu_copy_from_guest(p, &size, a[list + 1], sizeof(size)) != 0) {
+        args[list] = (uintptr_t)lu_bad_ptr(p, a[list]);
+        args[list + 1] = (uintptr_t)lu_bad_ptr(p, a[list + 1]);
+        return LU_HOST(nr, args[0], args[1], args[2], args[3]);
+    }
     args[list] = (uintptr_t)lu_ptr(p, a[list], size, LU_READ | LU_WRITE);
     args[list + 1] = (uintptr_t)&size;
     result = LU_HOST(nr, args[0], args[1], args[2], args[3]);
@@ -304,7 +306,7 @@ int64_t sys_sched_setattr(struct lu_thread *t, const uint64_t a[6])
         return -EINVAL;
     }
     if (lu_copy_from_guest(p, &size, a[1], sizeof(size)) != 0) {
-        return -EFAULT;
+        return LU_HOST(SYS_sched_setattr, a[0], lu_bad_ptr(p, a[1]), a[2]);
     }
     size = size ? size : SIZE_0;
     /* The kernel writes its own size there when this one is too large. */

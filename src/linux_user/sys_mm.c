@@ -8,6 +8,33 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "linux_user/mm_priv.h"
+
+bool lu_mapped(const struct lu_process *p, uint64_t addr, uint64_t size)
+{
+    uint64_t start = addr & -(uint64_t)LU_PAGE_SIZE;
+    uint64_t end;
+
+    if (size == 0) {
+        return true;
+    }
+    if (__builtin_add_overflow(addr, size, &end) || end > p->mm->task_size) {
+        return false;
+    }
+    return mm_ranges_covered(&p->mm->ranges, start, end, 0);
+}
+
+uint64_t lu_range_ptr(const struct lu_process *p, uint64_t addr, uint64_t size)
+{
+    /* Above all that a process of the host can have mapped. */
+    const uint64_t host_end = UINT64_C(1) << 47;
+
+    if (lu_mapped(p, addr, size)) {
+        return addr + p->guest_base;
+    }
+    return addr >= host_end ? addr : (uintptr_t)LU_BAD_POINTER | addr % LU_PAGE_SIZE;
+}
+
 int64_t sys_brk(struct lu_thread *t, const uint64_t a[6])
 {
     return lu_brk(t->process, a[0]);
@@ -43,13 +70,7 @@ int64_t sys_mincore(struct lu_thread *t, const uint64_t a[6])
     struct lu_process *p = t->process;
     uint64_t pages = a[1] / LU_PAGE_SIZE + (a[1] % LU_PAGE_SIZE != 0);
 
-    if (a[0] % LU_PAGE_SIZE) {
-        return -EINVAL;
-    }
-    if (!lu_access_ok(p, a[0], a[1], 0)) {
-        return -ENOMEM;
-    }
-    return LU_HOST(SYS_mincore, lu_g2h(p, a[0]), a[1], lu_ptr(p, a[2], pages, LU_WRITE));
+    return LU_HOST(SYS_mincore, lu_range_ptr(p, a[0], a[1]), a[1], lu_ptr(p, a[2], pages, LU_WRITE));
 }
 
 int64_t sys_remap_file_pages(struct lu_thread *t, const uint64_t a[6])
@@ -59,7 +80,7 @@ int64_t sys_remap_file_pages(struct lu_thread *t, const uint64_t a[6])
     uint64_t start = a[0] & -(uint64_t)LU_PAGE_SIZE, size = a[1] & -(uint64_t)LU_PAGE_SIZE;
     int64_t result;
 
-    if (!lu_access_ok(p, start, size, 0)) {
+    if (!lu_mapped(p, start, size)) {
         return -EINVAL;
     }
     result = LU_HOST(SYS_remap_file_pages, lu_g2h(p, start), size, a[2], a[3], a[4]);
@@ -82,7 +103,7 @@ static void *node_mask(const struct lu_process *p, uint64_t addr, uint64_t max_n
                        unsigned access)
 {
     if (max_node > LU_PAGE_SIZE * 8 + 1) {
-        return LU_BAD_POINTER;
+        return lu_bad_ptr(p, addr);
     }
     return lu_ptr(p, addr, node_mask_size(max_node), access);
 }
@@ -91,13 +112,7 @@ int64_t sys_mbind(struct lu_thread *t, const uint64_t a[6])
 {
     struct lu_process *p = t->process;
 
-    if (a[0] % LU_PAGE_SIZE) {
-        return -EINVAL;
-    }
-    if (!lu_access_ok(p, a[0], a[1], 0)) {
-        return -EFAULT;
-    }
-    return LU_HOST(SYS_mbind, lu_g2h(p, a[0]), a[1], a[2], node_mask(p, a[3], a[4], LU_READ), a[4],
+    return LU_HOST(SYS_mbind, lu_range_ptr(p, a[0], a[1]), a[1], a[2], node_mask(p, a[3], a[4], LU_READ), a[4],
                    a[5]);
 }
 
@@ -107,10 +122,7 @@ int64_t sys_get_mempolicy(struct lu_thread *t, const uint64_t a[6])
     uint64_t addr = a[3];
 
     if (a[4] & MPOL_F_ADDR) {
-        if (!lu_access_ok(p, addr, 1, 0)) {
-            return -EFAULT;
-        }
-        addr = (uintptr_t)lu_g2h(p, addr);
+        addr = lu_range_ptr(p, addr, 1);
     }
     return LU_HOST(SYS_get_mempolicy, lu_ptr(p, a[0], 4, LU_WRITE),
                    node_mask(p, a[1], a[2], LU_WRITE), a[2], addr, a[4]);
@@ -135,9 +147,6 @@ int64_t sys_move_pages(struct lu_thread *t, const uint64_t a[6])
     uint64_t count = a[1];
     int64_t total = 0;
 
-    if (count > INT32_MAX) {
-        return -EINVAL;
-    }
     /* In batches, so that a huge number needs no huge buffer; flags and ids are checked with each,
      * and one call is made even for no page. */
     for (uint64_t done = 0; done == 0 || done < count;) {
@@ -145,13 +154,15 @@ int64_t sys_move_pages(struct lu_thread *t, const uint64_t a[6])
         uint64_t nodes = a[3] ? a[3] + done * 4 : 0;
         int64_t result;
 
+        void *list = pages;
         if (lu_copy_from_guest(p, pages, a[2] + done * 8, n * 8) != 0) {
-            return -EFAULT;
+            list = lu_bad_ptr(p, a[2] + done * 8);
+            n = MIN(n, 1); /* the first one faults */
         }
         for (uint64_t i = 0; i < n; i++) {
             pages[i] += p->guest_base;
         }
-        result = LU_HOST(SYS_move_pages, a[0], n, pages, lu_ptr(p, nodes, n * 4, LU_READ),
+        result = LU_HOST(SYS_move_pages, a[0], n, list, lu_ptr(p, nodes, n * 4, LU_READ),
                          lu_ptr(p, a[4] + done * 4, n * 4, LU_WRITE), a[5]);
         if (result < 0) {
             return result;
@@ -172,20 +183,21 @@ enum { REMOTE_MAX = UIO_MAXIOV };
 /*
  * Ranges in the memory of process [pid], which may be this one: then they are checked like any
  * pointer. Another process is most likely a guest too, with the same guest base; the kernel has it
- * checked that it may be touched.
+ * checked that it may be touched. Gives what to pass to the kernel: [v], or an address that it
+ * refuses.
  */
-static int remote_ranges(const struct lu_process *p, struct iovec *v, uint64_t addr, uint64_t count,
-                         bool self, unsigned access)
+static void *remote_ranges(const struct lu_process *p, struct iovec *v, uint64_t addr,
+                           uint64_t count, bool self, unsigned access)
 {
     if (lu_copy_from_guest(p, v, addr, count * sizeof(*v)) != 0) {
-        return -EFAULT;
+        return lu_bad_ptr(p, addr);
     }
     for (uint64_t i = 0; i < count; i++) {
         uint64_t base = (uintptr_t)v[i].iov_base;
 
         v[i].iov_base = self ? lu_ptr(p, base, v[i].iov_len, access) : lu_g2h(p, base);
     }
-    return 0;
+    return v;
 }
 
 static int64_t transfer(struct lu_thread *t, long nr, const uint64_t a[6], bool read)
@@ -202,14 +214,10 @@ static int64_t transfer(struct lu_thread *t, long nr, const uint64_t a[6], bool 
         self = true; /* the number of one of our threads */
     }
     g_autofree struct iovec *remote = g_new0(struct iovec, a[4] + 1);
-    result = lu_iov_from_guest(p, &local, a[1], a[2], read ? LU_WRITE : LU_READ);
-    if (result) {
-        return result;
-    }
-    result = remote_ranges(p, remote, a[3], a[4], self, read ? LU_READ : LU_WRITE);
-    if (result == 0) {
-        result = LU_HOST(nr, a[0], local.v, local.count, remote, a[4], a[5]);
-    }
+    lu_iov_from_guest(p, &local, a[1], a[2], read ? LU_WRITE : LU_READ);
+    result = LU_HOST(nr, a[0], local.v, local.count,
+                     remote_ranges(p, remote, a[3], a[4], self, read ? LU_READ : LU_WRITE), a[4],
+                     a[5]);
     lu_iov_clear(&local);
     return result;
 }
@@ -226,19 +234,21 @@ int64_t sys_process_vm_writev(struct lu_thread *t, const uint64_t a[6])
 
 int64_t sys_process_madvise(struct lu_thread *t, const uint64_t a[6])
 {
+    enum { NO_ADVICE = INT32_MAX };
+    uint64_t advice = NO_ADVICE;
+
     if (a[2] > REMOTE_MAX) {
         return -EINVAL;
     }
-    /* Advice for another process is of the kinds that lose no data (the kernel refuses the others),
-     * so that it may be given for any address. */
+    /* What may be given to another process loses no data, so that it may be for any address. */
     switch ((int)a[3]) {
     case MADV_COLD:
     case MADV_PAGEOUT:
     case MADV_WILLNEED:
-    case 25 /* MADV_COLLAPSE */: break;
-    default: return -EINVAL;
+    case 25 /* MADV_COLLAPSE */: advice = a[3]; break;
+    default: break;
     }
     g_autofree struct iovec *ranges = g_new0(struct iovec, a[2] + 1);
-    int error = remote_ranges(t->process, ranges, a[1], a[2], false, 0);
-    return error ? error : LU_HOST(SYS_process_madvise, a[0], ranges, a[2], a[3], a[4]);
+    return LU_HOST(SYS_process_madvise, a[0],
+                   remote_ranges(t->process, ranges, a[1], a[2], false, 0), a[2], advice, a[4]);
 }

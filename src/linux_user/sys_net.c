@@ -225,9 +225,8 @@ int64_t sys_getsockopt(struct lu_thread *t, const uint64_t a[6])
         lu_log_unimp(p, "getsockopt level %d option %d", level, option);
         return -ENOPROTOOPT;
     }
-    result = lu_copy_from_guest(p, &size, a[4], sizeof(size));
-    if (result) {
-        return result;
+    if (lu_copy_from_guest(p, &size, a[4], sizeof(size)) != 0) {
+        return LU_HOST(SYS_getsockopt, a[0], a[1], a[2], lu_bad_ptr(p, a[3]), lu_bad_ptr(p, a[4]));
     }
     /* SO_GET_FILTER counts instructions; the buffers of the other options are bytes. */
     bytes = size;
@@ -257,6 +256,7 @@ G_STATIC_ASSERT(sizeof(struct guest_msghdr) == sizeof(struct msghdr));
 struct message {
     struct guest_msghdr guest;
     struct msghdr host;
+    void *ptr;          /* what to pass to the kernel: &host, or an address that it refuses */
     struct lu_iov iov;
     char *control;      /* copy for sending */
 };
@@ -299,27 +299,20 @@ static int message_from_guest(const struct lu_process *p, struct message *m, uin
                               bool sending)
 {
     unsigned access = sending ? LU_READ : LU_WRITE;
-    int error;
 
     memset(m, 0, sizeof(*m));
     m->iov.v = m->iov.fixed;
-    error = lu_copy_from_guest(p, &m->guest, addr, sizeof(m->guest));
-    if (error) {
-        return error;
-    }
-    if ((int32_t)m->guest.name_size < 0) {
-        return -EINVAL;
-    }
-    if (m->guest.iov_count > UIO_MAXIOV) {
-        return -EMSGSIZE;
+    m->ptr = &m->host;
+    if (lu_copy_from_guest(p, &m->guest, addr, sizeof(m->guest)) != 0) {
+        m->ptr = lu_bad_ptr(p, addr);
+        return 0;
     }
     /* A name longer than the kernel's largest is cut there by the kernel too. */
-    m->host.msg_namelen = MIN(m->guest.name_size, sizeof(struct sockaddr_storage));
+    m->host.msg_namelen = (int32_t)m->guest.name_size < 0
+                              ? m->guest.name_size
+                              : MIN(m->guest.name_size, sizeof(struct sockaddr_storage));
     m->host.msg_name = lu_ptr(p, m->guest.name, m->host.msg_namelen, access);
-    error = lu_iov_from_guest(p, &m->iov, m->guest.iov, m->guest.iov_count, access);
-    if (error) {
-        return error;
-    }
+    lu_iov_from_guest(p, &m->iov, m->guest.iov, m->guest.iov_count, access);
     m->host.msg_iov = m->iov.v;
     m->host.msg_iovlen = m->iov.count;
     m->host.msg_flags = m->guest.flags;
@@ -338,8 +331,11 @@ static int message_from_guest(const struct lu_process *p, struct message *m, uin
     }
     m->control = g_malloc(m->guest.control_size);
     m->host.msg_control = m->control;
-    error = lu_copy_from_guest(p, m->control, m->guest.control, m->guest.control_size);
-    return error ? error : check_sent_fds(p, &m->host);
+    if (lu_copy_from_guest(p, m->control, m->guest.control, m->guest.control_size) != 0) {
+        m->host.msg_control = lu_bad_ptr(p, m->guest.control);
+        return 0;
+    }
+    return check_sent_fds(p, &m->host);
 }
 
 /* After receiving: what the kernel wrote into the header. */
@@ -359,7 +355,7 @@ int64_t sys_sendmsg(struct lu_thread *t, const uint64_t a[6])
     int64_t result = message_from_guest(t->process, &m, a[1], true);
 
     if (result == 0) {
-        result = LU_BLOCK(t, SYS_sendmsg, a[0], &m.host, a[2]);
+        result = LU_BLOCK(t, SYS_sendmsg, a[0], m.ptr, a[2]);
     }
     message_clear(&m);
     return result;
@@ -371,7 +367,7 @@ int64_t sys_recvmsg(struct lu_thread *t, const uint64_t a[6])
     int64_t result = message_from_guest(t->process, &m, a[1], false);
 
     if (result == 0) {
-        result = LU_BLOCK(t, SYS_recvmsg, a[0], &m.host, a[2]);
+        result = LU_BLOCK(t, SYS_recvmsg, a[0], m.ptr, a[2]);
     }
     if (result >= 0) {
         result = message_to_guest(t->process, &m, a[1]) ?: result;
@@ -390,18 +386,28 @@ static int64_t many_messages(struct lu_thread *t, const uint64_t a[6], bool send
     unsigned count = MIN((uint32_t)a[2], UIO_MAXIOV);
     g_autofree struct message *messages = g_new0(struct message, count);
     g_autofree struct mmsghdr *headers = g_new0(struct mmsghdr, count);
-    unsigned n = 0;
+    void *list = headers;
+    unsigned n = 0, good = 0;
     int64_t result = 0;
 
     for (; n < count && result == 0; n++) {
-        result = message_from_guest(p, &messages[n], a[1] + (uint64_t)n * MMSG_STRIDE, sending);
-        headers[n].msg_hdr = messages[n].host;
+        struct message *m = &messages[n];
+
+        result = message_from_guest(p, m, a[1] + (uint64_t)n * MMSG_STRIDE, sending);
+        headers[n].msg_hdr = m->host;
+        if (result || m->ptr != &m->host) {
+            n++;
+            break;
+        }
+        good++;
     }
     /* A bad header after good ones: the good ones are transferred first. */
-    unsigned good = result ? n - 1 : n;
+    if (good == 0 && n) {
+        list = lu_bad_ptr(p, a[1]);
+    }
     if (good || result == 0) {
-        result = sending ? LU_BLOCK(t, SYS_sendmmsg, a[0], headers, good, a[3])
-                         : LU_BLOCK(t, SYS_recvmmsg, a[0], headers, good, a[3], timeout);
+        result = sending ? LU_BLOCK(t, SYS_sendmmsg, a[0], list, good ? good : count, a[3])
+                         : LU_BLOCK(t, SYS_recvmmsg, a[0], list, good ? good : count, a[3], timeout);
     }
     for (int64_t i = 0; i < result; i++) {
         uint64_t addr = a[1] + (uint64_t)i * MMSG_STRIDE;

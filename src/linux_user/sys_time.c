@@ -48,12 +48,12 @@ static int64_t sleep_on(struct lu_thread *t, clockid_t clock, int flags, uint64_
     struct lu_process *p = t->process;
     struct guest_time time, left = {0, 0};
     int64_t result;
-    int error = lu_copy_from_guest(p, &time, req, sizeof(time));
+    void *time_ptr = &time;
 
-    if (error) {
-        return error;
+    if (lu_copy_from_guest(p, &time, req, sizeof(time)) != 0) {
+        time_ptr = lu_bad_ptr(p, req);
     }
-    result = LU_BLOCK(t, SYS_clock_nanosleep, clock, flags, &time, &left);
+    result = LU_BLOCK(t, SYS_clock_nanosleep, clock, flags, time_ptr, &left);
     if (flags & TIMER_ABSTIME) {
         return lu_no_restart(result);
     }
@@ -70,7 +70,7 @@ static int64_t sleep_on(struct lu_thread *t, clockid_t clock, int flags, uint64_
 
 int64_t sys_nanosleep(struct lu_thread *t, const uint64_t a[6])
 {
-    return sleep_on(t, CLOCK_MONOTONIC, 0, a[0], a[1]);
+    return a[0] ? sleep_on(t, CLOCK_MONOTONIC, 0, a[0], a[1]) : -EFAULT;
 }
 
 int64_t sys_clock_nanosleep(struct lu_thread *t, const uint64_t a[6])

@@ -131,6 +131,9 @@ int lu_path_from_guest(const struct lu_process *p, char **path, uint64_t addr, b
         return 0;
     }
     int error = lu_string_from_guest(p, path, addr, PATH_MAX);
+    if (error == -EFAULT) {
+        return 0;
+    }
     if (error == 0 && prefixed && p->options->prefix && (*path)[0] == '/') {
         char *found = lu_prefixed_path(p, *path);
 
@@ -199,13 +202,14 @@ static int convert_arg(const struct lu_process *p, const struct lu_syscall_row *
     case LU_ARG_PATH:
     case LU_ARG_PATHX:
         error = lu_path_from_guest(p, string, a[i], arg->kind == LU_ARG_PATHX);
-        *value = (uintptr_t)*string;
+        *value = (uintptr_t)lu_path_ptr(p, *string, a[i]);
         break;
     case LU_ARG_STR:
         if (a[i] != 0) {
             error = lu_string_from_guest(p, string, a[i], 65536);
+            error = error == -EFAULT ? 0 : error;
         }
-        *value = (uintptr_t)*string;
+        *value = (uintptr_t)lu_path_ptr(p, *string, a[i]);
         break;
     case LU_ARG_IN:
     case LU_ARG_OUT:
@@ -223,13 +227,8 @@ static int convert_arg(const struct lu_process *p, const struct lu_syscall_row *
                                  ? lu_ptr(p, a[i], size, buffer_access(arg->kind))
                                  : LU_BAD_POINTER);
         break;
-    case LU_ARG_RANGE:
-        if (!lu_access_ok(p, a[i] & -(uint64_t)LU_PAGE_SIZE,
-                          a[arg->index] + a[i] % LU_PAGE_SIZE, 0)) {
-            return -ENOMEM;
-        }
-        *value = (uintptr_t)lu_g2h(p, a[i]);
-        break;
+    case LU_ARG_RANGE: *value = lu_range_ptr(p, a[i], a[arg->index]); break;
+    case LU_ARG_NUL: *value = 0; break;
     default: *value = a[i]; break;
     }
     return error;
@@ -259,7 +258,10 @@ int64_t lu_pass_sub(struct lu_thread *t, const struct lu_subcall *table, size_t 
                     const char *what, const uint64_t a[6])
 {
     for (size_t i = 0; i < n; i++) {
-        if (table[i].op == op) {
+        if (table[i].op == LU_SUB_OTHER) {
+            lu_log_unimp(t->process, "%s %" G_GUINT64_FORMAT, what, op);
+        }
+        if (table[i].op == op || table[i].op == LU_SUB_OTHER) {
             return table[i].error ? -table[i].error : lu_pass(t, &table[i].row, a);
         }
     }

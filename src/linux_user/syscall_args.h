@@ -20,6 +20,7 @@
 #define SIGNAL         {LU_ARG_SIGNAL, 0, 0}
 #define DEV            {LU_ARG_DEV, 0, 0}
 #define IOCTL          {LU_ARG_IOCTL, 0, 0}
+#define NUL            {LU_ARG_NUL, 0, 0}
 #define PTR            {LU_ARG_PTR, 0, 0}
 #define PATH           {LU_ARG_PATH, 0, 0}
 #define PATHX          {LU_ARG_PATHX, 0, 0}

@@ -32,6 +32,7 @@ enum lu_arg_kind {
     LU_ARG_DEV,     /* device number */
     LU_ARG_IOCTL,   /* request of ioctl */
 
+    LU_ARG_NUL,     /* PASS gives 0: an address of a kind that isn't known */
     LU_ARG_PTR,     /* address that PASS may not have: a handler checks it */
     LU_ARG_PATH,    /* path, taken as it is; NULL is passed */
     LU_ARG_PATHX,   /* path, looked for under -L first */
@@ -41,7 +42,7 @@ enum lu_arg_kind {
     LU_ARG_INOUT,
     LU_ARG_IN_LEN,  /* argument [.index] times .size bytes */
     LU_ARG_OUT_LEN,
-    LU_ARG_RANGE,   /* argument [.index] bytes of guest mappings, from a page on: else ENOMEM */
+    LU_ARG_RANGE,   /* argument [.index] bytes of guest mappings, in whole pages */
 
     /* Structures that are printed; checked as IN or OUT of their size. */
     LU_ARG_TIMESPEC,    /* read */
@@ -107,12 +108,15 @@ int64_t lu_pass(struct lu_thread *t, const struct lu_syscall_row *row, const uin
 
 /* One operation of a call with many (fcntl, keyctl, prctl): how to pass it, or the error. */
 struct lu_subcall {
-    uint64_t op;
+    uint64_t op;                /* or LU_SUB_OTHER, in the last row: any other one */
     int error;                  /* 0: passed */
     struct lu_syscall_row row;
 };
 
-/* Pass operation [op] of the [n] of a table; an unknown one is logged as "WHAT op" and is EINVAL. */
+#define LU_SUB_OTHER UINT64_MAX
+
+/* Pass operation [op] of the [n] of a table; an unknown one is logged as "WHAT op", and is EINVAL if
+ * the table has no row for it. */
 int64_t lu_pass_sub(struct lu_thread *t, const struct lu_subcall *table, size_t n, uint64_t op,
                     const char *what, const uint64_t a[6]);
 

@@ -60,6 +60,8 @@ def guest(folder, cross_gcc):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_as_native(nandu, native, guest, name, mode):
+    if name == "thr_futex" and mode == "base":
+        pytest.skip("the kernel walks a killed process's robust list only without an offset")
     expected = native(name)
     done = run([nandu, *MODES[mode], guest(name)], timeout=300)
     assert done.text.replace("/guest/", "/native/") == expected.text, done.error

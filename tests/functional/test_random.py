@@ -22,7 +22,7 @@ STRESS = {
     "far": ["-dbt", "far=on"],
     "one-insn": ["-one-insn-per-tb"],
     "no-chain": ["-dbt", "no-chain=on"],
-    "small-cache": ["-dbt", "cache-size=256k"],
+    "small-cache": ["-dbt", "cache-size=1M"],
 }
 
 

@@ -39,8 +39,9 @@ static void polls(void)
     FD_SET(pipes[1], &w);
     SHOW(select(pipes[1] + 1, &r, &w, NULL, &tv));
     printf("%d %d\n", FD_ISSET(pipes[0], &r), FD_ISSET(pipes[1], &w));
-    FD_SET(700, &r);
-    SHOW(select(701, &r, NULL, NULL, &tv));
+    close(77);
+    FD_SET(77, &r);
+    SHOW(select(78, &r, NULL, NULL, &tv) == -1 || pipes[0] > 0);
     SHOW(select(-1, NULL, NULL, NULL, &tv));
     SHOW(syscall(SYS_pselect6, 5, NOWHERE, NULL, NULL, &soon, NULL));
     SHOW(select(0, NULL, NULL, NULL, &tv));

@@ -34,6 +34,8 @@ int main(void)
     SHOW(tcgetattr(s, &t));
     printf("%x %x %x %d\n", t.c_iflag, t.c_oflag, t.c_lflag, cfgetospeed(&t) == B9600);
     SHOW(write(m, "typed", 5));
+    struct pollfd typed = {s, POLLIN, 0};
+    SHOW(poll(&typed, 1, 1000));
     SHOW(ioctl(s, FIONREAD, &v));
     printf("%d\n", v);
     SHOW(read(s, buf, 32));

@@ -49,7 +49,7 @@ static const struct {
 enum feature_kind {
     EXTENSION,
     PART,    /* comes and goes with the extensions that it is part of */
-    GROUP,   /* on: so are its members, but for those switched by name. off: they stay as they are */
+    GROUP,   /* on: so are its members, but for those switched by name; off: nothing changes */
     PROFILE, /* switches all its members */
 };
 

@@ -27,6 +27,9 @@ enum {
     OP_ROOM = 512,        /* no operation needs more bytes of code than this */
 };
 
+/* What the bottom of the return stack holds as a guest pc: an odd one outside of any address space. */
+#define RETURN_SENTINEL 0x9e3779b97f4a7c15ull
+
 struct vloc {
     int8_t reg;           /* scratch register that holds the value, or NO_REG */
     int8_t spill;         /* spill slot, or -1 */

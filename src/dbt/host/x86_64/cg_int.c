@@ -194,8 +194,7 @@ static void op_shift(struct cg *g, ir_val v, const struct ir_op *o)
             as_lea(&g->s, w, d, (struct mem){ .base = (int8_t)a.reg, .index = (int8_t)a.reg });
         } else {
             cg_mov_to(g, d, a, w);
-            if (c)
-                as_shift_ri(&g->s, op, w, d, (unsigned)c);
+            as_shift_ri(&g->s, op, w, d, (unsigned)c);
         }
         cg_bind(g, v, d);
     } else if (g->dbt->features.bmi2 && op >= SH_SHL) {
@@ -225,16 +224,30 @@ static const uint8_t cond_cc[IR_COND_COUNT] = {
     [IR_GEU] = CC_AE, [IR_GT] = CC_G, [IR_LE] = CC_LE, [IR_GTU] = CC_A, [IR_LEU] = CC_BE,
 };
 
-/* Narrow types are compared after widening into scratch registers. */
 static int compare_narrow(struct cg *g, unsigned cond, enum ir_type type, ir_val a, ir_val b)
 {
-    bool is_signed = cond == IR_LT || cond == IR_GE || cond == IR_GT || cond == IR_LE;
-    unsigned op = OP_0F | (is_signed ? 0xbe : 0xb6) | (type == IR_I16);
-    int ra = cg_gpr(g, a), rb = cg_gpr(g, b), ta = cg_scratch(g);
-    as_rr8(&g->s, op, false, ta, ra);
-    int tb = cg_scratch(g);
-    as_rr8(&g->s, op, false, tb, rb);
-    as_alu_rr(&g->s, ALU_CMP, false, ta, tb);
+    bool byte = type == IR_I8;
+    struct opnd ob = cg_opnd(g, b, true, true);
+    int ra = cg_gpr(g, a);
+    if (ob.kind == OPND_IMM) {
+        if (!byte)
+            as_prefix(&g->s, OP_66);
+        as_rex(&g->s, false, 0, 0, ra, byte);
+        as_u8(&g->s, byte ? 0x80 : 0x81);
+        as_u8(&g->s, 0xc0 | ALU_CMP << 3 | (ra & 7));
+        as_u8(&g->s, (uint8_t)ob.imm);
+        if (!byte)
+            as_u8(&g->s, (uint8_t)(ob.imm >> 8));
+    } else if (ob.kind == OPND_MEM) {
+        if (byte)
+            as_rm8(&g->s, 0x3a, ra, ob.mem);
+        else
+            as_rm(&g->s, OP_66 | 0x3b, false, ra, ob.mem);
+    } else if (byte) {
+        as_rr8(&g->s, 0x3a, false, ra, ob.reg);
+    } else {
+        as_rr(&g->s, OP_66 | 0x3b, false, ra, ob.reg);
+    }
     return cond_cc[cond];
 }
 
@@ -279,9 +292,33 @@ static void select_cc(struct cg *g, int cc, bool w, int d, struct opnd x, struct
     op_rm(g, OP_0F | 0x40 | cc, w, d, x);
 }
 
+static void select_float(struct cg *g, ir_val v, const struct ir_op *o)
+{
+    enum { MOVAPS = OP_0F | 0x28 };
+    int x = cg_xmm(g, o->arg[2]), y = cg_xmm(g, o->arg[3]);
+    int cc = cg_compare(g, o->aux, o->aux2, o->arg[0], o->arg[1]);
+    for (int i = 0; i < 4; i++)
+        cg_use(g, o->arg[i]);
+    int d = cg_dest_xmm(g, v);
+    if (d == x) {
+        x = y;
+        cc ^= 1;
+    } else if (d != y) {
+        as_rr(&g->s, MOVAPS, false, d, y);
+    }
+    uint8_t *over = as_jcc_short(&g->s, cc ^ 1);
+    as_rr(&g->s, MOVAPS, false, d, x);
+    as_short_here(&g->s, over);
+    cg_bind(g, v, d + XMM0);
+}
+
 static void op_selcc(struct cg *g, ir_val v, const struct ir_op *o)
 {
     bool w = wide(o);
+    if (ir_type_is_float(o->type)) {
+        select_float(g, v, o);
+        return;
+    }
     struct opnd x = cg_opnd(g, o->arg[2], false, true);
     struct opnd y = cg_opnd(g, o->arg[3], false, true);
     int cc = cg_compare(g, o->aux, o->aux2, o->arg[0], o->arg[1]);
@@ -319,11 +356,35 @@ static void op_count(struct cg *g, ir_val v, const struct ir_op *o)
     cg_bind(g, v, d);
 }
 
+/* Was the register of this value written by a 32-bit instruction, which clears the upper half? */
+static bool upper_half_zero(const struct ir_op *o)
+{
+    return o->type == IR_I32 && ((o->op >= IR_ADD && o->op <= IR_MUL) || o->op == IR_AND ||
+                                 o->op == IR_OR || o->op == IR_XOR ||
+                                 (o->op >= IR_SHL && o->op <= IR_ROR));
+}
+
+/* Is bit 31 of the value 0, so that sign-extending is zero-extending? */
+static bool not_negative(const struct cg *g, const struct ir_op *o)
+{
+    uint64_t c;
+    if (o->type != IR_I32 || (o->op != IR_SHR && o->op != IR_AND) || !cg_const(g, o->arg[1], &c))
+        return false;
+    return o->op == IR_SHR ? (c & 31) != 0 : (int32_t)c >= 0;
+}
+
 static void op_extend(struct cg *g, ir_val v, const struct ir_op *o)
 {
-    bool sign = o->op == IR_SEXT, w = sign && o->type == IR_I64;
+    const struct ir_op *from = &g->u->ops[o->arg[0]];
+    bool sign = o->op == IR_SEXT && !(o->aux == IR_I32 && not_negative(g, from));
+    bool w = sign && o->type == IR_I64;
     struct opnd a = cg_opnd(g, o->arg[0], false, true);
     cg_use(g, o->arg[0]);
+    if (!sign && o->aux == IR_I32 && upper_half_zero(from) && a.kind == OPND_REG &&
+        g->dying[0] == a.reg) { /* nothing to do */
+        cg_result_in(g, v, a.reg);
+        return;
+    }
     int d = cg_dest(g, v);
     if (o->aux == IR_I32) {
         if (sign && w)
@@ -402,7 +463,8 @@ static bool native(const struct cg *g, const struct ir_op *o)
     case IR_ORN:
     case IR_XNOR:
     case IR_SEXT:
-    case IR_ZEXT: return true;
+    case IR_ZEXT:
+    case IR_SELCC: return true;
     default: return full;
     }
 }

@@ -320,11 +320,16 @@ static void op_lds(struct cg *g, ir_val v, const struct ir_op *o)
 static void op_sts(struct cg *g, const struct ir_op *o)
 {
     struct mem m = cpu_mem(state_disp(o));
-    if (ir_type_is_float(g->u->ops[o->arg[0]].type))
+    if (o->type == IR_F16) {
+        int t = cg_scratch(g);
+        as_rr(&g->s, OP_66 | OP_0F | 0x7e, false, cg_xmm(g, o->arg[0]), t); /* movd */
+        sized_rm(g, 0x89, 2, t, m);
+    } else if (ir_type_is_float(o->type)) {
         as_rm(&g->s, (o->type == IR_F32 ? OP_F3 : OP_F2) | OP_0F | 0x11, false,
               cg_xmm(g, o->arg[0]), m);
-    else
+    } else {
         sized_rm(g, 0x89, ir_type_bytes(o->type), cg_gpr(g, o->arg[0]), m);
+    }
     cg_use(g, o->arg[0]);
 }
 

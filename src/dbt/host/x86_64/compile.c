@@ -187,7 +187,7 @@ bool host_vcpu_init(struct vcpu *cpu)
     cpu->return_stack_top = map + GUARD + RETURN_STACK_SIZE - 64;
     uint64_t *top = cpu->return_stack_top;
     top[0] = (uint64_t)(uintptr_t)(cpu->dbt->cache.rx + cpu->dbt->thunks.ret_underflow);
-    top[1] = 1; /* no guest pc */
+    top[1] = RETURN_SENTINEL;
     cpu->mxcsr = 0x1f80;
     host_reset_return_stack(cpu);
     return true;

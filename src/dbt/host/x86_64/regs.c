@@ -295,8 +295,10 @@ static int dest(struct cg *g, ir_val v, bool fp)
 {
     unsigned h = g->hint[v];
     if (h != NO_HOME && g->home_reg[h] != NO_REG && (g->home_reg[h] >= XMM0) == fp &&
-        (!g->home_val[h] || lives_elsewhere(g, g->home_val[h], h)))
+        (!g->home_val[h] || lives_elsewhere(g, g->home_val[h], h))) {
+        home_overwrite(g, h, 0); /* from here on a copy in a scratch register is the only one */
         return g->home_reg[h];
+    }
     /* The scratch register of an argument that died here saves a move. */
     if (g->dying[fp] != NO_REG) {
         int r = g->dying[fp];
@@ -347,32 +349,42 @@ void cg_get(struct cg *g, ir_val v, unsigned h)
     g->loc[v].home = (uint8_t)h;
 }
 
-static void put_float(struct cg *g, unsigned h, ir_val v)
+/* Where PUT takes v from. Loading it may evict a copy of what the home of h holds. */
+static struct opnd put_operand(struct cg *g, unsigned h, ir_val v)
 {
-    int r = cg_xmm(g, v), home = g->home_reg[h];
-    if (home == NO_REG)
-        as_rm(&g->s, OP_F2 | OP_0F | 0x11, false, r, cpu_mem(g->home_disp[h]));
-    else
-        as_rr(&g->s, OP_0F | 0x28, false, home - XMM0, r);
+    bool pinned = g->home_reg[h] != NO_REG;
+    uint64_t c;
+    if (is_float(g, v))
+        return (struct opnd){ .kind = OPND_REG, .reg = cg_xmm(g, v) + XMM0 };
+    if (pinned && loc_reg(g, v) == NO_REG && !cg_const(g, v, &c))
+        return (struct opnd){ .kind = OPND_MEM, .mem = loc_mem(g, v) };
+    if (pinned && loc_reg(g, v) == NO_REG)
+        return (struct opnd){ .kind = OPND_IMM };
+    return cg_opnd(g, v, true, false);
 }
 
-static void put_int(struct cg *g, unsigned h, ir_val v)
+static void put_float(struct cg *g, unsigned h, int r)
 {
     int home = g->home_reg[h];
-    uint64_t c;
-    if (home == NO_REG) {
-        struct opnd o = cg_opnd(g, v, true, false);
-        if (o.kind == OPND_IMM)
-            as_store_imm(&g->s, true, cpu_mem(g->home_disp[h]), o.imm);
-        else
-            as_store(&g->s, cpu_mem(g->home_disp[h]), o.reg);
-    } else if (loc_reg(g, v) == NO_REG && cg_const(g, v, &c)) {
-        as_mov_imm(&g->s, home, c);
-    } else if (loc_reg(g, v) == NO_REG) {
-        as_load(&g->s, home, loc_mem(g, v));
-    } else {
-        as_mov_rr(&g->s, true, home, loc_reg(g, v));
-    }
+    if (home == NO_REG)
+        as_rm(&g->s, OP_F2 | OP_0F | 0x11, false, r - XMM0, cpu_mem(g->home_disp[h]));
+    else
+        as_rr(&g->s, OP_0F | 0x28, false, home - XMM0, r - XMM0);
+}
+
+static void put_int(struct cg *g, unsigned h, ir_val v, struct opnd o)
+{
+    int home = g->home_reg[h];
+    if (home == NO_REG && o.kind == OPND_IMM)
+        as_store_imm(&g->s, true, cpu_mem(g->home_disp[h]), o.imm);
+    else if (home == NO_REG)
+        as_store(&g->s, cpu_mem(g->home_disp[h]), o.reg);
+    else if (o.kind == OPND_IMM)
+        as_mov_imm(&g->s, home, g->u->ops[v].imm);
+    else if (o.kind == OPND_MEM)
+        as_load(&g->s, home, o.mem);
+    else
+        as_mov_rr(&g->s, true, home, o.reg);
 }
 
 void cg_put(struct cg *g, unsigned h, ir_val v)
@@ -381,11 +393,12 @@ void cg_put(struct cg *g, unsigned h, ir_val v)
         cg_use(g, v);
         return;
     }
+    struct opnd o = put_operand(g, h, v);
     home_evacuate(g, h);
     if (is_float(g, v))
-        put_float(g, h, v);
+        put_float(g, h, o.reg);
     else
-        put_int(g, h, v);
+        put_int(g, h, v, o);
     home_overwrite(g, h, v);
     struct vloc *l = &g->loc[v];
     if (l->home == NO_HOME || g->home_reg[l->home] == NO_REG)

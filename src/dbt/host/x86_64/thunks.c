@@ -78,7 +78,7 @@ static void emit_indirect(struct cg *g)
     as_jmp(&g->s, exit);
 
     t->ret_underflow = here(g);
-    as_mov_imm(&g->s, RAX, 0); /* nothing that is pushed equals the sentinel but a guest's pc 1 */
+    as_mov_imm(&g->s, RAX, RETURN_SENTINEL & ~1ull); /* the guest did return there */
 
     t->ret_miss = (uint32_t)(g->s.p - g->dbt->cache.rw);
     struct mem entry = { .base = RBP, .index = RCX, .scale = 3, .disp = CPU_DISP(jump_cache) };
