@@ -8,7 +8,7 @@ BENCH  ?=
 
 NINJA = ninja -C $(BUILD)
 
-.PHONY: all build deps guest-root run check check-clang check-sanitize bench bench-quick \
+.PHONY: all build deps guest-root run check check-clang check-sanitize bench bench-quick bench-mmdebstrap \
         install install-qemu-names install-binfmt uninstall-binfmt clean
 
 all: build
@@ -51,6 +51,9 @@ bench: ready
 
 bench-quick: ready
 	@bench/run.py --build $(BUILD) --quick $(BENCH)
+
+bench-mmdebstrap: ready
+	@NANDU=$(BUILD)/nandu-user bench/mmdebstrap
 
 install: build
 	@meson configure $(BUILD) -Dprefix=$(abspath $(PREFIX)) >/dev/null

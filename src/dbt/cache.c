@@ -128,7 +128,7 @@ void block_invalidate(struct dbt *dbt, struct block *b)
         else
             g_hash_table_remove(dbt->pages, page_key(b->pages[i]));
     }
-    if (!b->ir)
+    if (!b->interpret)
         host_unlink_block(dbt, b);
     dbt->stats.invalidations++;
 }

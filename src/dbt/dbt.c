@@ -49,6 +49,8 @@ struct dbt *dbt_new(const struct dbt_config *config, GError **error)
         dbt->config.cache_size = DEFAULT_CACHE_SIZE;
     if (!dbt->config.max_insns || dbt->config.max_insns > IR_MAX_INSNS)
         dbt->config.max_insns = DEFAULT_MAX_INSNS;
+    if (dbt->config.lockstep) /* each block has to come back */
+        dbt->config.no_chain = true;
     if (!dbt->config.log_file)
         dbt->config.log_file = stderr;
     pthread_mutex_init(&dbt->lock, NULL);
@@ -119,6 +121,11 @@ static void clear_jump_cache(struct vcpu *cpu)
 
 struct vcpu *dbt_vcpu_new(struct dbt *dbt, const void *model)
 {
+    if (dbt->config.lockstep && dbt->vcpus) {
+        /* Another thread would see memory being written twice. */
+        fprintf(dbt->config.log_file, "nandu: -dbt lockstep=on is for programs with one thread\n");
+        return NULL;
+    }
     struct vcpu *cpu = aligned_alloc(64, (dbt->arch->vcpu_size + 63) & ~(size_t)63);
     if (!cpu)
         return NULL;
@@ -315,9 +322,8 @@ static void record_access(void *opaque, struct vcpu *cpu, uint64_t addr, unsigne
     }
 }
 
-/* Interpret one unit; a fault in it comes back here by way of the signal handler. */
-static enum vcpu_exit interpret(struct vcpu *cpu, const struct ir_unit *u,
-                                const struct interp_hooks *hooks)
+enum vcpu_exit dbt_interpret(struct vcpu *cpu, const struct ir_unit *u,
+                             const struct interp_hooks *hooks)
 {
     void *buf[5];
     if (__builtin_setjmp(buf)) {
@@ -353,7 +359,7 @@ static enum vcpu_exit step(struct vcpu *cpu, struct access_record *record)
         cpu->fault_kind = VCPU_FAULT_UNMAPPED;
         return VCPU_EXIT_FAULT;
     }
-    return interpret(cpu, cpu->step_unit, &hooks);
+    return dbt_interpret(cpu, cpu->step_unit, &hooks);
 }
 
 /* The host didn't say where: do the instruction again and see what address it makes. */
@@ -437,9 +443,11 @@ static enum vcpu_exit run_blocks(struct vcpu *cpu)
         uint64_t result = CODE_EXIT_INDIRECT;
         enum vcpu_exit reason = VCPU_EXIT_NONE;
 
-        if (G_UNLIKELY(b->ir)) {
-            reason = interpret(cpu, b->ir, NULL);
+        if (G_UNLIKELY(b->interpret)) {
+            reason = dbt_interpret(cpu, b->ir, NULL);
             result = CODE_EXIT_REASON;
+        } else if (G_UNLIKELY(dbt->config.lockstep)) {
+            result = dbt_lockstep_run(cpu, b);
         } else {
             result = host_run(cpu, b);
         }
@@ -456,7 +464,7 @@ static enum vcpu_exit run_blocks(struct vcpu *cpu)
             cpu->pc = old->pc;
             break;
         case CODE_EXIT_REASON:
-            if (!b->ir)
+            if (!b->interpret)
                 reason = index;
             break;
         case CODE_EXIT_FAULT: reason = VCPU_EXIT_FAULT; break;
@@ -468,11 +476,11 @@ static enum vcpu_exit run_blocks(struct vcpu *cpu)
         b = find_block(cpu);
         if (!b)
             break;
-        if (link && dbt->generation == generation && !dbt->config.no_chain && !b->ir)
+        if (link && dbt->generation == generation && !dbt->config.no_chain && !b->interpret)
             host_link_exit(dbt, link, b);
-        else if (old && dbt->generation == generation && !b->ir)
+        else if (old && dbt->generation == generation && !b->interpret)
             host_redirect_block(dbt, old, b);
-        else if (!link && !old && !b->ir)
+        else if (!link && !old && !b->interpret && !dbt->config.lockstep)
             fill_jump_cache(cpu, b);
     }
     return VCPU_EXIT_FAULT;

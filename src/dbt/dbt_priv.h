@@ -39,7 +39,8 @@ struct block {
     uint64_t pages[BLOCK_MAX_PAGES];   /* guest page numbers that the code came from */
     struct block *page_next[BLOCK_MAX_PAGES];
     uint64_t low, high;      /* all of the block's guest code is in [low, high) */
-    struct ir_unit *ir;      /* to be interpreted: the code is for comparison, or missing */
+    bool interpret;          /* there is no code: interpret [ir] */
+    struct ir_unit *ir;      /* if it is to be interpreted, or with lockstep; else NULL */
 };
 
 /* A direct exit of a block that can be linked. */
@@ -157,6 +158,20 @@ enum translate_result dbt_lift(struct dbt *dbt, const void *model, uint64_t pc, 
                                unsigned max_insns, struct block *b);
 enum translate_result dbt_translate(struct dbt *dbt, const void *model, uint64_t pc, uint32_t mode,
                                     struct block **block);
+/* The guest instructions of a unit, one a line. */
+void dbt_log_guest_code(struct dbt *dbt, const struct ir_unit *u, FILE *f);
+
+/* dbt.c: interprets one unit; a fault in it comes back here by way of the signal handler. */
+struct interp_hooks;
+enum vcpu_exit dbt_interpret(struct vcpu *cpu, const struct ir_unit *u,
+                             const struct interp_hooks *hooks);
+
+/*
+ * lockstep.c: as host_run, but the block is first interpreted. What the two leave is compared; the
+ * first difference is printed and ends the process, for it is an error of ours. Memory and vCPU are
+ * then as the host code left them. Blocks with a helper that isn't pure are only run.
+ */
+uint64_t dbt_lockstep_run(struct vcpu *cpu, const struct block *b);
 
 /* host/x86_64: the back end. */
 bool host_init(struct dbt *dbt, GError **error);

@@ -17,7 +17,8 @@ struct window {
 static size_t window_fetch(void *opaque, uint64_t pc, void *buf, size_t size)
 {
     struct window *w = opaque;
-    if (pc < w->start || pc + size > w->start + w->size) {
+    uint64_t offset = pc - w->start; /* compared so, nothing overflows at the end of the addresses */
+    if (offset >= w->size || w->size - offset < size) {
         size_t want = 4096 - (pc & 4095);
         bool stable;
         if (want > sizeof(w->bytes))
@@ -25,14 +26,15 @@ static size_t window_fetch(void *opaque, uint64_t pc, void *buf, size_t size)
         if (want < size)
             want = size; /* crosses a page */
         w->start = pc;
+        offset = 0;
         w->size = w->dbt->config.fetch(w->dbt->config.opaque, pc, w->bytes, want, &stable);
         if (w->size)
             w->stable &= stable;
     }
-    size_t n = w->start + w->size - pc;
+    size_t n = w->size - offset;
     if (n > size)
         n = size;
-    memcpy(buf, w->bytes + (pc - w->start), n);
+    memcpy(buf, w->bytes + offset, n);
     return n;
 }
 
@@ -135,11 +137,9 @@ enum translate_result dbt_lift(struct dbt *dbt, const void *model, uint64_t pc, 
     return TRANSLATE_OK;
 }
 
-static void log_asm(struct dbt *dbt, FILE *f)
+void dbt_log_guest_code(struct dbt *dbt, const struct ir_unit *u, FILE *f)
 {
-    const struct ir_unit *u = dbt->unit;
     char text[128];
-    fprintf(f, "----------------\nIN:\n");
     for (unsigned i = 1; i < u->n_ops; i++) {
         if (u->ops[i].op != IR_INSN)
             continue;
@@ -167,8 +167,10 @@ static void keep_ir(struct dbt *dbt, struct block *b)
 
 static void log_lifted(struct dbt *dbt, FILE *f)
 {
-    if (dbt->config.log & DBT_LOG_IN_ASM)
-        log_asm(dbt, f);
+    if (dbt->config.log & DBT_LOG_IN_ASM) {
+        fprintf(f, "----------------\nIN:\n");
+        dbt_log_guest_code(dbt, dbt->unit, f);
+    }
     if (dbt->config.log & DBT_LOG_OP) {
         fprintf(f, "OP:\n");
         ir_print(dbt->unit, f);
@@ -205,6 +207,7 @@ enum translate_result dbt_translate(struct dbt *dbt, const void *model, uint64_t
         }
         b->n_insns = (uint16_t)dbt->unit->n_insns;
         bool too_big = false;
+        b->interpret = dbt->config.interpreter;
         if (dbt->config.interpreter || dbt->config.lockstep)
             keep_ir(dbt, b);
         if (dbt->config.interpreter || host_compile(dbt, dbt->unit, b, &too_big))
@@ -213,11 +216,12 @@ enum translate_result dbt_translate(struct dbt *dbt, const void *model, uint64_t
             return TRANSLATE_FULL;
         if (dbt->unit->n_insns <= 1) { /* one instruction needs too many registers: interpret it */
             keep_ir(dbt, b);
+            b->interpret = true;
             break;
         }
         max_insns = dbt->unit->n_insns / 2;
     }
-    if (dbt->config.log & DBT_LOG_OUT_ASM && !b->ir)
+    if (dbt->config.log & DBT_LOG_OUT_ASM && !b->interpret)
         host_log_code(dbt, b, f);
     if (dbt->perf_map)
         fprintf(dbt->perf_map, "%" PRIxPTR " %x guest_0x%" PRIx64 "\n",

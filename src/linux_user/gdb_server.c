@@ -12,10 +12,38 @@
 #include <unistd.h>
 
 #include "linux_user/gdb_priv.h"
+#include "linux_user/sys.h"
 
 enum { SERVER_STACK = 512 * 1024 };
 
 /* ---- The server ---- */
+
+/* Out of the guest's sight and way, if there is room. */
+static int hide_fd(struct lu_gdb *g, int fd)
+{
+    int hidden = fd < 0 ? -1 : lu_fd_protect(g->p, fd);
+
+    return hidden < 0 ? fd : hidden;
+}
+
+static void close_fd(struct lu_gdb *g, int fd)
+{
+    if (fd < 0)
+        return;
+    lu_fd_unprotect(g->p, fd);
+    close(fd);
+}
+
+static bool accept_debugger(struct lu_gdb *g)
+{
+    int fd;
+
+    do {
+        fd = accept4(g->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    } while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
+    g->conn_fd = hide_fd(g, fd);
+    return fd >= 0;
+}
 
 static void *server(void *opaque)
 {
@@ -28,19 +56,16 @@ static void *server(void *opaque)
         /* Fails for a Unix socket, which doesn't need it. */
         setsockopt(g->conn_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
         end = gdb_serve(&lu_gdb_ops, g, g->conn_fd, g->event_fd);
-        close(g->conn_fd);
-        pthread_mutex_lock(&g->lock);
+        close_fd(g, g->conn_fd);
         g->conn_fd = -1;
+        pthread_mutex_lock(&g->lock);
         g->exit_told = g->exited;
         pthread_cond_broadcast(&g->cond);
         pthread_mutex_unlock(&g->lock);
         if (end == GDB_END_EXITED || end == GDB_END_KILLED)
             return NULL;
         /* Another debugger may come and stop the guest again. */
-        do {
-            g->conn_fd = accept4(g->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-        } while (g->conn_fd < 0 && (errno == EINTR || errno == ECONNABORTED));
-        if (g->conn_fd < 0)
+        if (!accept_debugger(g))
             return NULL;
         pthread_mutex_lock(&g->lock);
         g->attached = true;
@@ -105,10 +130,8 @@ void lu_gdb_free(struct lu_gdb *g)
 {
     const int fds[] = {g->listen_fd, g->conn_fd, g->event_fd, g->mem_fd};
 
-    for (unsigned i = 0; i < G_N_ELEMENTS(fds); i++) {
-        if (fds[i] >= 0)
-            close(fds[i]);
-    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(fds); i++)
+        close_fd(g, fds[i]);
     g_ptr_array_unref(g->threads);
     g_array_unref(g->points);
     g_array_unref(g->catch_numbers);
@@ -125,10 +148,7 @@ static bool start_server(struct lu_gdb *g, GError **error)
     pthread_t thread;
     int r;
 
-    do {
-        g->conn_fd = accept4(g->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-    } while (g->conn_fd < 0 && (errno == EINTR || errno == ECONNABORTED));
-    if (g->conn_fd < 0) {
+    if (!accept_debugger(g)) {
         g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno), "-g: %s",
                     g_strerror(errno));
         return false;
@@ -174,9 +194,13 @@ struct lu_gdb *lu_gdb_open(struct lu_process *p, const char *where, GError **err
     if (g->event_fd < 0 || g->mem_fd < 0)
         g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno), "-g: %s",
                     g->mem_fd < 0 ? "needs /proc" : g_strerror(errno));
-    else if ((strchr(where, '/') ? listen_unix : listen_tcp)(g, where, error) &&
-             start_server(g, error))
-        return g;
+    else if ((strchr(where, '/') ? listen_unix : listen_tcp)(g, where, error)) {
+        g->listen_fd = hide_fd(g, g->listen_fd);
+        g->event_fd = hide_fd(g, g->event_fd);
+        g->mem_fd = hide_fd(g, g->mem_fd);
+        if (start_server(g, error))
+            return g;
+    }
     if (g->socket_path)
         unlink(g->socket_path);
     lu_gdb_free(g);

@@ -7,7 +7,7 @@
 
 #include "linux_user/gdb_priv.h"
 
-enum { MAX_BREAKPOINTS = 1000 };
+enum { MAX_BREAKPOINTS = 1000, HIGH_FD = 500 };
 
 /* ---- The target: threads and registers ---- */
 
@@ -461,9 +461,16 @@ static int target_open_file(void *opaque, const char *path)
     struct lu_gdb *g = opaque;
     g_autofree char *host = lu_prefixed_path(g->p, path);
     /* O_NONBLOCK: a FIFO must not hold up the server. */
-    int fd = open(host, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int fd = open(host, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), high;
 
-    return fd < 0 ? -errno : fd;
+    if (fd < 0)
+        return -errno;
+    /* gdb keeps files open while the guest runs, whose next descriptor stays what it would be. */
+    high = fcntl(fd, F_DUPFD_CLOEXEC, HIGH_FD);
+    if (high < 0)
+        return fd;
+    close(fd);
+    return high;
 }
 
 static int target_read_link(void *opaque, const char *path, char *buf, size_t size)

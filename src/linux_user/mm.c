@@ -21,6 +21,9 @@
 
 enum { MAX_RANGES = 256 * 1024 };
 
+/* Flags that only x86 has: MAP_32BIT, MAP_ABOVE4G. They mean nothing to the guest. */
+enum { X86_FLAGS = 0x40 | 0x80 };
+
 #define LAYOUT_TOP ((uint64_t)1 << 45)
 /* The kernel's choice of addresses for huge pages: mappings of so many bytes are aligned to it. */
 #define HUGE_PAGE ((uint64_t)2 << 20)
@@ -268,7 +271,23 @@ static int host_mmap(struct lu_mm *mm, uint64_t addr, uint64_t size, const struc
 
 int mm_map_unused(struct lu_mm *mm, uint64_t addr, uint64_t size, const struct host_map *map)
 {
-    return host_mmap(mm, addr, size, map, mm->window ? MAP_FIXED : MAP_FIXED_NOREPLACE);
+    int ret;
+
+    if (mm->window) {
+        return host_mmap(mm, addr, size, map, MAP_FIXED);
+    }
+    if ((map->flags & MAP_TYPE) != MAP_SHARED_VALIDATE) {
+        return host_mmap(mm, addr, size, map, MAP_FIXED_NOREPLACE);
+    }
+    /* The kernel takes MAP_FIXED_NOREPLACE for a flag to be validated: in two steps, then. */
+    ret = host_mmap(mm, addr, size, &mm_claim, MAP_FIXED_NOREPLACE);
+    if (ret == 0) {
+        ret = host_mmap(mm, addr, size, map, MAP_FIXED);
+        if (ret < 0) {
+            mm_release(mm, addr, size);
+        }
+    }
+    return ret;
 }
 
 void mm_release(struct lu_mm *mm, uint64_t addr, uint64_t size)
@@ -510,7 +529,7 @@ static int map_fixed(struct lu_mm *mm, uint64_t addr, uint64_t size, const struc
 static int map_anywhere(struct lu_mm *mm, uint64_t hint, uint64_t size, uint64_t align,
                         const struct host_map *map, uint64_t *addr)
 {
-    hint = mm_page_up(hint);
+    hint &= ~(uint64_t)(LU_PAGE_SIZE - 1);
     if (hint >= mm->mmap_low && size <= mm->task_size && hint <= mm->task_size - size &&
         hint % align == 0 && mm_ranges_unused(&mm->ranges, hint, hint + size)) {
         struct mm_range next;
@@ -601,13 +620,13 @@ int64_t lu_mmap(struct lu_process *p, uint64_t addr, uint64_t size, int prot, in
     }
     map = (struct host_map){
         .prot = mm_host_prot((uint32_t)prot),
-        /* Bits of x86 only mean nothing to the guest. */
-        .flags = flags & ~(MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_32BIT | 0x80),
+        .flags = flags & ~(MAP_FIXED | MAP_FIXED_NOREPLACE | X86_FLAGS),
         .fd = flags & MAP_ANONYMOUS ? -1 : fd,
         .offset = flags & MAP_ANONYMOUS ? 0 : (off_t)offset,
     };
     if (mm->window) {
-        map.flags &= ~MAP_GROWSDOWN; /* it is a mapping already, below: nothing grows */
+        /* What is below it is mapped (the reservation), so that the kernel can't extend it. */
+        map.flags &= ~MAP_GROWSDOWN;
     }
     mm_lock(mm);
     ret = do_mmap(p, addr, size, align, (uint32_t)prot, &map,

@@ -76,8 +76,8 @@ static inline int64_t lu_block_syscall(struct lu_thread *t, long nr, uint64_t a,
 
 /*
  * Addresses for what the guest may not access, so that the kernel answers EFAULT itself, in its own
- * order of checks. LU_BAD_POINTER fails the kernel's first check. LU_FAULT_POINTER faults only when it
- * is used: what comes before it is transferred, and a call that doesn't get as far succeeds. (No
+ * order of checks. LU_BAD_POINTER fails the kernel's first check. LU_FAULT_POINTER faults only when
+ * it is used: what comes before it is transferred, and a call that doesn't get as far succeeds. (No
  * program maps the page at 0; if one does, it is its own.)
  */
 #define LU_BAD_POINTER                    ((void *)0xffff800000000000u)
@@ -112,10 +112,11 @@ static inline void *lu_ptr(const struct lu_process *p, uint64_t addr, uint64_t s
                                                                  : LU_FAULT_POINTER;
 }
 
-/* True if all of the pages of [addr, addr + size) are mapped for the guest, with whatever protection. */
+/* True if all of the pages of [addr, addr + size) are mapped for the guest, with whatever
+ * protection. */
 bool lu_mapped(const struct lu_process *p, uint64_t addr, uint64_t size);
-/* The host's address of such a range, or one at which nothing can be mapped and for which the kernel
- * finds the same errors. */
+/* The host's address of such a range, or one at which nothing can be mapped and for which the
+ * kernel finds the same errors. */
 uint64_t lu_range_ptr(const struct lu_process *p, uint64_t addr, uint64_t size);
 
 /* How many of the [size] bytes from [addr] on can be accessed, in whole pages but for the ends. */
@@ -128,10 +129,10 @@ struct lu_iov {
     uint64_t count;
     struct iovec fixed[8];
 };
-/* Copy and convert [count] entries. An array that can't be read, or is too long, and what of an entry
- * can't be accessed, get addresses for which the kernel finds the errors. */
-void lu_iov_from_guest(const struct lu_process *p, struct lu_iov *iov, uint64_t addr, uint64_t count,
-                      unsigned access);
+/* Copy and convert [count] entries. An array that can't be read, or is too long, and what of an
+ * entry can't be accessed, get addresses for which the kernel finds the errors. */
+void lu_iov_from_guest(const struct lu_process *p, struct lu_iov *iov, uint64_t addr,
+                       uint64_t count, unsigned access);
 void lu_iov_clear(struct lu_iov *iov);
 
 /* A call that Linux never restarts once a handler has run, whatever SA_RESTART says. */
@@ -148,8 +149,8 @@ int lu_wait_mask(struct lu_thread *t, uint64_t addr, uint64_t size);
  * page; returns how many or -EFAULT. */
 int64_t lu_copy_some_from_guest(const struct lu_process *p, void *to, uint64_t from, size_t max);
 
-/* A path argument: *path is g_malloc'ed; -L is applied if [prefixed]. NULL for one that can't be read:
- * lu_path_ptr then is what to pass to the kernel. 0 or -ENAMETOOLONG. */
+/* A path argument: *path is g_malloc'ed; -L is applied if [prefixed]. NULL for one that can't be
+ * read: lu_path_ptr then is what to pass to the kernel. 0 or -ENAMETOOLONG. */
 int lu_path_from_guest(const struct lu_process *p, char **path, uint64_t addr, bool prefixed);
 
 static inline const char *lu_path_ptr(const struct lu_process *p, const char *path, uint64_t addr)

@@ -296,7 +296,7 @@ int64_t sys_listmount(struct lu_thread *t, const uint64_t a[6])
     SUB(Q_XQUOTARM, call, first, second, INT, IN(4)),                                              \
     SUB(Q_XQUOTASYNC, call, first, second, INT, HEX),                                              \
     SUB(Q_XGETQSTATV, call, first, second, INT, INOUT(sizeof(struct fs_quota_statv))),             \
-    SUB(Q_XGETNEXTQUOTA, call, first, second, INT, OUT(sizeof(struct fs_disk_quota))),                 \
+    SUB(Q_XGETNEXTQUOTA, call, first, second, INT, OUT(sizeof(struct fs_disk_quota))),             \
     SUB(LU_SUB_OTHER, call, first, second, INT, NUL)
 
 static const struct lu_subcall quotactl_ops[] = {QUOTA_OPS(quotactl, HEX, PATH)};

@@ -215,8 +215,8 @@ int64_t sys_keyctl(struct lu_thread *t, const uint64_t a[6])
 
 int64_t sys_landlock_add_rule(struct lu_thread *t, const uint64_t a[6])
 {
-    /* LANDLOCK_RULE_PATH_BENEATH: access rights and a descriptor; LANDLOCK_RULE_NET_PORT: rights and
-     * a port. */
+    /* LANDLOCK_RULE_PATH_BENEATH: access rights and a descriptor; LANDLOCK_RULE_NET_PORT: rights
+     * and a port. */
     static const struct lu_subcall types[] = {
         SUB(1, landlock_add_rule, FD, INT, IN(12), HEX),
         SUB(2, landlock_add_rule, FD, INT, IN(16), HEX),
@@ -250,8 +250,8 @@ int64_t sys_reboot(struct lu_thread *t, const uint64_t a[6])
     return -EPERM;
 }
 
-/* Both give a list whose size the kernel reads first and writes back: [call] with the address in its
- * argument [list]. */
+/* Both give a list whose size the kernel reads first and writes back: [call] with the address in
+ * its argument [list]. */
 static int64_t lsm_list(struct lu_thread *t, long nr, const uint64_t a[6], unsigned list)
 {
     struct lu_process *p = t->process;

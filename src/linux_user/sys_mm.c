@@ -70,7 +70,8 @@ int64_t sys_mincore(struct lu_thread *t, const uint64_t a[6])
     struct lu_process *p = t->process;
     uint64_t pages = a[1] / LU_PAGE_SIZE + (a[1] % LU_PAGE_SIZE != 0);
 
-    return LU_HOST(SYS_mincore, lu_range_ptr(p, a[0], a[1]), a[1], lu_ptr(p, a[2], pages, LU_WRITE));
+    return LU_HOST(SYS_mincore, lu_range_ptr(p, a[0], a[1]), a[1],
+                   lu_ptr(p, a[2], pages, LU_WRITE));
 }
 
 int64_t sys_remap_file_pages(struct lu_thread *t, const uint64_t a[6])
@@ -98,7 +99,8 @@ static uint64_t node_mask_size(uint64_t max_node)
     return max_node <= 1 ? 0 : (max_node - 1 + 63) / 64 * 8;
 }
 
-/* Checked node mask; a number of bits that the kernel refuses (more than a page) isn't looked at. */
+/* Checked node mask; a number of bits that the kernel refuses (more than a page) isn't looked at.
+ * */
 static void *node_mask(const struct lu_process *p, uint64_t addr, uint64_t max_node,
                        unsigned access)
 {
@@ -112,8 +114,8 @@ int64_t sys_mbind(struct lu_thread *t, const uint64_t a[6])
 {
     struct lu_process *p = t->process;
 
-    return LU_HOST(SYS_mbind, lu_range_ptr(p, a[0], a[1]), a[1], a[2], node_mask(p, a[3], a[4], LU_READ), a[4],
-                   a[5]);
+    return LU_HOST(SYS_mbind, lu_range_ptr(p, a[0], a[1]), a[1], a[2],
+                   node_mask(p, a[3], a[4], LU_READ), a[4], a[5]);
 }
 
 int64_t sys_get_mempolicy(struct lu_thread *t, const uint64_t a[6])

@@ -1,6 +1,6 @@
 /*
- * Sockets. Lengths that the kernel reads and writes back are kept in Nandu's own memory meanwhile, so
- * that no thread of the guest can change them between the check and the use.
+ * Sockets. Lengths that the kernel reads and writes back are kept in Nandu's own memory meanwhile,
+ * so that no thread of the guest can change them between the check and the use.
  */
 #include "linux_user/sys.h"
 
@@ -23,8 +23,8 @@ struct address {
     void *size_ptr;     /* to give to the kernel */
 };
 
-/* Before the call: reads the length at [size_addr]. When it can't be read or is negative, the kernel
- * finds the same, in its own order of checks. */
+/* Before the call: reads the length at [size_addr]. When it can't be read or is negative, the
+ * kernel finds the same, in its own order of checks. */
 static void address_begin(const struct lu_process *p, struct address *address, uint64_t size_addr)
 {
     address->size_ptr = &address->size;
@@ -406,8 +406,10 @@ static int64_t many_messages(struct lu_thread *t, const uint64_t a[6], bool send
         list = lu_bad_ptr(p, a[1]);
     }
     if (good || result == 0) {
-        result = sending ? LU_BLOCK(t, SYS_sendmmsg, a[0], list, good ? good : count, a[3])
-                         : LU_BLOCK(t, SYS_recvmmsg, a[0], list, good ? good : count, a[3], timeout);
+        unsigned n_calls = good ? good : count;
+
+        result = sending ? LU_BLOCK(t, SYS_sendmmsg, a[0], list, n_calls, a[3])
+                         : LU_BLOCK(t, SYS_recvmmsg, a[0], list, n_calls, a[3], timeout);
     }
     for (int64_t i = 0; i < result; i++) {
         uint64_t addr = a[1] + (uint64_t)i * MMSG_STRIDE;

@@ -1,8 +1,9 @@
 /*
  * Waiting for events: poll, select, epoll.
  *
- * A signal mask argument is not given to the host's kernel: the mask of the guest's thread is changed
- * until the call returns (lu_set_temporary_mask), and the wait is one that a pending signal ends.
+ * A signal mask argument is not given to the host's kernel: the mask of the guest's thread is
+ * changed until the call returns (lu_set_temporary_mask), and the wait is one that a pending signal
+ * ends.
  */
 #include "linux_user/sys.h"
 

@@ -168,7 +168,8 @@ static bool buffer_size(const struct lu_syscall_row *row, const struct lu_arg *a
 
     switch (row->args[arg->index].kind) {
     case LU_ARG_INT:
-        /* A negative number is refused by the kernel, which finds out before it looks at the buffer. */
+        /* A negative number is refused by the kernel, which finds out before it looks at the
+         * buffer. */
         if ((int32_t)count < 0) {
             return false;
         }

@@ -1,6 +1,6 @@
 /*
- * Short names of the argument kinds, for the files that have rows of tables. Included last, since the
- * names are short.
+ * Short names of the argument kinds, for the files that have rows of tables. Included last, since
+ * the names are short.
  */
 #ifndef NANDU_LINUX_USER_SYSCALL_ARGS_H
 #define NANDU_LINUX_USER_SYSCALL_ARGS_H
@@ -41,8 +41,8 @@
 
 #define N_ARGS(...)    (sizeof((struct lu_arg[]){__VA_ARGS__}) / sizeof(struct lu_arg))
 
-/* Rows of a table of struct lu_subcall: an operation of [call], which may block or not, or is refused
- * with an error. The arguments are all those of the call, the operation's number too. */
+/* Rows of a table of struct lu_subcall: an operation of [call], which may block or not, or is
+ * refused with an error. The arguments are all those of the call, the operation's number too. */
 #define SUB(number, call, ...)                                                                    \
     {.op = number, .row = {.name = #call, .host_nr = SYS_##call, .n_args = N_ARGS(__VA_ARGS__),   \
                            .args = {__VA_ARGS__}}}

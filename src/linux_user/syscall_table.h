@@ -5,9 +5,9 @@
  * A row is one of
  *
  *     CALL(number, name, result, argument kinds...)           handler sys_NAME
- *     PASS(number, name, result, argument kinds...)           to the host's kernel, pointers checked
- *     PASS_BLOCK(number, name, result, argument kinds...)     the same for a call that may block
- *     NONE(number, name, "reason", argument kinds...)         ENOSYS, and why
+ *     PASS(number, name, result, argument kinds...)           to the host's kernel, pointers
+ * checked PASS_BLOCK(number, name, result, argument kinds...)     the same for a call that may
+ * block NONE(number, name, "reason", argument kinds...)         ENOSYS, and why
  *
  * An argument's kind says how it is printed, and for PASS how it is checked and converted.
  */
@@ -115,8 +115,8 @@ struct lu_subcall {
 
 #define LU_SUB_OTHER UINT64_MAX
 
-/* Pass operation [op] of the [n] of a table; an unknown one is logged as "WHAT op", and is EINVAL if
- * the table has no row for it. */
+/* Pass operation [op] of the [n] of a table; an unknown one is logged as "WHAT op", and is EINVAL
+ * if the table has no row for it. */
 int64_t lu_pass_sub(struct lu_thread *t, const struct lu_subcall *table, size_t n, uint64_t op,
                     const char *what, const uint64_t a[6]);
 

@@ -179,13 +179,39 @@ static void memory_fault(struct lu_thread *t)
     lu_force_signal(t, sig, code, cpu->fault_addr);
 }
 
+/*
+ * Run a child that shares its parent's memory, and with it the breakpoints that a debugger of the
+ * parent set there: the child isn't debugged, so it does the instruction and goes on.
+ */
+static enum vcpu_exit run_not_debugged(struct vcpu *cpu)
+{
+    enum vcpu_exit reason;
+    uint64_t pc;
+
+    cpu->fault_access = VCPU_FETCH; /* a watchpoint would change it */
+    reason = dbt_run(cpu);
+    if (reason != VCPU_EXIT_DEBUG || cpu->fault_access != VCPU_FETCH) {
+        return reason;
+    }
+    pc = cpu->pc;
+    dbt_breakpoint_remove(cpu->dbt, pc);
+    cpu->single_step = true;
+    reason = dbt_run(cpu);
+    cpu->single_step = false;
+    dbt_breakpoint_add(cpu->dbt, pc);
+    return reason;
+}
+
 static void cpu_loop(struct lu_thread *t)
 {
     for (;;) {
+        enum vcpu_exit reason;
+
         if (t->process->gdb) {
             lu_gdb_thread_pause(t);
         }
-        switch (dbt_run(t->cpu)) {
+        reason = t->vfork_child ? run_not_debugged(t->cpu) : dbt_run(t->cpu);
+        switch (reason) {
         case VCPU_EXIT_SYSCALL:
             system_call(t);
             continue;

@@ -1,10 +1,13 @@
 /* What test_gdb.py debugs. The lines that it stops at are marked. */
+#define _GNU_SOURCE
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -86,6 +89,19 @@ static int run_spawn(const char *self)
     return 0;
 }
 
+/* The debugger's connection is none of the guest's business. */
+static int run_files(void)
+{
+    int before = open("/dev/null", O_RDONLY);
+    int after;
+
+    syscall(SYS_close_range, 3, ~0u, 0);
+    after = open("/dev/null", O_RDONLY);
+    both();
+    printf("files %d %d\n", before, after);
+    return 0;
+}
+
 static int run_spin(void)
 {
     while (spin)
@@ -117,6 +133,8 @@ int main(int argc, char **argv)
         return run_fork();
     if (!strcmp(what, "spawn"))
         return run_spawn(argv[0]);
+    if (!strcmp(what, "files"))
+        return run_files();
     if (!strcmp(what, "spin"))
         return run_spin();
     if (!strcmp(what, "sleep"))

@@ -49,10 +49,15 @@ class Guest:
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT, text=True)
         deadline = time.monotonic() + TIMEOUT
-        while not os.path.exists(self.socket):
+        while not self.listens():
             assert self.process.poll() is None, self.process.stdout.read()
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+    def listens(self):
+        with open("/proc/net/unix", encoding="ascii") as f:
+            return any(line.split()[3] == "00010000" and line.endswith(f" {self.socket}\n")
+                       for line in f)
 
     def gdb(self, *commands):
         """Runs gdb with the commands; returns what it printed."""
@@ -106,18 +111,26 @@ class Client:
         self.send(text)
         return self.receive()
 
+    def register(self, number):
+        return int.from_bytes(bytes.fromhex(self.ask(f"p{number:x}")), "little")
+
     def close(self):
         self.socket.close()
 
 
-def value(output, name):
-    """What "print NAME = ..." or "$1 = ..." lines say, in order."""
-    return re.findall(rf"^{re.escape(name)}\s*=?\s*(.*)$", output, re.M)
+A0, A2, A7, PC = 10, 12, 17, 32         # register numbers
+
+
+def symbol(program, name):
+    table = subprocess.run(["riscv64-linux-gnu-nm", program], text=True, check=True,
+                           stdout=subprocess.PIPE).stdout
+    return int(re.search(rf"^(\w+) . {name}$", table, re.M).group(1), 16)
 
 
 def test_step_and_finish(tmp_path, programs):
     with Guest(tmp_path, programs / "static") as guest:
-        out = guest.gdb("break main", "continue", "next", "next", "info locals",
+        out = guest.gdb("handle SIGUSR1 nostop", "break main", "continue", "next", "next",
+                        "info locals",
                         "break add", "continue", "step", "step", "print sum", "bt", "finish",
                         "delete", "tbreak scale", "continue", "finish",
                         "print $pc", "info registers sp", "continue")
@@ -136,7 +149,7 @@ def test_step_and_finish(tmp_path, programs):
 
 def test_registers(tmp_path, programs):
     with Guest(tmp_path, programs / "static") as guest:
-        out = guest.gdb("break add", "continue",
+        out = guest.gdb("handle SIGUSR1 nostop", "break add", "continue",
                         "print/x $zero", "print $a1", "print $x11 == $a1", "set $a1 = 42",
                         "print $a1", "set $ft0.double = 2.25", "print $ft0.double",
                         "print/x $ft0", "set $fcsr = 0x61", "print $frm", "print $fflags",
@@ -159,7 +172,8 @@ def test_registers(tmp_path, programs):
 
 def test_memory_and_calls(tmp_path, programs):
     with Guest(tmp_path, programs / "static") as guest:
-        out = guest.gdb("break add", "continue", "delete", "print counter = 55", "print counter",
+        out = guest.gdb("handle SIGUSR1 nostop", "break add", "continue", "delete",
+                        "print counter = 55", "print counter",
                         "print add(20, 22)", "print scale(2, 2)", "x/2i $pc",
                         "print *(int *)0", "set var b = 100",
                         "find &counter, +4, 55", "continue")
@@ -236,15 +250,6 @@ def test_signal_is_sent(tmp_path, programs):
     assert text in ("done 6 3.5 8\n", "done 6 3.5 108\n")
 
 
-def test_step_into_handler(tmp_path, programs):
-    with Guest(tmp_path, programs / "static") as guest:
-        out = guest.gdb("continue", "stepi", "bt 1", "print $a0", "continue")
-        code, _ = guest.wait()
-    assert re.search(r"#0 +handler|handler \(sig=", out)
-    assert "$1 = 10" in out
-    assert code == 23
-
-
 def test_crash(tmp_path, programs):
     with Guest(tmp_path, programs / "static", "crash") as guest:
         out = guest.gdb("continue", "print $_siginfo._sifields._sigfault.si_addr", "frame",
@@ -260,8 +265,8 @@ def test_crash(tmp_path, programs):
 def test_threads(tmp_path, programs):
     with Guest(tmp_path, programs / "static", "threads") as guest:
         out = guest.gdb(f"break {line_of('worker')}", "continue", "info threads",
-                        "thread apply all -q print $_thread", "next",
-                        "continue", "continue", "info threads", "delete", "continue")
+                        "thread apply all -q print $_thread", "continue", "continue", "delete",
+                        "next", "info threads", "continue")
         code, text = guest.wait()
     assert out.count("hit Breakpoint 1, worker") == 3
     lists = re.findall(r"^[ *]+\d+ +Thread ", out, re.M)
@@ -282,18 +287,6 @@ def test_step_locks_others(tmp_path, programs):
     assert (code, text) == (0, "threads 6\n")
 
 
-def test_catch_syscall(tmp_path, programs):
-    with Guest(tmp_path, programs / "static") as guest:
-        out = guest.gdb("handle SIGUSR1 nostop", "catch syscall write", "continue", "print $a7",
-                        "print $a2", "continue", "print $a0", "delete", "continue")
-        code, _ = guest.wait()
-    assert re.search(r"call to syscall '?(write|64)", out)
-    assert re.search(r"returned from syscall '?(write|64)", out)
-    assert value(out, "$1") == ["64"]
-    assert value(out, "$2") == value(out, "$3") == ["15"]
-    assert code == 23
-
-
 @pytest.mark.parametrize("what, text", [("fork", "fork 11\n"), ("spawn", "spawn 9\n")])
 def test_children_run_free(tmp_path, programs, what, text):
     with Guest(tmp_path, programs / "static", what) as guest:
@@ -302,6 +295,16 @@ def test_children_run_free(tmp_path, programs, what, text):
         result = guest.wait()
     assert "exited normally" in out
     assert result == (0, text)
+
+
+def test_descriptors_are_apart(tmp_path, programs):
+    """The guest neither sees nor closes the stub's descriptors."""
+    with Guest(tmp_path, programs / "static", "files") as guest:
+        out = guest.gdb("break both", "continue", "bt", "delete", "continue")
+        result = guest.wait()
+    assert re.search(r"#1 .* run_files", out)
+    assert "exited normally" in out
+    assert result == (0, "files 3 3\n")
 
 
 def test_dynamic(tmp_path, programs):
@@ -355,9 +358,7 @@ def test_interrupt(tmp_path, programs, what, code):
             time.sleep(0.1)
             client.socket.sendall(b"\x03")
             assert client.receive().startswith("T02thread:")
-        symbol = subprocess.run(["riscv64-linux-gnu-nm", guest.program], text=True, check=True,
-                                stdout=subprocess.PIPE).stdout
-        address = int(re.search(r"^(\w+) . spin$", symbol, re.M).group(1), 16)
+        address = symbol(guest.program, "spin")
         assert client.ask(f"M{address:x},4:00000000") == "OK"
         client.send("vCont;c")
         if what == "sleep":
@@ -372,6 +373,57 @@ def test_interrupt(tmp_path, programs, what, code):
         else:
             assert client.receive() == f"W{code:02x}"
             assert guest.wait()[0] == code
+        client.close()
+
+
+def thread_of(stop):
+    return re.search(r"thread:([^;]+);", stop).group(1)
+
+
+def test_step_packets(tmp_path, programs):
+    """Steps as the stub does them: gdb itself steps riscv64 programs with breakpoints."""
+    with Guest(tmp_path, programs / "static") as guest:
+        client = Client(guest.socket)
+        add, handler = (symbol(guest.program, name) for name in ("add", "handler"))
+        thread = thread_of(client.ask("?"))
+        assert client.ask(f"Z0,{add:x},2") == "OK"
+        stop = client.ask("vCont;c")
+        assert stop.startswith("T05")
+        assert client.register(PC) == add
+        assert client.ask(f"z0,{add:x},2") == "OK"
+        assert client.ask(f"vCont;s:{thread}").startswith("T05")
+        assert client.register(PC) == add + 2
+        # Through the function in one go: it ends at the return.
+        assert client.ask(f"vCont;r{add:x},{add + 0x22:x}:{thread}").startswith("T05")
+        assert not add <= client.register(PC) < add + 0x22
+        # Into a handler: before its first instruction.
+        assert client.ask("vCont;c").startswith("T1e")
+        assert client.ask(f"vCont;S1e:{thread}").startswith("T05")
+        assert client.register(PC) == handler
+        assert client.register(A0) == 10
+        assert client.ask("c") == "W17"
+        assert guest.wait() == (23, "done 6 3.5 108\n")
+        client.close()
+
+
+def test_catch_syscalls(tmp_path, programs):
+    with Guest(tmp_path, programs / "static") as guest:
+        client = Client(guest.socket)
+        thread = thread_of(client.ask("?"))
+        assert client.ask("QPassSignals:1e") == "OK"
+        assert client.ask("QCatchSyscalls:1;40;5d") == "OK"      # write, exit
+        stop = client.ask("vCont;c")
+        assert "syscall_entry:40;" in stop
+        assert (client.register(A7), client.register(A2)) == (64, 15)
+        # A step from here ends behind the call.
+        pc = client.register(PC)
+        assert "syscall_return:40;" in client.ask(f"vCont;s:{thread}")
+        assert (client.register(A0), client.register(PC)) == (15, pc)
+        assert client.ask("QCatchSyscalls:1") == "OK"            # all
+        assert "syscall_entry:5e;" in client.ask("vCont;c")      # exit_group
+        assert client.ask("QCatchSyscalls:0") == "OK"
+        assert client.ask("vCont;c") == "W17"
+        assert guest.wait() == (23, "done 6 3.5 108\n")
         client.close()
 
 

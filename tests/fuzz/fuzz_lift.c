@@ -5,10 +5,11 @@
  * Input: byte 0 options, byte 1 seed of the registers, then code. Three vCPUs with three memories
  * of the same guest addresses: a scout that looks whether all memory accesses of the next instructions
  * stay inside (else the run ends, since translated code would touch memory that isn't the guest's), the
- * model, and the subject.
+ * model, and the subject. The scout stays ahead of the model by more than the length of a block.
  *
  * Built with -Dfuzz=true and Clang it is a libFuzzer program; otherwise main() makes inputs from a
  * generator of random numbers:  fuzz_lift [FILE...] | [--runs N] [--seed N]
+ * With NANDU_FUZZ_KEEP=FILE in the environment it writes each input there before it is run.
  */
 #include <setjmp.h>
 #include <stdio.h>
@@ -24,9 +25,9 @@ enum {
     CODE = 0x10000,
     MAX_CODE = 2048,
     ARENA = 0x40000000,      /* guest address of the memory */
-    ARENA_SIZE = 0x4000,
-    LOOK_AHEAD = 160,        /* instructions: more than a block has */
-    MAX_BLOCKS = 60,
+    ARENA_SIZE = 0x2000,
+    LOOK_AHEAD = 70,         /* instructions: more than a block has */
+    MAX_STEPS = 2000,
     N_SIDES = 3,
 };
 
@@ -42,6 +43,8 @@ struct fuzz {
     struct ir_unit *unit;
     uint8_t code[MAX_CODE];
     size_t code_size;
+    unsigned scout_steps, model_steps;
+    enum { GOES_ON, AT_EXIT, STUCK } scout;
     jmp_buf outside;                 /* taken before the scout accesses memory outside of the arena */
 };
 
@@ -202,6 +205,17 @@ static void set_registers(struct vcpu *cpu, uint8_t seed, bool confine)
     dbt_fp_flags_set(cpu, 0);
 }
 
+static void fill_memory(uint8_t *memory, uint8_t seed)
+{
+    uint64_t state = seed + 1;
+
+    for (unsigned i = 0; i < ARENA_SIZE; i += 8) {
+        uint64_t r = next_random(&state);
+
+        memcpy(memory + i, &r, 8);
+    }
+}
+
 /* Makes loads, stores and atomics use s0 (x8), which other instructions then don't write, so that most
  * of them stay inside. 16-bit ones as they can. */
 static void confine_code(struct fuzz *f)
@@ -311,31 +325,24 @@ static enum vcpu_exit step(struct fuzz *f, struct vcpu *cpu, const struct interp
                VCPU_EXIT_NONE : reason;
 }
 
-/* May the next instructions be run by translated code? */
-static bool scout(struct fuzz *f, struct vcpu *cpu, const struct vcpu *model)
+/* May the next block be run by translated code? Takes the scout far enough to say so. */
+static bool scout(struct fuzz *f, struct vcpu *cpu)
 {
     struct interp_hooks hooks = {.access = check_access, .opaque = f};
 
-    memcpy(f->memory[SCOUT], f->memory[MODEL], ARENA_SIZE);
-    memcpy(cpu->r, model->r, sizeof(cpu->r));
-    memcpy(((struct riscv_vcpu *)cpu)->f, ((const struct riscv_vcpu *)model)->f, sizeof(uint64_t) * 32);
-    cpu->pc = model->pc;
-    cpu->mode = model->mode;
-    cpu->excl_addr = model->excl_addr;
-    cpu->excl_value = model->excl_value;
-    dbt_fp_flags_set(cpu, dbt_fp_flags_get(model));
     if (setjmp(f->outside)) {
-        return false;
+        f->scout = STUCK;
     }
-    for (unsigned i = 0; i < LOOK_AHEAD; i++) {
+    while (f->scout == GOES_ON && f->scout_steps < f->model_steps + LOOK_AHEAD) {
         if (is_excluded(bytes_at(f, cpu->pc))) {
-            return false;
-        }
-        if (step(f, cpu, &hooks) != VCPU_EXIT_NONE) {
-            break;
+            f->scout = STUCK;
+        } else if (step(f, cpu, &hooks) != VCPU_EXIT_NONE) {
+            f->scout = AT_EXIT;
+        } else {
+            f->scout_steps++;
         }
     }
-    return true;
+    return f->scout != STUCK || f->scout_steps >= f->model_steps + LOOK_AHEAD;
 }
 
 static bool same_state(const struct fuzz *f, const struct vcpu *a, const struct vcpu *b)
@@ -379,6 +386,7 @@ static void follow(struct fuzz *f, struct vcpu *model, struct vcpu *subject, enu
     for (unsigned i = 0; i < LOOK_AHEAD; i++) {
         enum vcpu_exit reason = step(f, model, NULL);
 
+        f->model_steps++;
         if (reason != VCPU_EXIT_NONE) {
             if (reason != expected || !same_state(f, model, subject) ||
                 (reason == VCPU_EXIT_FAULT && model->fault_addr != subject->fault_addr)) {
@@ -419,22 +427,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     subject = f->cpu[which][SUBJECT];
     for (unsigned side = 0; side < N_SIDES; side++) {
         set_registers(f->cpu[which][side], data[1], data[0] & OPT_CONFINE);
-        for (unsigned i = 0; i < ARENA_SIZE; i++) {
-            f->memory[side][i] = (uint8_t)(i * 37 ^ i >> 8 ^ data[1]);
+        if (side == 0) {
+            fill_memory(f->memory[0], data[1]);
+        } else {
+            memcpy(f->memory[side], f->memory[0], ARENA_SIZE);
         }
     }
-    for (unsigned block = 0; block < MAX_BLOCKS; block++) {
+    f->scout = GOES_ON;
+    f->scout_steps = f->model_steps = 0;
+    while (f->model_steps < MAX_STEPS && scout(f, f->cpu[which][SCOUT])) {
         enum vcpu_exit reason;
 
-        if (!scout(f, f->cpu[which][SCOUT], model)) {
-            return 0;
-        }
         do {
             reason = dbt_run(subject);
         } while (reason == VCPU_EXIT_YIELD);
         follow(f, model, subject, reason);
         if (reason != VCPU_EXIT_INTERRUPT) {
-            return 0;
+            break;
         }
     }
     return 0;
@@ -500,6 +509,20 @@ static bool run_file(const char *path)
     return true;
 }
 
+/* For whoever looks for a failure: the last input, to be given as FILE. */
+static void keep_input(const uint8_t *input, size_t size)
+{
+    const char *path = g_getenv("NANDU_FUZZ_KEEP");
+    FILE *file = path ? fopen(path, "wb") : NULL;
+
+    if (file) {
+        if (fwrite(input, 1, size, file) != size) {
+            perror(path);
+        }
+        fclose(file);
+    }
+}
+
 int main(int argc, char **argv)
 {
     unsigned long runs = 100000, seed = 1;
@@ -523,10 +546,7 @@ int main(int argc, char **argv)
 
         next_random(&state);
         size = make_input(&state, input, sizeof(input));
-        /* What to give to libFuzzer's program, or to this one, to see a failure again. */
-        if (g_getenv("NANDU_FUZZ_KEEP")) {
-            g_file_set_contents(g_getenv("NANDU_FUZZ_KEEP"), (const char *)input, (gssize)size, NULL);
-        }
+        keep_input(input, size);
         LLVMFuzzerTestOneInput(input, size);
     }
     printf("%lu inputs\n", files ? (unsigned long)files : runs);

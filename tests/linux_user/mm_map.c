@@ -9,11 +9,16 @@
 #define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
 
 static sigjmp_buf jump;
-static volatile int code;
+static volatile int code, armed;
 
 static void on_fault(int sig, siginfo_t *info, void *context)
 {
     (void)context;
+    if (!armed) {
+        printf("unexpected signal %d\n", sig);
+        _exit(1);
+    }
+    armed = 0;
     code = info->si_code | sig << 8;
     siglongjmp(jump, 1);
 }
@@ -27,11 +32,13 @@ static const char *touch(volatile char *p, int write)
         snprintf(text, sizeof(text), "%s %d", code >> 8 == SIGSEGV ? "SEGV" : "BUS", code & 255);
         return text;
     }
+    armed = 1;
     if (write) {
         *p = 1;
     } else {
         (void)*p;
     }
+    armed = 0;
     return "ok";
 }
 
@@ -64,13 +71,14 @@ static void arguments(int fd)
     SHOW(mmap(NULL, PAGE, RW, MAP_SHARED, fd, 0));
     OK(mmap(NULL, PAGE, RW, MAP_PRIVATE, fd, 0));
     OK(mmap(NULL, PAGE, PROT_READ, MAP_SHARED_VALIDATE, fd, 0));
-    SHOW(mmap(NULL, PAGE, PROT_READ, MAP_SHARED_VALIDATE | 0x8000000, fd, 0));
+    SHOW(mmap(NULL, PAGE, PROT_READ, MAP_SHARED_VALIDATE | 0x200000, fd, 0));
     SHOW(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, 0, 0) != MAP_FAILED);
     SHOW(munmap(p + 1, PAGE));
     SHOW(munmap(p, 0));
     SHOW(munmap(p, 1));
     printf("%s %s\n", touch(p, 0), touch(p + PAGE, 0));
-    SHOW(munmap(p, 100 * PAGE) == 0 || 1);
+    SHOW(munmap(p, 4 * PAGE));
+    SHOW(munmap(p, 4 * PAGE));
     SHOW(munmap((void *)(1ul << 62), PAGE));
     SHOW(munmap((void *)PAGE, 1ul << 62));
 }
@@ -110,8 +118,9 @@ static void remap(int fd)
     SHOW(mremap(p + 1, PAGE, PAGE, 0));
     SHOW(mremap(p, PAGE, 0, 0));
     SHOW(mremap(p, PAGE, PAGE, 0x80));
-    SHOW(mremap(p, PAGE, PAGE, MREMAP_FIXED, p + PAGE));
+    SHOW(mremap(p, PAGE, PAGE, MREMAP_FIXED, p + 8 * PAGE));
     SHOW(mremap(p, PAGE, PAGE, MREMAP_FIXED | MREMAP_MAYMOVE, p));
+    SHOW(mremap(p, 2 * PAGE, PAGE, MREMAP_FIXED | MREMAP_MAYMOVE, p + PAGE));
     SHOW(mremap(p, PAGE, PAGE, MREMAP_FIXED | MREMAP_MAYMOVE, p + 100));
     SHOW(mremap(p - PAGE, PAGE, PAGE, 0));
     SHOW(mremap(p, 8 * PAGE, 9 * PAGE, MREMAP_MAYMOVE));
@@ -128,7 +137,8 @@ static void remap(int fd)
     r = anon(8);
     SHOW(mremap(q, 4096 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, r + PAGE) == r + PAGE);
     printf("%s", touch(q, 0));
-    printf(" %d %d %s\n", r[PAGE], r[3 * PAGE], touch(r + 3 * PAGE, 1));
+    printf(" %d %d", r[PAGE], r[3 * PAGE]);
+    printf(" %s\n", touch(r + 3 * PAGE, 1));
     p = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
     q = mremap(p, 0, PAGE, MREMAP_MAYMOVE);
     printf("%d\n", q != MAP_FAILED && q != p && memcmp(p, q, PAGE) == 0);
@@ -222,7 +232,8 @@ static void grow(void)
     printf("%s\n", touch(p, 0));
 }
 
-int main(void)
+/* With an argument: not what needs mappings that grow. */
+int main(int argc, char **argv)
 {
     struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
     char name[] = "/tmp/mm_map_XXXXXX";
@@ -249,7 +260,10 @@ int main(void)
     heap();
     puts("segments");
     segments();
-    puts("grow");
-    grow();
+    if (argc == 1) {
+        puts("grow");
+        grow();
+    }
+    (void)argv;
     return 0;
 }

@@ -1,7 +1,7 @@
 /*
  * What calls answer to nonsense, and in which order they find out: every argument -1, 0, an address
- * where nothing is, an address of the kernel, a small number, or a mixture. Calls that would block, end
- * the program or change the machine are left out.
+ * where nothing is, an address of the kernel, a small number, or a mixture. Calls that would block,
+ * end the program or change the machine are left out.
  */
 #include "sc.h"
 
@@ -50,8 +50,8 @@ static const struct {
     CALL(name_to_handle_at), CALL(open_by_handle_at), CALL(clock_adjtime), CALL(syncfs),
     CALL(setns), CALL(sendmmsg), CALL(process_vm_readv), CALL(process_vm_writev),
     CALL(sched_setattr), CALL(sched_getattr), CALL(renameat2), CALL(getrandom), CALL(memfd_create),
-    CALL(execveat), CALL(mlock2), CALL(copy_file_range), CALL(preadv2), CALL(pwritev2), CALL(statx),
-    CALL(io_pgetevents), CALL(pidfd_send_signal), CALL(open_tree), CALL(move_mount), CALL(fsopen),
+    CALL(mlock2), CALL(copy_file_range), CALL(preadv2), CALL(pwritev2), CALL(statx),
+    CALL(io_pgetevents), CALL(open_tree), CALL(move_mount), CALL(fsopen),
     CALL(fsconfig), CALL(fsmount), CALL(fspick), CALL(pidfd_open), CALL(clone3), CALL(openat2),
     CALL(pidfd_getfd), CALL(faccessat2), CALL(process_madvise), CALL(epoll_pwait2),
     CALL(mount_setattr), CALL(quotactl_fd), CALL(landlock_create_ruleset), CALL(landlock_add_rule),

@@ -10,7 +10,8 @@
 
 static void show_stat(const char *name, const struct stat *st)
 {
-    printf("%s: mode %o nlink %d uid %d gid %d size %ld rdev %x blksize %ld times %ld.%09ld %ld.%09ld\n",
+    printf("%s: mode %o nlink %d uid %d gid %d size %ld rdev %x blksize %ld times %ld.%09ld "
+           "%ld.%09ld\n",
            name, st->st_mode, (int)st->st_nlink, (int)st->st_uid, (int)st->st_gid,
            (long)st->st_size, (unsigned)st->st_rdev, (long)st->st_blksize, (long)st->st_atim.tv_sec,
            st->st_atim.tv_nsec, (long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec);

@@ -241,7 +241,8 @@ static void others(void)
     SHOW(syscall(SYS_pidfd_open, -1, 0));
     SHOW(syscall(SYS_pidfd_open, getpid(), 1));
     OK(got = syscall(SYS_pidfd_getfd, pfd, fd, 0));
-    SHOW(syscall(SYS_kcmp, getpid(), getpid(), 0, fd, got) == 0 || errno == ENOSYS || errno == EPERM);
+    SHOW(syscall(SYS_kcmp, getpid(), getpid(), 0, fd, got) == 0 || errno == ENOSYS ||
+         errno == EPERM);
     SHOW(syscall(SYS_pidfd_getfd, pfd, 777, 0));
     SHOW(syscall(SYS_kcmp, getpid(), getpid(), 99, fd, got));
     SHOW(syscall(SYS_kcmp, getpid(), getpid(), 7, fd, NOWHERE));

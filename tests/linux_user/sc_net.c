@@ -287,7 +287,9 @@ static void interfaces(void)
     OK(s = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE));
     SHOW(bind(s, (void *)&nl, sizeof(nl)));
     SHOW(getsockname(s, (void *)&nl, &n));
-    SHOW(sendto(s, &req, sizeof(req), 0, (void *)&(struct sockaddr_nl){.nl_family = AF_NETLINK}, sizeof(nl)) > 0);
+    memset(&nl, 0, sizeof(nl));
+    nl.nl_family = AF_NETLINK;
+    SHOW(sendto(s, &req, sizeof(req), 0, (void *)&nl, sizeof(nl)) > 0);
     int size = recv(s, buf, sizeof(buf), 0), found = 0;
     for (struct nlmsghdr *h = (void *)buf; NLMSG_OK(h, (unsigned)size); h = NLMSG_NEXT(h, size))
         found += h->nlmsg_type == RTM_NEWLINK;

@@ -169,8 +169,8 @@ static void clocks(void)
     SHOW(clock_gettime(CLOCK_MONOTONIC, &a));
     SHOW(nanosleep(&req, &rem));
     SHOW(clock_gettime(CLOCK_MONOTONIC, &b));
-    printf("slept %d rem %ld\n",
-           (b.tv_sec - a.tv_sec) * 1000000000L + b.tv_nsec - a.tv_nsec >= 1000000, (long)rem.tv_sec);
+    long ns = (b.tv_sec - a.tv_sec) * 1000000000L + b.tv_nsec - a.tv_nsec;
+    printf("slept %d rem %ld\n", ns >= 1000000, (long)rem.tv_sec);
     SHOW(syscall(SYS_clock_gettime, 99, &a));
     SHOW(syscall(SYS_clock_gettime, CLOCK_REALTIME, NOWHERE));
     SHOW(syscall(SYS_clock_gettime, CLOCK_THREAD_CPUTIME_ID, &a));

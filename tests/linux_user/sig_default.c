@@ -60,6 +60,7 @@ int main(void)
     }
     pid = fork();
     if (pid == 0) {
+        setpgid(0, 0); /* with a parent in another group: else SIGTSTP would be ignored */
         raise(SIGSTOP);
         for (volatile unsigned long i = 0;; i++)
             ;

@@ -16,6 +16,7 @@ enum {
     BASE_REG = 8,   /* x8 and x9 hold pointers to the middle of the memory */
     N_INT_REGS = 8, /* x0-x7 are used */
     N_FLOAT_REGS = 4,
+    UNIT_PC = 0x76540, /* no pc that a random unit jumps to by chance */
 };
 
 /* A value in both units. */
@@ -305,7 +306,7 @@ static void gen_compare(struct generator *g)
 static void gen_exit_if(struct generator *g)
 {
     struct comparison c = comparison(g);
-    uint64_t pc = 0x2000 + 4 * pick(g, 16);
+    uint64_t pc = (chance(g, 70) ? UNIT_PC + 0x1000 : UNIT_PC - 0x100) + 4 * pick(g, 16);
 
     ir_emit(
         g->raw,
@@ -790,7 +791,8 @@ static void gen_jump(struct generator *g)
     struct ir_op op = {.op = IR_JUMP + pick(g, 3)};
 
     if (chance(g, 40)) {
-        uint64_t pc = chance(g, 50) ? 0x800 + 2 * pick(g, 16) : 0x3000 + 2 * pick(g, 16);
+        uint64_t pc =
+            chance(g, 50) ? UNIT_PC - 0x100 + 2 * pick(g, 16) : UNIT_PC + 0x1000 + 2 * pick(g, 16);
 
         v.raw = raw_const(g, IR_I64, pc);
         v.folded = ir_const(g->folded, IR_I64, pc);
@@ -842,11 +844,11 @@ static void generate(struct generator *g, const struct guest_arch *arch, uint32_
     g_rand_set_seed(g->rand, seed);
     g->frm = pick(g, 2) ? IR_RNE : pick(g, IR_RMM + 1);
     g->pressure = chance(g, 30);
-    ir_unit_reset(g->raw, arch, 0x1000, g->frm);
-    ir_unit_reset(g->folded, arch, 0x1000, g->frm);
+    ir_unit_reset(g->raw, arch, UNIT_PC, g->frm);
+    ir_unit_reset(g->folded, arch, UNIT_PC, g->frm);
     g->n_values = 0;
     g->drift[0] = g->drift[1] = 0;
-    g->pc = 0x1000 - 4;
+    g->pc = UNIT_PC - 4;
     steps = 5 + pick(g, g->pressure ? 200 : 60);
     gen_insn(g);
     for (unsigned i = 0; i < steps; i++) {

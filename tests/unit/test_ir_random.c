@@ -102,11 +102,11 @@ static void test_random(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
     if (argc == 3 && strcmp(argv[1], "--seed") == 0) {
         run_seeds((uint32_t)g_ascii_strtoull(argv[2], NULL, 10), 1, true);
         return 0;
     }
+    g_test_init(&argc, &argv, NULL);
     g_test_add_func("/ir/random", test_random);
     return g_test_run();
 }

@@ -87,6 +87,7 @@ static struct machine machine_new(const struct variant *v)
         .guest_base = v->guest_base,
         .cache_size = 1 << 20,
         .far_paths = v->far_paths,
+        .no_chain = true,
         .fetch = no_fetch,
     };
     g_autoptr(GError) error = NULL;
@@ -410,11 +411,11 @@ static uint32_t number(const char *text)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
     if (argc >= 3 && strcmp(argv[1], "--seed") == 0) {
         run_seeds(number(argv[2]), argc > 3 ? number(argv[3]) : 1);
         return 0;
     }
+    g_test_init(&argc, &argv, NULL);
     g_test_add_func("/tier1/random", test_random);
     g_test_add_func("/tier1/faults", test_faults);
     return g_test_run();

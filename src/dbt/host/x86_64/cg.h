@@ -108,6 +108,8 @@ void cg_use(struct cg *g, ir_val v);              /* one use of v is over */
 int cg_scratch(struct cg *g);                     /* a free general scratch register, locked */
 int cg_scratch_xmm(struct cg *g);
 void cg_take(struct cg *g, int reg);              /* free this scratch register, lock it */
+/* The operands got so far have been read, except for those in the registers of the mask [keep]. */
+void cg_unlock(struct cg *g, uint32_t keep);
 int cg_dest(struct cg *g, ir_val v);              /* where to compute v: after cg_use of arguments */
 int cg_dest_xmm(struct cg *g, ir_val v);
 void cg_bind(struct cg *g, ir_val v, int reg);    /* v is now in reg (numbered 0-31) */

@@ -110,8 +110,13 @@ static void op_mulh(struct cg *g, ir_val v, const struct ir_op *o)
     cg_take(g, RAX);
     cg_take(g, RDX);
     struct opnd a = cg_opnd(g, o->arg[0], true, true);
+    if (o->op != IR_MULHSU) { /* that reads it again */
+        cg_mov_to(g, RAX, a, w);
+        cg_unlock(g, 1u << RAX | 1u << RDX);
+    }
     struct opnd b = cg_opnd(g, o->arg[1], false, true);
-    cg_mov_to(g, RAX, a, w);
+    if (o->op == IR_MULHSU)
+        cg_mov_to(g, RAX, a, w);
     op_rm(g, 0xf7, w, is_signed ? 5 : 4, b);
     if (o->op == IR_MULHSU) { /* unsigned product minus b where a is negative */
         cg_mov_to(g, RAX, a, w);
@@ -135,9 +140,9 @@ static void op_div(struct cg *g, ir_val v, const struct ir_op *o)
 
     cg_take(g, RAX);
     cg_take(g, RDX);
-    struct opnd a = cg_opnd(g, o->arg[0], true, true);
+    cg_mov_to(g, RAX, cg_opnd(g, o->arg[0], true, true), w);
+    cg_unlock(g, 1u << RAX | 1u << RDX);
     int b = cg_gpr(g, o->arg[1]);
-    cg_mov_to(g, RAX, a, w);
     if (!known) {
         as_rr(&g->s, 0x85, w, b, b); /* test */
         zero = as_jcc_short(&g->s, CC_E);
@@ -207,11 +212,11 @@ static void op_shift(struct cg *g, ir_val v, const struct ir_op *o)
         cg_bind(g, v, d);
     } else {
         cg_take(g, RCX);
+        cg_mov_to(g, RCX, cg_opnd(g, o->arg[1], true, true), false);
+        cg_unlock(g, 1u << RCX);
         struct opnd a = cg_opnd(g, o->arg[0], true, true);
-        struct opnd b = cg_opnd(g, o->arg[1], true, true);
         int t = cg_scratch(g);
         cg_mov_to(g, t, a, w);
-        cg_mov_to(g, RCX, b, false);
         as_shift_cl(&g->s, op, w, t);
         cg_use(g, o->arg[0]);
         cg_use(g, o->arg[1]);
@@ -295,9 +300,12 @@ static void select_cc(struct cg *g, int cc, bool w, int d, struct opnd x, struct
 static void select_float(struct cg *g, ir_val v, const struct ir_op *o)
 {
     enum { MOVAPS = OP_0F | 0x28 };
-    int x = cg_xmm(g, o->arg[2]), y = cg_xmm(g, o->arg[3]);
     int cc = cg_compare(g, o->aux, o->aux2, o->arg[0], o->arg[1]);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 2; i++)
+        cg_use(g, o->arg[i]);
+    cg_unlock(g, 0);
+    int x = cg_xmm(g, o->arg[2]), y = cg_xmm(g, o->arg[3]); /* moves don't change the flags */
+    for (int i = 2; i < 4; i++)
         cg_use(g, o->arg[i]);
     int d = cg_dest_xmm(g, v);
     if (d == x) {
@@ -319,10 +327,13 @@ static void op_selcc(struct cg *g, ir_val v, const struct ir_op *o)
         select_float(g, v, o);
         return;
     }
-    struct opnd x = cg_opnd(g, o->arg[2], false, true);
-    struct opnd y = cg_opnd(g, o->arg[3], false, true);
     int cc = cg_compare(g, o->aux, o->aux2, o->arg[0], o->arg[1]);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 2; i++)
+        cg_use(g, o->arg[i]);
+    cg_unlock(g, 0);
+    struct opnd x = cg_opnd(g, o->arg[2], false, true); /* moves don't change the flags */
+    struct opnd y = cg_opnd(g, o->arg[3], false, true);
+    for (int i = 2; i < 4; i++)
         cg_use(g, o->arg[i]);
     int d = cg_dest(g, v);
     select_cc(g, cc, w, d, x, y);

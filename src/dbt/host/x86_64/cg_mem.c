@@ -65,6 +65,18 @@ static void op_load(struct cg *g, ir_val v, const struct ir_op *o)
     cg_bind(g, v, d);
 }
 
+static void lock(struct cg *g)
+{
+    as_u8(&g->s, 0xf0);
+}
+
+/* What x86 doesn't do by itself: a store before a later load. Cheaper than mfence. */
+static void fence(struct cg *g)
+{
+    lock(g);
+    as_alu_mi(&g->s, ALU_OR, false, cpu_mem(CPU_DISP(mxcsr_scratch)), 0);
+}
+
 static void op_store(struct cg *g, const struct ir_op *o)
 {
     struct mem m = address(g, o->arg[0], (int64_t)o->imm);
@@ -98,6 +110,8 @@ static void op_store(struct cg *g, const struct ir_op *o)
             as_rm(&g->s, bits == 16 ? OP_66 | 0x89 : 0x89, bits == 64, s.reg, m);
         }
     }
+    if (o->aux & IR_MEM_RELEASE) /* a later load with acquire order must not pass it */
+        fence(g);
     cg_use(g, o->arg[0]);
     cg_use(g, v);
 }
@@ -121,11 +135,6 @@ static struct mem atomic_address(struct cg *g, const struct ir_op *o)
     struct mem m = mem_base(r, 0);
     m.gs = g->dbt->config.guest_base != 0;
     return m;
-}
-
-static void lock(struct cg *g)
-{
-    as_u8(&g->s, 0xf0);
 }
 
 /* opcode for the size: 8 bit is [op] - 1; 16 bit has the prefix. */
@@ -245,9 +254,10 @@ static void op_cas(struct cg *g, ir_val v, const struct ir_op *o)
 {
     unsigned size = ir_type_bytes(o->aux2);
     cg_take(g, RAX);
+    cg_mov_to(g, RAX, cg_opnd(g, o->arg[1], true, true), true);
+    cg_unlock(g, 1u << RAX);
     struct mem m = atomic_address(g, o);
     int desired = cg_gpr(g, o->arg[2]);
-    cg_mov_to(g, RAX, cg_opnd(g, o->arg[1], true, true), true);
     fault_point(g);
     lock(g);
     sized_rm(g, OP_0F | 0xb1, size, desired, m);
@@ -262,6 +272,8 @@ static void op_ldx(struct cg *g, ir_val v, const struct ir_op *o)
     unsigned size = ir_type_bytes(o->aux2);
     struct mem m = atomic_address(g, o);
     int t = cg_scratch(g);
+    if (o->aux & IR_MEM_RELEASE)
+        fence(g);
     fault_point(g);
     if (size < 4)
         as_rm(&g->s, OP_0F | (size == 1 ? 0xb6 : 0xb7), false, t, m);
@@ -345,11 +357,8 @@ void cg_mem_op(struct cg *g, ir_val v, const struct ir_op *o)
     case IR_LDS: op_lds(g, v, o); break;
     case IR_STS: op_sts(g, o); break;
     case IR_FENCE:
-        /* x86 reorders only a store with a later load: RISC-V's w before r. */
-        if (o->aux >> 2 & IR_FENCE_W && o->aux & IR_FENCE_R) {
-            lock(g);
-            as_alu_mi(&g->s, ALU_OR, false, cpu_mem(CPU_DISP(mxcsr_scratch)), 0);
-        }
+        if (o->aux >> 2 & IR_FENCE_W && o->aux & IR_FENCE_R)
+            fence(g);
         break;
     }
 }

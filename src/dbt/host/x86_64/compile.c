@@ -323,6 +323,7 @@ bool dbt_handle_fault(struct vcpu *cpu, const siginfo_t *info, void *context)
     }
     if (cpu->in_helper) { /* a helper touched guest memory: registers are in the vCPU */
         cpu->in_helper = 0;
+        cpu->return_stack = (uint64_t *)cpu->return_stack + 1; /* the call of the thunk */
         fault_details(cpu, info, uc);
         return leave(cpu, uc);
     }

@@ -149,6 +149,12 @@ void cg_take(struct cg *g, int reg)
     g->locked |= 1u << reg;
 }
 
+void cg_unlock(struct cg *g, uint32_t keep)
+{
+    g->locked &= keep;
+    g->dying[0] = g->dying[1] = NO_REG;
+}
+
 static void hold(struct cg *g, ir_val v, int reg)
 {
     g->reg_val[reg] = v;
