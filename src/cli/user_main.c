@@ -24,7 +24,7 @@ enum { AT_FLAGS_PRESERVE_ARGV0 = 1 };
 #define QEMU_VERSION "10.0.2"
 
 struct invocation {
-    const char *name;            /* last part of argv[0] */
+    const char *name; /* last part of argv[0] */
     const struct lu_abi *abi;
     bool as_qemu;
 };
@@ -49,8 +49,8 @@ static bool find_guest(struct invocation *in, const char *argv0)
             return true;
         }
     }
-    /* Under any other name (nandu-user, a copy, /dev/fd/N) the only guest there is; a name that asks
-     * for another one is an error. */
+    /* Under any other name (nandu-user, a copy, /dev/fd/N) the only guest there is; a name that
+     * asks for another one is an error. */
     in->abi = guests[0];
     return !(in->as_qemu || g_str_has_prefix(name, "nandu-")) || strcmp(name, "nandu-user") == 0;
 }
@@ -121,8 +121,8 @@ static bool open_log(struct user_command *c, GError **error)
     return true;
 }
 
-static int run(const struct invocation *in, struct user_command *c, int exec_fd, const char *program,
-               char **guest_argv)
+static int run(const struct invocation *in, struct user_command *c, int exec_fd,
+               const char *program, char **guest_argv)
 {
     GError *error = NULL;
     int status = EXIT_FAILURE;

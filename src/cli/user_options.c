@@ -14,8 +14,8 @@ typedef bool set_fn(struct user_command *c, const char *arg, GError **error);
 
 struct option_row {
     const char *name;
-    const char *env;      /* the name of its variable behind QEMU_ and NANDU_; NULL: none */
-    const char *arg;      /* what its argument is; NULL: it has none */
+    const char *env; /* the name of its variable behind QEMU_ and NANDU_; NULL: none */
+    const char *arg; /* what its argument is; NULL: it has none */
     set_fn *set;
     const char *help;
 };
@@ -57,8 +57,8 @@ static bool parse_number(const char *option, const char *text, const char *suffi
 
 struct log_row {
     const char *name;
-    unsigned dbt;         /* DBT_LOG_* */
-    size_t flag;          /* or an unsigned of lu_options */
+    unsigned dbt; /* DBT_LOG_* */
+    size_t flag;  /* or an unsigned of lu_options */
     const char *help;
 };
 
@@ -142,9 +142,9 @@ char *user_options_log_help(void)
 
 struct dbt_row {
     const char *name;
-    size_t offset;        /* in struct dbt_config */
+    size_t offset; /* in struct dbt_config */
     enum { DBT_BOOL, DBT_UNSIGNED, DBT_SIZE } type;
-    const char *on;       /* another word for "on" */
+    const char *on; /* another word for "on" */
 };
 
 static const struct dbt_row dbt_rows[] = {
@@ -443,11 +443,11 @@ static const struct option_row option_rows[] = {
      "translate one guest instruction at a time"},
     {"tb-size", "TB_SIZE", "size", set_tb_size, "size of the code cache in MiB"},
     {"strace", "STRACE", NULL, set_strace, "log system calls"},
-    {"seed", "RAND_SEED", "number", set_seed, "seed of the random bytes that the guest starts with"},
+    {"seed", "RAND_SEED", "number", set_seed,
+     "seed of the random bytes that the guest starts with"},
     {"version", "VERSION", NULL, set_version, "print the version"},
     {"perfmap", "PERFMAP", NULL, set_perf_map, "write /tmp/perf-PID.map for perf"},
-    {"dbt", "DBT", "key=value[,...]", set_dbt,
-     "translator: interp, lockstep, flush=N, poll=always, far, cache-size=N, max-insns=N, no-chain"},
+    {"dbt", "DBT", "key=value[,...]", set_dbt, "options of the translator (see below)"},
     {"binfmt-conf", NULL, NULL, set_binfmt, "print the rows for binfmt_misc"},
     {"binfmt-flags", NULL, "flags", set_binfmt_flags, "flags of these rows (POCF)"},
 };
@@ -562,11 +562,12 @@ char *user_options_help(const char *program, const char *arch)
 {
     GString *text = g_string_new(NULL);
 
-    g_string_append_printf(text, "usage: %s [options] program [arguments...]\n"
+    g_string_append_printf(text,
+                           "usage: %s [options] program [arguments...]\n"
                            "Runs a Linux program for %s.\n\n"
                            "Options and associated environment variables:\n\n"
-                           "%-22s %-22s %s\n", program, arch, "Argument", "Env-variable",
-                           "Description");
+                           "%-22s %-22s %s\n",
+                           program, arch, "Argument", "Env-variable", "Description");
     for (unsigned i = 0; i < G_N_ELEMENTS(option_rows); i++) {
         const struct option_row *row = &option_rows[i];
         g_autofree char *left = g_strdup_printf("-%s %s", row->name, row->arg ? row->arg : "");
@@ -578,11 +579,15 @@ char *user_options_help(const char *program, const char *arch)
         }
         g_string_append_c(text, '\n');
     }
-    g_string_append(text, "\nEach variable may also begin with NANDU_ in place of QEMU_; then it "
+    g_string_append(text,
+                    "\nEach variable may also begin with NANDU_ in place of QEMU_; then it "
                     "wins. Options win\nover variables. -E and -U take several variables "
                     "separated by commas, and may be\ngiven more than once; these do the same:\n"
                     "    -E var1=val2 -E var2=val2 -U LD_PRELOAD -U LD_DEBUG\n"
                     "    -E var1=val2,var2=val2 -U LD_PRELOAD,LD_DEBUG\n"
-                    "    QEMU_SET_ENV=var1=val2,var2=val2 QEMU_UNSET_ENV=LD_PRELOAD,LD_DEBUG\n");
+                    "    QEMU_SET_ENV=var1=val2,var2=val2 QEMU_UNSET_ENV=LD_PRELOAD,LD_DEBUG\n"
+                    "\nOptions of the translator, for tests: interp (no host code), lockstep "
+                    "(check it against\nthe interpreter), cache-size=N[kMG], max-insns=N (in a "
+                    "block), flush=N (after N blocks),\npoll=always, far, no-chain.\n");
     return g_string_free(text, FALSE);
 }

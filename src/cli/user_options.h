@@ -24,12 +24,12 @@ struct user_command {
     struct lu_options options; /* points into argv, the environment, and what is below */
     const char *log_name;      /* -D */
     const char *binfmt_flags;
-    char **envp;               /* the guest's environment; owned */
-    int program;               /* index of the program in argv */
+    char **envp; /* the guest's environment; owned */
+    int program; /* index of the program in argv */
 };
 
-/* Set all from the environment, then from argv[first...]: false and *error in one line. In a program
- * that has gained privileges (AT_SECURE) the environment sets nothing. */
+/* Set all from the environment, then from argv[first...]: false and *error in one line. In a
+ * program that has gained privileges (AT_SECURE) the environment sets nothing. */
 bool user_options_parse(struct user_command *command, int argc, char **argv, int first,
                         GError **error);
 /* The environment only, for a program that binfmt_misc started. */

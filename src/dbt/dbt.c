@@ -297,8 +297,9 @@ static struct block *find_block(struct vcpu *cpu)
 struct access_record {
     struct dbt *dbt;
     bool hit;
-    uint64_t first_addr;  /* of the first access */
     bool any;
+    uint64_t last_addr;   /* of the last access, which is the one that faults if any does */
+    uint8_t last_access;
     uint64_t addr;
     uint8_t access;
 };
@@ -308,9 +309,9 @@ static void record_access(void *opaque, struct vcpu *cpu, uint64_t addr, unsigne
 {
     struct access_record *r = opaque;
     (void)cpu;
-    if (!r->any)
-        r->first_addr = addr;
     r->any = true;
+    r->last_addr = addr;
+    r->last_access = (uint8_t)access;
     for (unsigned i = 0; i < r->dbt->watchpoints->len; i++) {
         const struct dbt_watch *w = &g_array_index(r->dbt->watchpoints, struct dbt_watch, i);
         if (addr < w->addr + w->size && w->addr < addr + size &&
@@ -341,7 +342,7 @@ static enum vcpu_exit step(struct vcpu *cpu, struct access_record *record)
 {
     struct dbt *dbt = cpu->dbt;
     struct interp_hooks hooks = { .access = record_access, .opaque = record };
-    struct block b = { .pc = cpu->pc };
+    struct block b = { .pc = cpu->pc, .no_debug = cpu->no_debug };
     enum translate_result r;
 
     record->dbt = dbt;
@@ -367,8 +368,10 @@ static void find_fault_address(struct vcpu *cpu)
 {
     struct access_record record = { 0 };
     cpu->fault_general = false;
-    if (step(cpu, &record) == VCPU_EXIT_FAULT && record.any)
-        cpu->fault_addr = record.first_addr;
+    if (step(cpu, &record) == VCPU_EXIT_FAULT && record.any) {
+        cpu->fault_addr = record.last_addr;
+        cpu->fault_access = record.last_access;
+    }
     cpu->fault_kind = VCPU_FAULT_UNMAPPED;
     cpu->fault_general = false;
 }
@@ -408,7 +411,7 @@ static enum vcpu_exit run_steps(struct vcpu *cpu)
         enum vcpu_exit r = step(cpu, &record);
         if (leave_for(cpu, r))
             return r;
-        if (record.hit) {
+        if (record.hit && !cpu->no_debug) {
             cpu->fault_addr = record.addr;
             cpu->fault_access = record.access;
             return VCPU_EXIT_DEBUG;
@@ -505,6 +508,10 @@ enum vcpu_exit dbt_run(struct vcpu *cpu)
         if (dbt->config.poll_always)
             cpu->poll = 1;
         enum vcpu_exit reason = run_blocks(cpu);
+        if (reason == VCPU_EXIT_DEBUG && cpu->no_debug) {
+            struct access_record record = { 0 };
+            reason = step(cpu, &record); /* over a breakpoint that isn't for this vCPU */
+        }
         if (leave_for(cpu, reason))
             return reason;
     }

@@ -28,12 +28,14 @@ struct block {
     uint32_t mode;
     uint32_t index;          /* in dbt.blocks */
     uint32_t code;           /* offset of the entry in the code cache */
+    uint32_t code_far;       /* where the out-of-line part starts */
     uint32_t code_end;
     struct block *hash_next;
     struct fault_point *faults;
     uint32_t n_faults;
     uint16_t n_insns;
     uint8_t n_pages;
+    bool no_debug;           /* breakpoints are left out (for a vCPU with no_debug) */
     bool invalid;            /* its entry jumps to its redirection stub */
     bool unstable;           /* guest code that may change without notice until fence.i */
     uint64_t pages[BLOCK_MAX_PAGES];   /* guest page numbers that the code came from */

@@ -95,7 +95,8 @@ enum translate_result dbt_lift(struct dbt *dbt, const void *model, uint64_t pc, 
 
     ir_unit_reset(u, dbt->arch, pc, mode);
     b->n_pages = 0;
-    b->low = b->high = pc;
+    b->low = pc;
+    b->high = pc + 1; /* also if it has no instruction: a breakpoint, an intrinsic */
     add_page(b, pc);
     if (in) {
         lift_intrinsic(u, in);
@@ -103,7 +104,7 @@ enum translate_result dbt_lift(struct dbt *dbt, const void *model, uint64_t pc, 
         return TRANSLATE_OK;
     }
     for (;;) {
-        if (is_breakpoint(dbt, ctx.pc)) {
+        if (!b->no_debug && is_breakpoint(dbt, ctx.pc)) {
             if (ctx.pc == pc)
                 ir_exit(u, VCPU_EXIT_DEBUG, pc);
             break;
@@ -162,7 +163,7 @@ static void keep_ir(struct dbt *dbt, struct block *b)
     *b->ir = *u;
     b->ir->ops = dbt_arena_alloc(dbt, u->n_ops * sizeof(u->ops[0]));
     memcpy(b->ir->ops, u->ops, u->n_ops * sizeof(u->ops[0]));
-    b->code = b->code_end = (uint32_t)dbt->cache.used;
+    b->code = b->code_far = b->code_end = (uint32_t)dbt->cache.used;
 }
 
 static void log_lifted(struct dbt *dbt, FILE *f)

@@ -62,6 +62,7 @@ struct vcpu {
      * vCPU's thread clears it when it returns VCPU_EXIT_INTERRUPT. */
     volatile uint8_t poll;
     bool single_step;          /* return VCPU_EXIT_DEBUG after each instruction */
+    bool no_debug;             /* break- and watchpoints are others': they don't stop this vCPU */
     volatile bool in_code;     /* the vCPU's thread is inside translated code */
 
     uint32_t exit_reason;      /* enum vcpu_exit; set by helpers to leave translated code */

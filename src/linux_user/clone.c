@@ -489,6 +489,7 @@ static struct vm_child *vm_child_new(struct lu_thread *t, const struct lu_clone 
         return NULL;
     }
     v->thread->vfork_child = true;
+    v->thread->cpu->no_debug = true; /* of the parent's breakpoints it knows nothing */
     v->thread->altstack = t->altstack;
     if (!(c->flags & CLONE_VFORK)) {
         v->thread->altstack = (stack_t){.ss_flags = SS_DISABLE};

@@ -29,19 +29,25 @@ enum { MAX_PHDRS_SIZE = 65536, RISCV_EF_RVE = 8 };
 struct elf_file {
     int fd;
     const char *path;
-    uint64_t size;         /* of the file */
+    uint64_t size; /* of the file */
     Elf64_Ehdr header;
-    Elf64_Phdr *phdrs;     /* header.e_phnum of them; g_malloc'ed */
-    uint64_t low, high;    /* page-aligned span of its segments, without the bias */
-    uint64_t align;        /* the largest alignment of a segment */
-    uint64_t bias;         /* address in memory = address in the file + bias */
+    Elf64_Phdr *phdrs;  /* header.e_phnum of them; g_malloc'ed */
+    uint64_t low, high; /* page-aligned span of its segments, without the bias */
+    uint64_t align;     /* the largest alignment of a segment */
+    uint64_t bias;      /* address in memory = address in the file + bias */
 };
 
-G_DEFINE_QUARK(nandu-load-error, lu_load_error)
+G_DEFINE_QUARK(nandu - load - error, lu_load_error)
 
-static uint64_t page_down(uint64_t addr) { return addr & ~(uint64_t)(LU_PAGE_SIZE - 1); }
+static uint64_t page_down(uint64_t addr)
+{
+    return addr & ~(uint64_t)(LU_PAGE_SIZE - 1);
+}
 
-static uint64_t page_up(uint64_t addr) { return page_down(addr + LU_PAGE_SIZE - 1); }
+static uint64_t page_up(uint64_t addr)
+{
+    return page_down(addr + LU_PAGE_SIZE - 1);
+}
 
 G_GNUC_PRINTF(3, 4)
 static bool bad_image(GError **error, const char *path, const char *format, ...)
@@ -107,20 +113,23 @@ static bool check_header(const struct lu_process *p, const struct elf_file *f, G
     if (h->e_ident[EI_CLASS] != ELFCLASS64 || h->e_ident[EI_DATA] != ELFDATA2LSB ||
         h->e_machine != p->abi->elf_machine) {
         other = h->e_ident[EI_DATA] == ELFDATA2LSB ? machine_name(h) : NULL;
-        return bad_image(error, f->path, "Invalid ELF image for this architecture (it is for %s, "
-                         "this runs programs for %s)", other ? other : "another machine",
-                         p->abi->name);
+        return bad_image(error, f->path,
+                         "Invalid ELF image for this architecture (it is for %s, "
+                         "this runs programs for %s)",
+                         other ? other : "another machine", p->abi->name);
     }
     if (h->e_ident[EI_VERSION] != EV_CURRENT || h->e_version != EV_CURRENT) {
         return bad_image(error, f->path, "corrupt ELF header: version %u", h->e_version);
     }
     if (h->e_type != ET_EXEC && h->e_type != ET_DYN) {
         return bad_image(error, f->path, "Invalid ELF image: it is %s, not a program",
-                         h->e_type == ET_REL ? "an object file that is not linked yet"
-                         : h->e_type == ET_CORE ? "a core dump" : "of an unknown type");
+                         h->e_type == ET_REL    ? "an object file that is not linked yet"
+                         : h->e_type == ET_CORE ? "a core dump"
+                                                : "of an unknown type");
     }
     if (h->e_machine == EM_RISCV && h->e_flags & RISCV_EF_RVE) {
-        return bad_image(error, f->path, "it uses the embedded ABI (RV64E), which is not "
+        return bad_image(error, f->path,
+                         "it uses the embedded ABI (RV64E), which is not "
                          "supported");
     }
     if (h->e_phentsize != sizeof(Elf64_Phdr) || h->e_phnum == 0 ||
@@ -145,13 +154,17 @@ static bool read_headers(const struct lu_process *p, struct elf_file *f, GError 
     }
     f->size = (uint64_t)st.st_size;
     if (n < SELFMAG || memcmp(f->header.e_ident, ELFMAG, SELFMAG) != 0) {
-        g_set_error(error, LU_LOAD_ERROR, LU_LOAD_CANT_EXECUTE, "Error while loading %s: %s (it is "
-                    "neither an ELF program nor a script)", f->path, g_strerror(ENOEXEC));
+        g_set_error(error, LU_LOAD_ERROR, LU_LOAD_CANT_EXECUTE,
+                    "Error while loading %s: %s (it is "
+                    "neither an ELF program nor a script)",
+                    f->path, g_strerror(ENOEXEC));
         return false;
     }
     if ((size_t)n < sizeof(f->header)) {
-        g_set_error(error, LU_LOAD_ERROR, LU_LOAD_CANT_EXECUTE, "Error while loading %s: %s (the "
-                    "file is truncated: it ends in the ELF header)", f->path, g_strerror(ENOEXEC));
+        g_set_error(error, LU_LOAD_ERROR, LU_LOAD_CANT_EXECUTE,
+                    "Error while loading %s: %s (the "
+                    "file is truncated: it ends in the ELF header)",
+                    f->path, g_strerror(ENOEXEC));
         return false;
     }
     if (!check_header(p, f, error)) {
@@ -161,7 +174,8 @@ static bool read_headers(const struct lu_process *p, struct elf_file *f, GError 
     f->phdrs = g_malloc(size);
     if (f->header.e_phoff > f->size ||
         lu_read_at(f->fd, f->phdrs, size, (off_t)f->header.e_phoff) != (ssize_t)size) {
-        return bad_image(error, f->path, "the file is truncated: it ends before its program "
+        return bad_image(error, f->path,
+                         "the file is truncated: it ends before its program "
                          "headers");
     }
     return true;
@@ -183,20 +197,24 @@ static bool check_segments(const struct lu_process *p, struct elf_file *f, GErro
         }
         if (ph->p_filesz > ph->p_memsz || ph->p_memsz > task_size ||
             ph->p_vaddr > task_size - ph->p_memsz) {
-            return bad_image(error, f->path, "corrupt program header %u: address 0x%llx, size "
-                             "0x%llx, 0x%llx of them in the file", i,
-                             (unsigned long long)ph->p_vaddr, (unsigned long long)ph->p_memsz,
+            return bad_image(error, f->path,
+                             "corrupt program header %u: address 0x%llx, size "
+                             "0x%llx, 0x%llx of them in the file",
+                             i, (unsigned long long)ph->p_vaddr, (unsigned long long)ph->p_memsz,
                              (unsigned long long)ph->p_filesz);
         }
         if (ph->p_filesz && (ph->p_vaddr - ph->p_offset) % LU_PAGE_SIZE != 0) {
-            return bad_image(error, f->path, "program header %u: address 0x%llx and file offset "
-                             "0x%llx differ within a page of %d bytes, so it can't be mapped", i,
-                             (unsigned long long)ph->p_vaddr, (unsigned long long)ph->p_offset,
+            return bad_image(error, f->path,
+                             "program header %u: address 0x%llx and file offset "
+                             "0x%llx differ within a page of %d bytes, so it can't be mapped",
+                             i, (unsigned long long)ph->p_vaddr, (unsigned long long)ph->p_offset,
                              LU_PAGE_SIZE);
         }
         if (ph->p_offset > f->size || ph->p_filesz > f->size - ph->p_offset) {
-            return bad_image(error, f->path, "the file is truncated: it has %llu bytes, program "
-                             "header %u needs %llu", (unsigned long long)f->size, i,
+            return bad_image(error, f->path,
+                             "the file is truncated: it has %llu bytes, program "
+                             "header %u needs %llu",
+                             (unsigned long long)f->size, i,
                              (unsigned long long)(ph->p_offset + ph->p_filesz));
         }
         if (ph->p_align > f->align && (ph->p_align & (ph->p_align - 1)) == 0 &&
@@ -235,11 +253,15 @@ static bool claim_span(struct lu_process *p, struct elf_file *f, uint64_t hint, 
     if (f->header.e_type == ET_EXEC) {
         at = lu_mmap(p, f->low, span, PROT_NONE, flags | MAP_FIXED_NOREPLACE, -1, 0);
         if (at < 0) {
-            return bad_image(error, f->path, "it must be at address 0x%llx, size 0x%llx, and that "
-                             "can't be mapped: %s%s", (unsigned long long)f->low,
-                             (unsigned long long)span, g_strerror((int)-at),
-                             at == -EPERM ? " (see /proc/sys/vm/mmap_min_addr; -B 0x100000000 "
-                             "avoids it)" : at == -EEXIST ? " (-B 0x100000000 avoids it)" : "");
+            return bad_image(error, f->path,
+                             "it must be at address 0x%llx, size 0x%llx, and that "
+                             "can't be mapped: %s%s",
+                             (unsigned long long)f->low, (unsigned long long)span,
+                             g_strerror((int)-at),
+                             at == -EPERM    ? " (see /proc/sys/vm/mmap_min_addr; -B 0x100000000 "
+                                               "avoids it)"
+                             : at == -EEXIST ? " (-B 0x100000000 avoids it)"
+                                             : "");
         }
         f->bias = 0;
         return true;
@@ -262,7 +284,7 @@ static bool claim_span(struct lu_process *p, struct elf_file *f, uint64_t hint, 
 }
 
 /*
- * Pages of the file first; then, if the segment ends in the middle of a page and goes on with zeros,
+ * Pages of the file first; then, if the file's part ends in the middle of a page and zeros follow,
  * anonymous memory into which the last bytes of the file are read. (To clear the rest of a page of
  * the file by hand would fault if the file were cut off just now.)
  */
@@ -370,7 +392,8 @@ static bool interpreter_name(const struct elf_file *f, char **path, GError **err
         name = g_malloc(ph->p_filesz);
         if (ph->p_offset > f->size ||
             lu_read_at(f->fd, name, ph->p_filesz, (off_t)ph->p_offset) != (ssize_t)ph->p_filesz) {
-            return bad_image(error, f->path, "the file is truncated: the name of its interpreter "
+            return bad_image(error, f->path,
+                             "the file is truncated: the name of its interpreter "
                              "is beyond its end");
         }
         if (name[ph->p_filesz - 1] != '\0') {
@@ -391,8 +414,8 @@ static char *suggest_prefix(const struct lu_process *p, const char *name)
     return access(path, R_OK) == 0 ? g_steal_pointer(&cross) : NULL;
 }
 
-static bool load_interpreter(struct lu_process *p, const struct elf_file *program,
-                             const char *name, struct lu_image *image, GError **error)
+static bool load_interpreter(struct lu_process *p, const struct elf_file *program, const char *name,
+                             struct lu_image *image, GError **error)
 {
     g_autofree char *path = lu_prefixed_path(p, name);
     struct elf_file f = {.path = path};
@@ -403,7 +426,8 @@ static bool load_interpreter(struct lu_process *p, const struct elf_file *progra
         int saved = errno;
         g_autofree char *dir = suggest_prefix(p, name);
 
-        g_set_error(error, LU_LOAD_ERROR, LU_LOAD_BAD_IMAGE, "Could not open '%s': %s (the ELF "
+        g_set_error(error, LU_LOAD_ERROR, LU_LOAD_BAD_IMAGE,
+                    "Could not open '%s': %s (the ELF "
                     "interpreter of %s%s%s; -L DIR names the folder that has the %s system: %s%s)",
                     name, g_strerror(saved), program->path,
                     p->options->prefix ? ", looked for also below " : "",
@@ -451,8 +475,7 @@ static void describe_image(const struct elf_file *f, struct lu_image *image)
         if (ph->p_type != PT_LOAD) {
             continue;
         }
-        if (f->header.e_phoff >= ph->p_offset &&
-            f->header.e_phoff < ph->p_offset + ph->p_filesz) {
+        if (f->header.e_phoff >= ph->p_offset && f->header.e_phoff < ph->p_offset + ph->p_filesz) {
             phdr = f->header.e_phoff - ph->p_offset + start;
         }
         image->code_start = MIN(image->code_start, start);

@@ -87,6 +87,7 @@ static void report(struct lu_gdb *g, struct lu_gdb_thread *th, enum gdb_stop_kin
     th->info = *info;
     th->has_event = true;
     th->deliver = 0;
+    th->decided = false;
     lu_gdb_stop_all(g);
     wait_resume(g, th);
 }

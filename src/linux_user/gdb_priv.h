@@ -27,6 +27,7 @@ struct lu_gdb_thread {
     struct gdb_stop event; /* the last one */
     siginfo_t info;        /* that goes with it */
     bool in_signal;        /* waits in lu_gdb_signal for what to deliver */
+    bool decided;          /* what to deliver is settled, though it may not have moved since */
     unsigned deliver;      /* the signal that the debugger lets through */
     unsigned expect;       /* one that it sent itself: not reported again */
 };

@@ -223,9 +223,11 @@ static void resume_thread(struct lu_gdb_thread *th, const struct gdb_action *a)
     th->step_done = false;
     if (a->resume == GDB_STAY)
         return;
-    th->deliver = a->signal;
-    if (a->signal && !th->in_signal)
+    if (th->in_signal && !th->decided)
+        th->deliver = a->signal;
+    else if (a->signal)
         send_signal(th, a->signal);
+    th->decided = true;
 }
 
 static void target_resume(void *opaque, const struct gdb_action *actions, unsigned n)
@@ -367,7 +369,7 @@ static void target_detach(void *opaque)
     for (unsigned i = 0; i < g->threads->len; i++) {
         struct lu_gdb_thread *th = g_ptr_array_index(g->threads, i);
 
-        if (th->in_signal)
+        if (th->in_signal && !th->decided)
             th->deliver = th->event.signal; /* the guest gets what it would have */
         th->has_event = false;
         th->mode = GDB_CONTINUE;

@@ -6,6 +6,7 @@
  */
 #include "linux_user/syscall_table.h"
 
+#include <linux/ethtool.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/if.h>
@@ -31,7 +32,7 @@ static const struct ioctl_row rows[] = {
 /* Types (the number's second byte) whose requests have pointers in their structures, or hand memory
  * and threads of the caller to the kernel: USB, video, media, DRM, I2C, SPI, device mapper, KVM,
  * vhost, VFIO, userfaultfd, PCM, RDMA. */
-static const uint8_t refused_types[] = {'U',  'V',  '|',  'd',  0x07, 'k', 0xfd,
+static const uint8_t refused_types[] = {'U',  'V',  '|', 'd',  0x07, 'k', 0xfd,
                                         0xae, 0xaf, ';', 0xaa, 'A',  0x1b};
 
 static const struct ioctl_row *find_row(uint32_t request)
@@ -132,6 +133,51 @@ static int64_t ioctl_route(struct lu_thread *t, const uint64_t a[6])
     return error ? error : LU_HOST(SYS_ioctl, a[0], a[1], entry);
 }
 
+/* SIOCETHTOOL: struct ifreq with the address of a structure that starts with a command. Those with a
+ * fixed size are known here. */
+static int64_t ioctl_ethtool(struct lu_thread *t, const uint64_t a[6])
+{
+    static const struct {
+        uint16_t command, size;
+    } commands[] = {
+        {ETHTOOL_GSET, sizeof(struct ethtool_cmd)},
+        {ETHTOOL_SSET, sizeof(struct ethtool_cmd)},
+        {ETHTOOL_GDRVINFO, sizeof(struct ethtool_drvinfo)},
+        {ETHTOOL_GWOL, sizeof(struct ethtool_wolinfo)},
+        {ETHTOOL_GMSGLVL, sizeof(struct ethtool_value)},
+        {ETHTOOL_GLINK, sizeof(struct ethtool_value)},
+        {ETHTOOL_GCOALESCE, sizeof(struct ethtool_coalesce)},
+        {ETHTOOL_GRINGPARAM, sizeof(struct ethtool_ringparam)},
+        {ETHTOOL_GPAUSEPARAM, sizeof(struct ethtool_pauseparam)},
+        {ETHTOOL_GRXCSUM, sizeof(struct ethtool_value)},
+        {ETHTOOL_GTXCSUM, sizeof(struct ethtool_value)},
+        {ETHTOOL_GSG, sizeof(struct ethtool_value)},
+        {ETHTOOL_GTSO, sizeof(struct ethtool_value)},
+        {ETHTOOL_GGSO, sizeof(struct ethtool_value)},
+        {ETHTOOL_GGRO, sizeof(struct ethtool_value)},
+        {ETHTOOL_GFLAGS, sizeof(struct ethtool_value)},
+        {ETHTOOL_GPFLAGS, sizeof(struct ethtool_value)},
+        {ETHTOOL_GCHANNELS, sizeof(struct ethtool_channels)},
+        {ETHTOOL_GET_TS_INFO, sizeof(struct ethtool_ts_info)},
+    };
+    const struct lu_process *p = t->process;
+    struct ifreq ifr;
+    uint32_t command;
+
+    if (lu_copy_from_guest(p, &ifr, a[2], sizeof(ifr)) != 0 ||
+        lu_copy_from_guest(p, &command, (uintptr_t)ifr.ifr_data, sizeof(command)) != 0) {
+        return -EFAULT;
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
+        if (commands[i].command == command) {
+            ifr.ifr_data = lu_ptr(p, (uintptr_t)ifr.ifr_data, commands[i].size, LU_READ | LU_WRITE);
+            return LU_HOST(SYS_ioctl, a[0], a[1], &ifr);
+        }
+    }
+    lu_log_unimp(p, "ioctl SIOCETHTOOL command 0x%x", command);
+    return -EOPNOTSUPP;
+}
+
 static const struct {
     const char *name;
     uint32_t request;
@@ -141,6 +187,7 @@ static const struct {
     {"FIDEDUPERANGE", FIDEDUPERANGE, ioctl_dedupe},
     {"RNDADDENTROPY", RNDADDENTROPY, ioctl_add_entropy},
     {"SIOCGIFCONF", SIOCGIFCONF, ioctl_ifconf},
+    {"SIOCETHTOOL", SIOCETHTOOL, ioctl_ethtool},
     {"SIOCADDRT", SIOCADDRT, ioctl_route},
     {"SIOCDELRT", SIOCDELRT, ioctl_route},
 };

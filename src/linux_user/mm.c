@@ -8,8 +8,8 @@
  *
  * Mappings without an address go downwards from a stack below 2^45, far from where the host's
  * kernel puts Nandu's own (just below 2^47, at 2/3 of that, or with "ulimit -s unlimited" upwards
- * from 1/3 of it). A pointer that a thread passes to a system call while another unmaps it therefore
- * finds nothing, not something of Nandu's.
+ * from 1/3 of it). So a pointer that a thread passes to a system call while another unmaps it finds
+ * nothing, not something of Nandu's.
  */
 #include <string.h>
 #include <sys/resource.h>
@@ -56,15 +56,16 @@ static bool reserve_window(struct lu_mm *mm, const struct lu_options *options, G
     void *map;
 
     if (size > mm->task_size) {
-        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "-R: at most 0x%" G_GINT64_MODIFIER
-                    "x bytes can be reserved", mm->task_size);
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
+                    "-R: at most 0x%" G_GINT64_MODIFIER "x bytes can be reserved", mm->task_size);
         return false;
     }
     map = mmap(want, size, PROT_NONE, mm_claim.flags | (want ? MAP_FIXED_NOREPLACE : 0), -1, 0);
     if (map == MAP_FAILED) {
-        g_set_error(error, G_FILE_ERROR, (gint)g_file_error_from_errno(errno), "can't reserve 0x%"
-                    G_GINT64_MODIFIER "x bytes of address space for the guest (-R): %s", size,
-                    g_strerror(errno));
+        g_set_error(error, G_FILE_ERROR, (gint)g_file_error_from_errno(errno),
+                    "can't reserve 0x%" G_GINT64_MODIFIER
+                    "x bytes of address space for the guest (-R): %s",
+                    size, g_strerror(errno));
         return false;
     }
     mm->window = true;
@@ -77,8 +78,8 @@ static void set_layout(struct lu_mm *mm, const struct lu_options *options)
 {
     uint64_t top = MIN(mm->task_size, LAYOUT_TOP);
     /* As the kernel: room for the stack, between 128 MiB and 5/6 of everything. */
-    uint64_t gap = CLAMP(mm_page_up(stack_size_limit(options)) + MM_STACK_GAP,
-                         (uint64_t)128 << 20, top / 6 * 5);
+    uint64_t gap = CLAMP(mm_page_up(stack_size_limit(options)) + MM_STACK_GAP, (uint64_t)128 << 20,
+                         top / 6 * 5);
 
     if (gap > top / 4 && !options->stack_size) {
         gap = top / 4;
@@ -102,9 +103,10 @@ struct lu_mm *lu_mm_new(const struct lu_options *options, const struct lu_abi *a
         }
     } else if (options->have_guest_base) {
         if (!mm_aligned(options->guest_base) || options->guest_base >= mm->task_size) {
-            g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "-B: the guest's base must be a "
-                        "multiple of %d below 0x%" G_GINT64_MODIFIER "x", LU_PAGE_SIZE,
-                        mm->task_size);
+            g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
+                        "-B: the guest's base must be a "
+                        "multiple of %d below 0x%" G_GINT64_MODIFIER "x",
+                        LU_PAGE_SIZE, mm->task_size);
             g_free(mm);
             return NULL;
         }
@@ -124,11 +126,23 @@ struct lu_mm *lu_mm_new(const struct lu_options *options, const struct lu_abi *a
     return mm;
 }
 
-void lu_mm_set_dbt(struct lu_mm *mm, struct dbt *dbt) { mm->dbt = dbt; }
-uint64_t lu_mm_pie_base(const struct lu_mm *mm) { return mm->pie_base; }
-uint64_t lu_mm_task_size(const struct lu_mm *mm) { return mm->task_size; }
+void lu_mm_set_dbt(struct lu_mm *mm, struct dbt *dbt)
+{
+    mm->dbt = dbt;
+}
+uint64_t lu_mm_pie_base(const struct lu_mm *mm)
+{
+    return mm->pie_base;
+}
+uint64_t lu_mm_task_size(const struct lu_mm *mm)
+{
+    return mm->task_size;
+}
 
-void lu_mm_before_fork(struct lu_mm *mm) { pthread_mutex_lock(&mm->lock); }
+void lu_mm_before_fork(struct lu_mm *mm)
+{
+    pthread_mutex_lock(&mm->lock);
+}
 
 void lu_mm_after_fork(struct lu_mm *mm, bool child)
 {
@@ -172,23 +186,46 @@ void mm_lock(struct lu_mm *mm)
     }
 }
 
-void mm_unlock(struct lu_mm *mm) { pthread_mutex_unlock(&mm->lock); }
+void mm_unlock(struct lu_mm *mm)
+{
+    pthread_mutex_unlock(&mm->lock);
+}
 
 /* ---- Checks of pointers ---- */
 
-/* [addr, addr + size) isn't on record as it should be: is it just below a mapping that grows? */
+/* True if all pages of [start, end) are mapped on the host. */
+static bool host_mapped(struct lu_mm *mm, uint64_t start, uint64_t end)
+{
+    unsigned char in_core[256];
+
+    while (start < end) {
+        uint64_t size = MIN(end - start, sizeof(in_core) * LU_PAGE_SIZE);
+
+        if (mincore(mm_host(mm, start), size, in_core) < 0) {
+            return false;
+        }
+        start += size;
+    }
+    return true;
+}
+
+/*
+ * [addr, addr + size) isn't on record as it should be: is it just below a mapping that grows? Then
+ * touching it made it grow, and everything up to that mapping is there; the kernel keeps other
+ * mappings away from it. The record gets to know it with the next mm_lock. (No lock here: this may
+ * run in a function that translated code calls.)
+ */
 static bool grow_down(struct lu_mm *mm, uint64_t addr, uint64_t size, uint32_t prot)
 {
     struct mm_range r;
     uint8_t byte;
 
-    if (!mm_ranges_find(&mm->ranges, addr, &r) || r.start <= addr ||
-        !(r.flags & MM_GROWSDOWN) || lu_usercopy(&byte, mm_host(mm, addr), 1) < 0) {
+    if (!mm_ranges_find(&mm->ranges, addr, &r) || r.start <= addr || !(r.flags & MM_GROWSDOWN) ||
+        !(r.prot & prot) || lu_usercopy(&byte, mm_host(mm, addr), 1) < 0 ||
+        !host_mapped(mm, addr & ~(uint64_t)(LU_PAGE_SIZE - 1), r.start)) {
         return false;
     }
-    mm_lock(mm);
-    mm_unlock(mm);
-    return mm_ranges_covered(&mm->ranges, addr, addr + size, prot);
+    return addr + size <= r.start || mm_ranges_covered(&mm->ranges, r.start, addr + size, prot);
 }
 
 bool lu_access_ok(const struct lu_process *p, uint64_t addr, uint64_t size, unsigned access)
@@ -318,8 +355,8 @@ static bool host_ranges(struct lu_mm *mm, struct mm_ranges *all)
     }
     for (const char *line = text; line && *line; line = strchr(line, '\n')) {
         line += *line == '\n';
-        if (sscanf(line, "%llx-%llx", &start, &end) == 2 && mm_ranges_room(all) &&
-            end > mm->base && end - mm->base <= mm->task_size) {
+        if (sscanf(line, "%llx-%llx", &start, &end) == 2 && mm_ranges_room(all) && end > mm->base &&
+            end - mm->base <= mm->task_size) {
             mm_ranges_set(all, start > mm->base ? start - mm->base : 0, end - mm->base, 0, 0);
         }
     }

@@ -9,12 +9,12 @@
 
 /* One line of the host's maps. */
 struct host_line {
-    uint64_t start, end;        /* guest addresses */
-    char flag;                  /* 'p' or 's' */
+    uint64_t start, end; /* guest addresses */
+    char flag;           /* 'p' or 's' */
     unsigned long long offset;
     char device[24];
     unsigned long long inode;
-    const char *name;           /* not terminated */
+    const char *name; /* not terminated */
     size_t name_length;
 };
 
@@ -43,8 +43,9 @@ static bool parse_line(const struct lu_mm *mm, const char *line, struct host_lin
     int used = 0;
     const char *eol = strchr(line, '\n');
 
-    if (sscanf(line, "%llx-%llx %7s %llx %23s %llu%n", &start, &end, perms, &h->offset,
-               h->device, &h->inode, &used) != 6 || end <= mm->base || start < mm->base) {
+    if (sscanf(line, "%llx-%llx %7s %llx %23s %llu%n", &start, &end, perms, &h->offset, h->device,
+               &h->inode, &used) != 6 ||
+        end <= mm->base || start < mm->base) {
         return false;
     }
     h->start = start - mm->base;
@@ -71,8 +72,7 @@ static void print_range(const struct lu_process *p, GString *text, const struct 
                            (unsigned long long)part.start, (unsigned long long)part.end,
                            r->prot & PROT_READ ? 'r' : '-', r->prot & PROT_WRITE ? 'w' : '-',
                            r->prot & PROT_EXEC ? 'x' : '-', h->flag,
-                           h->inode ? h->offset + (part.start - h->start) : 0, h->device,
-                           h->inode);
+                           h->inode ? h->offset + (part.start - h->start) : 0, h->device, h->inode);
     name = h->inode ? NULL : special_name(p, &part);
     if (name || (h->inode && h->name_length)) {
         /* Names are in column 74, as the kernel has them. */
@@ -95,8 +95,11 @@ static void print_record(struct lu_process *p, GString *text)
 
     for (uint32_t i = 0; i < ranges->n; i++) {
         const struct mm_range *r = &ranges->r[i];
-        struct host_line h = {.start = r->start, .end = r->end, .device = "00:00",
-                              .flag = r->flags & MM_SHARED ? 's' : 'p', .name = ""};
+        struct host_line h = {.start = r->start,
+                              .end = r->end,
+                              .device = "00:00",
+                              .flag = r->flags & MM_SHARED ? 's' : 'p',
+                              .name = ""};
 
         print_range(p, text, r, &h);
     }
@@ -150,6 +153,12 @@ static char *filtered_file(struct lu_process *p, const char *path)
     return text;
 }
 
-char *lu_mm_maps(struct lu_process *p) { return filtered_file(p, "/proc/self/maps"); }
+char *lu_mm_maps(struct lu_process *p)
+{
+    return filtered_file(p, "/proc/self/maps");
+}
 
-char *lu_mm_smaps(struct lu_process *p) { return filtered_file(p, "/proc/self/smaps"); }
+char *lu_mm_smaps(struct lu_process *p)
+{
+    return filtered_file(p, "/proc/self/smaps");
+}

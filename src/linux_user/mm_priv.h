@@ -22,30 +22,30 @@
 /* What the kernel keeps free below a stack (stack_guard_gap). */
 #define MM_STACK_GAP ((uint64_t)256 * LU_PAGE_SIZE)
 
-struct mm_segment {        /* attached by shmat */
+struct mm_segment { /* attached by shmat */
     uint64_t start, size;
 };
 
 struct lu_mm {
     pthread_mutex_t lock;
     struct mm_ranges ranges;
-    struct dbt *dbt;       /* NULL until lu_mm_set_dbt */
-    uint64_t base;         /* host address = guest address + base */
-    uint64_t task_size;    /* end of the guest's addresses */
-    uint64_t mmap_low;     /* mappings without an address go between these, high ones first */
+    struct dbt *dbt;    /* NULL until lu_mm_set_dbt */
+    uint64_t base;      /* host address = guest address + base */
+    uint64_t task_size; /* end of the guest's addresses */
+    uint64_t mmap_low;  /* mappings without an address go between these, high ones first */
     uint64_t mmap_top;
     uint64_t stack_top;
     uint64_t pie_base;
-    bool window;           /* all of [base, base + task_size) is reserved: there is nothing else */
-    bool has_growsdown;    /* there was a MAP_GROWSDOWN mapping */
+    bool window;        /* all of [base, base + task_size) is reserved: there is nothing else */
+    bool has_growsdown; /* there was a MAP_GROWSDOWN mapping */
     uint64_t brk_start, brk;
-    GArray *segments;      /* struct mm_segment */
+    GArray *segments; /* struct mm_segment */
 };
 
 /* Arguments of a host mmap, without the address. */
 struct host_map {
     int prot;
-    int flags;             /* without MAP_FIXED and MAP_FIXED_NOREPLACE */
+    int flags; /* without MAP_FIXED and MAP_FIXED_NOREPLACE */
     int fd;
     off_t offset;
 };
@@ -63,7 +63,10 @@ static inline uint64_t mm_page_up(uint64_t addr)
     return (addr + LU_PAGE_SIZE - 1) & ~(uint64_t)(LU_PAGE_SIZE - 1);
 }
 
-static inline bool mm_aligned(uint64_t addr) { return addr % LU_PAGE_SIZE == 0; }
+static inline bool mm_aligned(uint64_t addr)
+{
+    return addr % LU_PAGE_SIZE == 0;
+}
 
 /* Protection of the host for that of the guest: guest code is read, never executed. */
 int mm_host_prot(uint32_t prot);

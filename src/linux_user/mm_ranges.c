@@ -152,7 +152,10 @@ bool mm_ranges_any(const struct mm_ranges *m, uint64_t start, uint64_t end, uint
     return false;
 }
 
-bool mm_ranges_room(const struct mm_ranges *m) { return m->n + 4 <= m->max; }
+bool mm_ranges_room(const struct mm_ranges *m)
+{
+    return m->n + 4 <= m->max;
+}
 
 /* Make place for, or take away: [n_new] ranges at [first] in place of [n_old]. */
 static struct mm_range *splice(struct mm_ranges *m, uint32_t first, uint32_t n_old, uint32_t n_new)
@@ -172,8 +175,7 @@ static bool can_merge(const struct mm_range *a, const struct mm_range *b)
 }
 
 /* Put [range] in place of all that is in [start, end); NULL: only take that away. */
-static void replace(struct mm_ranges *m, uint64_t start, uint64_t end,
-                    const struct mm_range *range)
+static void replace(struct mm_ranges *m, uint64_t start, uint64_t end, const struct mm_range *range)
 {
     uint32_t first = mm_ranges_index(m, start), last = first, n = 0;
     struct mm_range put[3];
@@ -215,8 +217,7 @@ static void replace(struct mm_ranges *m, uint64_t start, uint64_t end,
     write_end(m);
 }
 
-void mm_ranges_set(struct mm_ranges *m, uint64_t start, uint64_t end, uint32_t prot,
-                   uint32_t flags)
+void mm_ranges_set(struct mm_ranges *m, uint64_t start, uint64_t end, uint32_t prot, uint32_t flags)
 {
     struct mm_range range = {start, end, prot, flags};
 

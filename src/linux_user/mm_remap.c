@@ -54,8 +54,8 @@ static int host_mremap(struct lu_mm *mm, const struct remap *m, int flags, uint6
 /* The host has moved it: the record follows. */
 static void moved(struct lu_mm *mm, const struct remap *m, uint64_t to)
 {
-    bool had_code = m->range.prot & PROT_EXEC ||
-                    mm_ranges_any(&mm->ranges, to, to + m->new_size, PROT_EXEC);
+    bool had_code =
+        m->range.prot & PROT_EXEC || mm_ranges_any(&mm->ranges, to, to + m->new_size, PROT_EXEC);
 
     if (!(m->flags & MREMAP_DONTUNMAP) && m->old_size > 0) {
         mm_ranges_clear(&mm->ranges, m->old, m->old + m->old_size);
@@ -96,8 +96,7 @@ static int64_t remap_elsewhere(struct lu_mm *mm, const struct remap *m)
     int ret = -EEXIST;
 
     /* MREMAP_DONTUNMAP takes the address as a hint. */
-    if (m->flags & MREMAP_DONTUNMAP && to && mm_aligned(to) &&
-        to <= mm->task_size - m->new_size &&
+    if (m->flags & MREMAP_DONTUNMAP && to && mm_aligned(to) && to <= mm->task_size - m->new_size &&
         mm_ranges_unused(&mm->ranges, to, to + m->new_size)) {
         ret = mm_map_unused(mm, to, m->new_size, &mm_claim);
     }
@@ -273,8 +272,8 @@ int64_t lu_madvise(struct lu_process *p, uint64_t addr, uint64_t size, int advic
 static int64_t do_shmat(struct lu_process *p, int id, uint64_t addr, uint64_t size, int flags)
 {
     struct lu_mm *mm = p->mm;
-    uint32_t prot = PROT_READ | (flags & SHM_RDONLY ? 0 : PROT_WRITE) |
-                    (flags & SHM_EXEC ? PROT_EXEC : 0);
+    uint32_t prot =
+        PROT_READ | (flags & SHM_RDONLY ? 0 : PROT_WRITE) | (flags & SHM_EXEC ? PROT_EXEC : 0);
     struct mm_segment segment;
     bool had_code;
     int ret;

@@ -141,12 +141,10 @@ int64_t sys_prctl(struct lu_thread *t, const uint64_t a[6])
         if (a[3] | a[4]) {
             return -EINVAL;
         }
-        return lu_copy_to_guest(p, a[1], p->auxv, MIN(a[2], p->auxv_size))
-                   ?: (int64_t)p->auxv_size;
+        return lu_copy_to_guest(p, a[1], p->auxv, MIN(a[2], p->auxv_size)) ?: (int64_t)p->auxv_size;
     case OPT_RISCV_SET_ICACHE_FLUSH_CTX:
         /* fence.i is for all CPUs here, so a context that may migrate needs nothing. */
         return a[1] <= 1 && a[2] <= 1 ? 0 : -EINVAL;
-    default:
-        return lu_pass_sub(t, options, G_N_ELEMENTS(options), option, "prctl option", a);
+    default: return lu_pass_sub(t, options, G_N_ELEMENTS(options), option, "prctl option", a);
     }
 }

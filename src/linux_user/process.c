@@ -52,7 +52,8 @@ static struct dbt *make_dbt(struct lu_process *p, GError **error)
     config.fetch = lu_mm_fetch;
     config.opaque = p;
     dbt = dbt_new(&config, error);
-    for (unsigned i = 0; !dbt && p->options->dbt.cache_size == 0 && i < G_N_ELEMENTS(smaller); i++) {
+    for (unsigned i = 0; !dbt && p->options->dbt.cache_size == 0 && i < G_N_ELEMENTS(smaller);
+         i++) {
         g_clear_error(error);
         config.cache_size = smaller[i];
         dbt = dbt_new(&config, error);
@@ -111,9 +112,11 @@ static void log_layout(struct lu_process *p, const struct lu_image *image)
     g_autofree char *maps = lu_mm_maps(p);
     FILE *log = p->options->log_file ? p->options->log_file : stderr;
 
-    fprintf(log, "guest_base  0x%" G_GINT64_MODIFIER "x\n%sstart_brk   0x%016" G_GINT64_MODIFIER
+    fprintf(log,
+            "guest_base  0x%" G_GINT64_MODIFIER "x\n%sstart_brk   0x%016" G_GINT64_MODIFIER
             "x\nstart_stack 0x%016" G_GINT64_MODIFIER "x\nentry       0x%016" G_GINT64_MODIFIER
-            "x\n", p->guest_base, maps, image->brk, p->start_stack, image->entry);
+            "x\n",
+            p->guest_base, maps, image->brk, p->start_stack, image->entry);
     fflush(log);
 }
 

@@ -34,9 +34,9 @@ static const struct {
     const char *name;
     enum special special;
 } names[] = {
-    {"auxv", SPECIAL_AUXV}, {"cmdline", SPECIAL_CMDLINE}, {"cpuinfo", SPECIAL_CPUINFO},
-    {"environ", SPECIAL_ENVIRON}, {"exe", SPECIAL_EXE}, {"maps", SPECIAL_MAPS},
-    {"mem", SPECIAL_MEM}, {"smaps", SPECIAL_SMAPS}, {"stat", SPECIAL_STAT},
+    {"auxv", SPECIAL_AUXV},       {"cmdline", SPECIAL_CMDLINE}, {"cpuinfo", SPECIAL_CPUINFO},
+    {"environ", SPECIAL_ENVIRON}, {"exe", SPECIAL_EXE},         {"maps", SPECIAL_MAPS},
+    {"mem", SPECIAL_MEM},         {"smaps", SPECIAL_SMAPS},     {"stat", SPECIAL_STAT},
 };
 
 /* ---- Which file a path names ---- */
@@ -159,9 +159,11 @@ static GString *cpuinfo(const struct lu_process *p)
     GString *text = g_string_new(NULL);
 
     for (long i = 0; i < MAX(n, 1); i++) {
-        g_string_append_printf(text, "processor\t: %ld\nhart\t\t: %ld\nisa\t\t: %s\n"
+        g_string_append_printf(text,
+                               "processor\t: %ld\nhart\t\t: %ld\nisa\t\t: %s\n"
                                "mmu\t\t: sv48\nmvendorid\t: 0x0\nmarchid\t\t: 0x0\n"
-                               "mimpid\t\t: 0x0\nhart isa\t: %s\n\n", i, i, isa, isa);
+                               "mimpid\t\t: 0x0\nhart isa\t: %s\n\n",
+                               i, i, isa, isa);
     }
     return text;
 }

@@ -233,8 +233,10 @@ bool lu_load_program(struct lu_process *p, int fd, const char *path, struct lu_i
         file = lu_prefixed_path(p, interpreter);
         next = open(file, O_RDONLY | O_CLOEXEC);
         if (next < 0) {
-            g_set_error(error, LU_LOAD_ERROR, LU_LOAD_CANT_EXECUTE, "Error while loading %s: its "
-                        "interpreter '%s': %s", name, file, g_strerror(errno));
+            g_set_error(error, LU_LOAD_ERROR, LU_LOAD_CANT_EXECUTE,
+                        "Error while loading %s: its "
+                        "interpreter '%s': %s",
+                        name, file, g_strerror(errno));
             break;
         }
         close(fd);

@@ -27,7 +27,7 @@ enum {
     MIN_SIGNAL_STACK = 2048,
 };
 
-#define DEFAULT_STACK ((uint64_t)8 << 20)
+#define DEFAULT_STACK   ((uint64_t)8 << 20)
 #define UNLIMITED_STACK ((uint64_t)1 << 30)
 
 /* A stack while it is made: [top] is the guest address behind bytes[size]; it grows downwards. */
@@ -207,13 +207,15 @@ bool lu_setup_stack(struct lu_process *p, struct lu_image *image, GError **error
              sizeof(struct aux) + 1024;
     at = map_stack(p, PROT_READ | PROT_WRITE | (int)image->stack_prot, &size);
     if (at < 0) {
-        g_set_error(error, LU_LOAD_ERROR, LU_LOAD_CANT_EXECUTE, "can't map a stack of %llu bytes: "
-                    "%s (-s SIZE makes it smaller)", (unsigned long long)size,
-                    g_strerror((int)-at));
+        g_set_error(error, LU_LOAD_ERROR, LU_LOAD_CANT_EXECUTE,
+                    "can't map a stack of %llu bytes: "
+                    "%s (-s SIZE makes it smaller)",
+                    (unsigned long long)size, g_strerror((int)-at));
         return false;
     }
     if (s.size > size - size / 4) {
-        g_set_error(error, LU_LOAD_ERROR, LU_LOAD_CANT_EXECUTE, "%s: arguments and environment of "
+        g_set_error(error, LU_LOAD_ERROR, LU_LOAD_CANT_EXECUTE,
+                    "%s: arguments and environment of "
                     "%zu bytes don't fit on a stack of %llu bytes (-s SIZE makes it larger)",
                     g_strerror(E2BIG), s.size, (unsigned long long)size);
         return false;

@@ -129,8 +129,10 @@ static void append_times(GString *line, const struct lu_process *p, uint64_t add
     }
     for (unsigned i = 0; i < pairs; i++) {
         g_string_append_printf(line, "%s{tv_sec = %" PRId64 ",%s = %" PRId64 "}",
-                               pairs == 1 ? "" : i ? ",it_value=" : "{it_interval=", v[i * 2],
-                               fraction, v[i * 2 + 1]);
+                               pairs == 1 ? ""
+                               : i        ? ",it_value="
+                                          : "{it_interval=",
+                               v[i * 2], fraction, v[i * 2 + 1]);
     }
     if (pairs > 1) {
         g_string_append_c(line, '}');

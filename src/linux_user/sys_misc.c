@@ -54,7 +54,7 @@ static bool may_raise_limits(void)
 }
 
 static int64_t own_limit_change(struct lu_process *p, int which, uint32_t resource,
-                                const uint64_t *new, uint64_t old[2])
+                                const uint64_t *wanted, uint64_t old[2])
 {
     int64_t result = 0;
 
@@ -65,12 +65,12 @@ static int64_t own_limit_change(struct lu_process *p, int which, uint32_t resour
     if (p->rlimit_set[which]) {
         memcpy(old, p->rlimits[which], sizeof(p->rlimits[which]));
     }
-    if (new && new[0] > new[1]) {
+    if (wanted && wanted[0] > wanted[1]) {
         result = -EINVAL;
-    } else if (new && new[1] > old[1] && !may_raise_limits()) {
+    } else if (wanted && wanted[1] > old[1] && !may_raise_limits()) {
         result = -EPERM;
-    } else if (new) {
-        memcpy(p->rlimits[which], new, sizeof(p->rlimits[which]));
+    } else if (wanted) {
+        memcpy(p->rlimits[which], wanted, sizeof(p->rlimits[which]));
         p->rlimit_set[which] = true;
     }
     pthread_mutex_unlock(&p->lock);
@@ -83,16 +83,16 @@ int64_t sys_prlimit64(struct lu_thread *t, const uint64_t a[6])
     uint32_t resource = (uint32_t)a[1];
     int which = own_limit(resource);
     bool self = (pid_t)a[0] == 0 || (pid_t)a[0] == getpid();
-    uint64_t new[2], old[2];
+    uint64_t wanted[2], old[2];
     int64_t result;
 
-    if (a[2] && lu_copy_from_guest(p, new, a[2], sizeof(new)) != 0) {
+    if (a[2] && lu_copy_from_guest(p, wanted, a[2], sizeof(wanted)) != 0) {
         return -EFAULT;
     }
     if (which >= 0 && self) {
-        result = own_limit_change(p, which, resource, a[2] ? new : NULL, old);
+        result = own_limit_change(p, which, resource, a[2] ? wanted : NULL, old);
     } else {
-        result = LU_HOST(SYS_prlimit64, a[0], resource, a[2] ? new : NULL, old);
+        result = LU_HOST(SYS_prlimit64, a[0], resource, a[2] ? wanted : NULL, old);
     }
     if (result == 0 && a[3]) {
         result = lu_copy_to_guest(p, a[3], old, sizeof(old));
@@ -135,7 +135,9 @@ static int64_t capabilities(struct lu_thread *t, const uint64_t a[6], bool set)
         size = 0;
     }
     result = LU_HOST(set ? SYS_capset : SYS_capget, &header,
-                     a[1] == 0 ? NULL : size ? (void *)data : LU_BAD_POINTER);
+                     a[1] == 0 ? NULL
+                     : size    ? (void *)data
+                               : LU_BAD_POINTER);
     /* An unknown version is replaced by the one that the kernel prefers. */
     if (lu_copy_to_guest(p, a[0], &header.version, sizeof(header.version)) != 0) {
         return -EFAULT;
@@ -244,7 +246,8 @@ int64_t sys_reboot(struct lu_thread *t, const uint64_t a[6])
     if ((uint32_t)a[0] != LINUX_REBOOT_MAGIC1 ||
         (magic != LINUX_REBOOT_MAGIC2 && magic != LINUX_REBOOT_MAGIC2A &&
          magic != LINUX_REBOOT_MAGIC2B && magic != LINUX_REBOOT_MAGIC2C)) {
-        return -EINVAL;
+        /* The kernel refuses these too, for one of two reasons. */
+        return LU_HOST(SYS_reboot, 0, 0, 0, NULL);
     }
     /* A guest may not stop the machine that it runs on, whoever it is. */
     return -EPERM;

@@ -217,9 +217,9 @@ static int64_t transfer(struct lu_thread *t, long nr, const uint64_t a[6], bool 
     }
     g_autofree struct iovec *remote = g_new0(struct iovec, a[4] + 1);
     lu_iov_from_guest(p, &local, a[1], a[2], read ? LU_WRITE : LU_READ);
-    result = LU_HOST(nr, a[0], local.v, local.count,
-                     remote_ranges(p, remote, a[3], a[4], self, read ? LU_READ : LU_WRITE), a[4],
-                     a[5]);
+    result =
+        LU_HOST(nr, a[0], local.v, local.count,
+                remote_ranges(p, remote, a[3], a[4], self, read ? LU_READ : LU_WRITE), a[4], a[5]);
     lu_iov_clear(&local);
     return result;
 }

@@ -18,9 +18,9 @@ enum { ADDRESS_MAX = 256 }; /* bytes; more than the kernel's largest, 128 */
 
 struct address {
     char bytes[ADDRESS_MAX];
-    uint32_t size;      /* of the guest's buffer, then of the address */
+    uint32_t size; /* of the guest's buffer, then of the address */
     uint32_t room;
-    void *size_ptr;     /* to give to the kernel */
+    void *size_ptr; /* to give to the kernel */
 };
 
 /* Before the call: reads the length at [size_addr]. When it can't be read or is negative, the
@@ -94,6 +94,31 @@ int64_t sys_getpeername(struct lu_thread *t, const uint64_t a[6])
     return get_name(t, SYS_getpeername, a);
 }
 
+/* recv with a size that is more than the guest has there: what comes is most often less. */
+static int64_t receive_partly(struct lu_thread *t, const uint64_t a[6], uint64_t accessible)
+{
+    struct lu_process *p = t->process;
+    struct iovec v[2] = {{lu_g2h(p, a[1]), accessible}, {LU_FAULT_POINTER, a[2] - accessible}};
+    struct address address = {.size = 0};
+    struct msghdr msg = {.msg_iov = v, .msg_iovlen = 2};
+    int64_t result;
+
+    if (a[4]) {
+        address_begin(p, &address, a[5]);
+        if (address.size_ptr != &address.size || (int32_t)address.size < 0) {
+            return address.size_ptr == &address.size ? -EINVAL : -EFAULT;
+        }
+        msg.msg_name = address.bytes;
+        msg.msg_namelen = address.size;
+    }
+    result = LU_BLOCK(t, SYS_recvmsg, a[0], &msg, a[3]);
+    if (result < 0 || a[4] == 0) {
+        return result;
+    }
+    address.size = msg.msg_namelen;
+    return address_end(p, &address, a[4], a[5]) ?: result;
+}
+
 int64_t sys_recvfrom(struct lu_thread *t, const uint64_t a[6])
 {
     struct lu_process *p = t->process;
@@ -101,12 +126,18 @@ int64_t sys_recvfrom(struct lu_thread *t, const uint64_t a[6])
     struct address address;
     int64_t result;
 
+    if (G_UNLIKELY(buffer == LU_FAULT_POINTER) && (int64_t)a[2] > 0) {
+        uint64_t accessible = lu_access_prefix(p, a[1], a[2], LU_WRITE);
+
+        if (accessible) {
+            return receive_partly(t, a, accessible);
+        }
+    }
     if (a[4] == 0) {
         return LU_BLOCK(t, SYS_recvfrom, a[0], buffer, a[2], a[3], NULL, NULL);
     }
     address_begin(p, &address, a[5]);
-    result =
-        LU_BLOCK(t, SYS_recvfrom, a[0], buffer, a[2], a[3], address.bytes, address.size_ptr);
+    result = LU_BLOCK(t, SYS_recvfrom, a[0], buffer, a[2], a[3], address.bytes, address.size_ptr);
     return result < 0 ? result : (address_end(p, &address, a[4], a[5]) ?: result);
 }
 
@@ -155,7 +186,7 @@ enum {
     IPT_COUNTERS_COUNT = 80,     /* offsets in struct ipt_replace and ip6t_replace */
     IPT_COUNTERS = 88,
     IPT_REPLACE_SIZE = 96,
-    EBT_SO_FIRST = 128,          /* ebtables' structures are full of pointers */
+    EBT_SO_FIRST = 128, /* ebtables' structures are full of pointers */
     EBT_SO_LAST = 131,
 };
 
@@ -188,12 +219,10 @@ int64_t sys_setsockopt(struct lu_thread *t, const uint64_t a[6])
     int level = (int)a[1], option = (int)a[2];
     int32_t size = (int32_t)a[4];
 
-    if (level == SOL_SOCKET &&
-        (option == SO_ATTACH_FILTER || option == SO_ATTACH_REUSEPORT_CBPF)) {
+    if (level == SOL_SOCKET && (option == SO_ATTACH_FILTER || option == SO_ATTACH_REUSEPORT_CBPF)) {
         return set_filter(t, a);
     }
-    if (level == SOL_PACKET && option == PACKET_FANOUT_DATA &&
-        size == sizeof(struct guest_fprog)) {
+    if (level == SOL_PACKET && option == PACKET_FANOUT_DATA && size == sizeof(struct guest_fprog)) {
         return set_filter(t, a);
     }
     if (level == SOL_XDP && option == XDP_UMEM_REG) {
@@ -207,8 +236,8 @@ int64_t sys_setsockopt(struct lu_thread *t, const uint64_t a[6])
         return -ENOPROTOOPT;
     }
     return LU_HOST(SYS_setsockopt, a[0], a[1], a[2],
-                   size < 0 ? LU_BAD_POINTER
-                            : lu_ptr(t->process, a[3], (uint32_t)size, LU_READ), a[4]);
+                   size < 0 ? LU_BAD_POINTER : lu_ptr(t->process, a[3], (uint32_t)size, LU_READ),
+                   a[4]);
 }
 
 int64_t sys_getsockopt(struct lu_thread *t, const uint64_t a[6])
@@ -256,9 +285,9 @@ G_STATIC_ASSERT(sizeof(struct guest_msghdr) == sizeof(struct msghdr));
 struct message {
     struct guest_msghdr guest;
     struct msghdr host;
-    void *ptr;          /* what to pass to the kernel: &host, or an address that it refuses */
+    void *ptr; /* what to pass to the kernel: &host, or an address that it refuses */
     struct lu_iov iov;
-    char *control;      /* copy for sending */
+    char *control; /* copy for sending */
 };
 
 static void message_clear(struct message *m)

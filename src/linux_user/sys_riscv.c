@@ -29,7 +29,7 @@ enum {
     IMA_FD = 0,
     IMA_C = 1,
     MISALIGNED_FAST = 3,
-    ZICBOZ_BLOCK = 64,          /* bytes */
+    ZICBOZ_BLOCK = 64,           /* bytes */
     TIME_FREQUENCY = 1000000000, /* of the time register: nanoseconds */
     WHICH_CPUS = 1,
 };
@@ -44,14 +44,14 @@ static const struct {
     uint8_t bit;
     uint8_t ext;
 } ima_extensions[] = {
-    {3, RISCV_EXT_ZBA},      {4, RISCV_EXT_ZBB},       {5, RISCV_EXT_ZBS},
-    {6, RISCV_EXT_ZICBOZ},   {7, RISCV_EXT_ZBC},       {8, RISCV_EXT_ZBKB},
-    {9, RISCV_EXT_ZBKC},     {10, RISCV_EXT_ZBKX},     {11, RISCV_EXT_ZKND},
-    {12, RISCV_EXT_ZKNE},    {13, RISCV_EXT_ZKNH},     {14, RISCV_EXT_ZKSED},
-    {15, RISCV_EXT_ZKSH},    {16, RISCV_EXT_ZKT},      {27, RISCV_EXT_ZFH},
-    {28, RISCV_EXT_ZFHMIN},  {29, RISCV_EXT_ZIHINTNTL}, {32, RISCV_EXT_ZFA},
-    {34, RISCV_EXT_ZACAS},   {35, RISCV_EXT_ZICOND},   {36, RISCV_EXT_ZIHINTPAUSE},
-    {42, RISCV_EXT_ZIMOP},   {44, RISCV_EXT_ZCB},      {47, RISCV_EXT_ZCMOP},
+    {3, RISCV_EXT_ZBA},     {4, RISCV_EXT_ZBB},        {5, RISCV_EXT_ZBS},
+    {6, RISCV_EXT_ZICBOZ},  {7, RISCV_EXT_ZBC},        {8, RISCV_EXT_ZBKB},
+    {9, RISCV_EXT_ZBKC},    {10, RISCV_EXT_ZBKX},      {11, RISCV_EXT_ZKND},
+    {12, RISCV_EXT_ZKNE},   {13, RISCV_EXT_ZKNH},      {14, RISCV_EXT_ZKSED},
+    {15, RISCV_EXT_ZKSH},   {16, RISCV_EXT_ZKT},       {27, RISCV_EXT_ZFH},
+    {28, RISCV_EXT_ZFHMIN}, {29, RISCV_EXT_ZIHINTNTL}, {32, RISCV_EXT_ZFA},
+    {34, RISCV_EXT_ZACAS},  {35, RISCV_EXT_ZICOND},    {36, RISCV_EXT_ZIHINTPAUSE},
+    {42, RISCV_EXT_ZIMOP},  {44, RISCV_EXT_ZCB},       {47, RISCV_EXT_ZCMOP},
     {48, RISCV_EXT_ZAWRS},
 };
 
@@ -85,8 +85,8 @@ static bool probe(const struct lu_process *p, int64_t key, uint64_t *value)
     case KEY_MARCHID:
     case KEY_MIMPID: *value = 0; return true;
     case KEY_BASE_BEHAVIOR:
-        *value = riscv_has(model, RISCV_EXT_M) && riscv_has(model, RISCV_EXT_A)
-                     ? BASE_BEHAVIOR_IMA : 0;
+        *value =
+            riscv_has(model, RISCV_EXT_M) && riscv_has(model, RISCV_EXT_A) ? BASE_BEHAVIOR_IMA : 0;
         return true;
     case KEY_IMA_EXT_0: *value = extension_bits(model); return true;
     case KEY_CPUPERF_0:

@@ -29,8 +29,7 @@ static int64_t put(const struct vcpu *cpu, uint64_t to, const void *from, size_t
     return to ? lu_copy_to_guest(process_of(cpu), to, from, size) : 0;
 }
 
-static uint64_t vdso_clock_gettime(struct vcpu *cpu, uint64_t a, uint64_t b, uint64_t c,
-                                   uint64_t d)
+static uint64_t vdso_clock_gettime(struct vcpu *cpu, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
 {
     struct timespec now;
     int64_t result;
@@ -180,8 +179,7 @@ void lu_vdso_add_intrinsics(struct lu_process *p)
         uint64_t offset = find_symbol(p->abi->vdso, riscv_intrinsics[i].symbol);
 
         if (offset) {
-            dbt_add_intrinsic(p->dbt, p->vdso_base + offset, &riscv_intrinsics[i].helper,
-                              RISCV_RA);
+            dbt_add_intrinsic(p->dbt, p->vdso_base + offset, &riscv_intrinsics[i].helper, RISCV_RA);
         }
     }
 }

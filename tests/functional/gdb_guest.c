@@ -31,7 +31,7 @@ int add(int a, int b)
 
 void both(void)
 {
-    counter++; /* both */
+    __atomic_fetch_add(&counter, 1, __ATOMIC_SEQ_CST); /* both */
 }
 
 static void handler(int sig)
@@ -61,6 +61,37 @@ static int run_threads(void)
     for (int i = 0; i < 3; i++)
         pthread_join(threads[i], NULL);
     printf("threads %d\n", counter);
+    return 0;
+}
+
+static void count_signal(int sig)
+{
+    __atomic_fetch_add(&counter, 1000, __ATOMIC_SEQ_CST);
+}
+
+static void *storm_worker(void *arg)
+{
+    for (int i = 0; i < 50; i++) {
+        both();
+        if (i % 16 == 8)
+            pthread_kill(pthread_self(), SIGUSR2);
+    }
+    return NULL;
+}
+
+/* Threads that come, go, get signals and run into the same breakpoint. */
+static int run_storm(void)
+{
+    pthread_t threads[6];
+
+    signal(SIGUSR2, count_signal);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 6; i++)
+            pthread_create(&threads[i], NULL, storm_worker, NULL);
+        for (int i = 0; i < 6; i++)
+            pthread_join(threads[i], NULL);
+    }
+    printf("storm %d\n", counter);
     return 0;
 }
 
@@ -133,6 +164,8 @@ int main(int argc, char **argv)
         return run_fork();
     if (!strcmp(what, "spawn"))
         return run_spawn(argv[0]);
+    if (!strcmp(what, "storm"))
+        return run_storm();
     if (!strcmp(what, "files"))
         return run_files();
     if (!strcmp(what, "spin"))

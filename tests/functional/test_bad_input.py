@@ -74,7 +74,7 @@ def test_good_program(nandu, tmp_path):
     (["-cpu", "rv46", "PROGRAM"], ["rv46", "rv64"]),
     (["-cpu", "rv64,nonsense=on", "PROGRAM"], ["nonsense"]),
     (["-cpu", "rv64,zbz=on", "PROGRAM"], ["zbz", "zb"]),
-    (["-cpu", "rv64,zba=maybe", "PROGRAM"], ["zba", "maybe"]),
+    (["-cpu", "rv64,zba=maybe", "PROGRAM"], ["zba", "on", "off"]),
     (["-cpu", "rv64,", "PROGRAM"], None),
     (["-cpu", "", "PROGRAM"], []),
     (["-cpu", "rv64,=on", "PROGRAM"], []),
@@ -376,6 +376,8 @@ def test_wild_pointers(nandu, wild_pointers, tmp_path, mode):
         assert writable and others
         picked = [(r[0] + min(r[1] - r[0], 8192) // 2) & -16 for r in writable[:12] + others[:6]]
         picked += [r[1] - 8192 + 64 for r in writable if r[3] == "[stack]"]
+        if mode == "interp":        # the same handlers: a few will do
+            picked = picked[::5]
         picked += [8, 0xFFFFFFFFFF600000, 0xFFFF888000000000, 1 << 63, (1 << 64) - 8]
         try:
             out, _ = process.communicate("".join(f"{a:x}\n" for a in picked), timeout=300)

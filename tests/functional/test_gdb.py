@@ -380,6 +380,17 @@ def thread_of(stop):
     return re.search(r"thread:([^;]+);", stop).group(1)
 
 
+def test_storm(tmp_path, programs):
+    """No signal and no hit is lost when many threads stop at the same time."""
+    with Guest(tmp_path, programs / "static", "storm") as guest:
+        out = guest.gdb("handle SIGUSR2 nostop print", "break both", "ignore 1 100000", "continue",
+                        "info breakpoints")
+        result = guest.wait()
+    assert out.count("received signal SIGUSR2") == 54
+    assert "breakpoint already hit 900 times" in out
+    assert result == (0, "storm 54900\n")
+
+
 def test_step_packets(tmp_path, programs):
     """Steps as the stub does them: gdb itself steps riscv64 programs with breakpoints."""
     with Guest(tmp_path, programs / "static") as guest:

@@ -77,7 +77,7 @@ static void in_child(void (*function)(long, uint64_t, int), long nr, uint64_t ad
 
     if (pid == 0) {
         signal(SIGALRM, SIG_DFL);
-        ualarm(300000, 0);
+        ualarm(100000, 0);
         function(nr, address, argument);
         _exit(still_works() ? 0 : 9);
     }

@@ -23,13 +23,20 @@ static void put(void *at, int value)
     memcpy(at, code, sizeof(code));
 }
 
-static int call(void *at) { return ((function *)at)(); }
+static int call(void *at)
+{
+    return ((function *)at)();
+}
 
 static void on_fault(int sig, siginfo_t *info, void *context)
 {
     ucontext_t *uc = context;
 
-    printf("(%s %d at %s) ", sig == SIGSEGV ? "SEGV" : sig == SIGILL ? "ILL" : "?", info->si_code,
+    printf("(%s %d at %s) ",
+           sig == SIGSEGV  ? "SEGV"
+           : sig == SIGILL ? "ILL"
+                           : "?",
+           info->si_code,
            (uintptr_t)info->si_addr == uc->uc_mcontext.__gregs[0] ? "pc" : "elsewhere");
     /* Return from the call. */
     uc->uc_mcontext.__gregs[0] = uc->uc_mcontext.__gregs[1];
@@ -117,7 +124,7 @@ static void by_alias(void)
     printf("\n");
 }
 
-/* An instruction that crosses into a page that isn't there, and one at a page's end that doesn't. */
+/* An instruction that crosses into a page that isn't there, and one at a page's end. */
 static void at_the_edge(void)
 {
     uint8_t *p = mmap(NULL, 2 * PAGE, rw, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -5,7 +5,7 @@
 #include <sys/shm.h>
 
 #define PAGE 4096ul
-#define RW (PROT_READ | PROT_WRITE)
+#define RW   (PROT_READ | PROT_WRITE)
 #define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
 
 static sigjmp_buf jump;

@@ -1,9 +1,11 @@
 /* Sockets: all calls over UNIX, IPv4, IPv6 and netlink sockets on this machine. */
 #include "sc.h"
 #include <arpa/inet.h>
+#include <linux/ethtool.h>
 #include <linux/filter.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -251,6 +253,29 @@ static void internet(int family)
     close(c);
 }
 
+/* A buffer that ends before the size that is given. */
+static void partial(void)
+{
+    struct sockaddr_un from;
+    socklen_t n = sizeof(from);
+    char *p = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int s[2];
+
+    munmap(p + 4096, 4096);
+    SHOW(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+    SHOW(send(s[0], "0123456789", 10, 0));
+    SHOW(recv(s[1], p + 4000, 4096, 0));
+    SHOW(send(s[0], "0123456789", 10, 0));
+    SHOW(recvfrom(s[1], p + 4000, 4096, 0, (void *)&from, &n));
+    printf("%.10s %d\n", p + 4000, (int)n);
+    SHOW(send(s[0], "0123456789", 10, 0));
+    SHOW(recv(s[1], p + 4090, 10, 0));
+    SHOW(recv(s[1], p + 4096, 10, MSG_DONTWAIT));
+    SHOW(send(s[0], p + 4090, 20, 0));
+    close(s[0]);
+    close(s[1]);
+}
+
 static void filters(void)
 {
     struct sock_filter accept2[] = {{BPF_RET | BPF_K, 0, 0, 2}};
@@ -307,6 +332,16 @@ static void interfaces(void)
     SHOW(ioctl(s, SIOCGIFCONF, &conf));
     conf = (struct ifconf){400, {NOWHERE}};
     SHOW(ioctl(s, SIOCGIFCONF, &conf) == 0 || errno == EFAULT);
+    struct ethtool_value link = {ETHTOOL_GLINK, 77};
+    struct ethtool_drvinfo driver = {ETHTOOL_GDRVINFO};
+    ifr.ifr_data = (void *)&link;
+    SHOW(ioctl(s, SIOCETHTOOL, &ifr));
+    printf("link %d\n", link.data);
+    ifr.ifr_data = (void *)&driver;
+    SHOW(ioctl(s, SIOCETHTOOL, &ifr));
+    printf("driver %s\n", driver.driver);
+    ifr.ifr_data = NOWHERE;
+    SHOW(ioctl(s, SIOCETHTOOL, &ifr));
     strcpy(ifr.ifr_name, "nothing");
     SHOW(ioctl(s, SIOCGIFINDEX, &ifr));
     SHOW(ioctl(s, SIOCGIFINDEX, NOWHERE));
@@ -322,6 +357,7 @@ int main(void)
     names();
     internet(AF_INET);
     internet(AF_INET6);
+    partial();
     filters();
     interfaces();
     return 0;

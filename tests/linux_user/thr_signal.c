@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { N = 8, ROUNDS = 500 };
+enum { N = 4, ROUNDS = 60 };
 
 static pthread_t th[N];
 static atomic_int hits, rt_hits, rt_sum, stop, ready;
@@ -86,7 +86,7 @@ static void queued(void)
 
     sigaction(SIGRTMIN + 2, &sa, NULL);
     sigaction(SIGRTMIN + 3, &sa, NULL);
-    for (int i = 0; i < 4 * ROUNDS; i++) {
+    for (int i = 0; i < 20 * ROUNDS; i++) {
         union sigval v = {.sival_int = i};
         int bad = i % 3 == 2 ? sigqueue(getpid(), SIGRTMIN + 2, v)
                              : pthread_sigqueue(th[i % N], SIGRTMIN + 2 + i % 2, v);

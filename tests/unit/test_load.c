@@ -48,8 +48,10 @@ static void test_script(void)
     script(longest, 256, NULL, NULL);
     longest[100] = ' ';
     longest[256] = '\0';
-    script(longest, 256, "/bin/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-           "xxxxxxxxxxxxxxxxxxxxxxxxxx", longest + 101);
+    script(longest, 256,
+           "/bin/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+           "xxxxxxxxxxxxxxxxxxxxxxxxxx",
+           longest + 101);
 }
 
 /* ---- Suggestions ---- */

@@ -12,7 +12,10 @@ struct page {
     bool mapped;
 };
 
-static uint64_t addr(unsigned page) { return (uint64_t)(page + 1) * PAGE; }
+static uint64_t addr(unsigned page)
+{
+    return (uint64_t)(page + 1) * PAGE;
+}
 
 static void check_shape(const struct mm_ranges *m, const struct page *model)
 {
@@ -73,8 +76,8 @@ static void check_hole(const struct mm_ranges *m, const struct page *model)
 {
     unsigned size = (unsigned)g_test_rand_int_range(1, 20), best = 0;
     unsigned align = 1u << g_test_rand_int_range(0, 3);
-    uint64_t found = mm_ranges_hole(m, (uint64_t)size * PAGE, (uint64_t)align * PAGE, addr(0),
-                                    addr(PAGES), 0);
+    uint64_t found =
+        mm_ranges_hole(m, (uint64_t)size * PAGE, (uint64_t)align * PAGE, addr(0), addr(PAGES), 0);
 
     /* The highest place, by trying all. */
     for (unsigned i = PAGES - size + 1; i-- > 0 && !best;) {

@@ -30,11 +30,11 @@ static const uint8_t pin_all_int[] = {9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 10, 0xff};
 static const uint8_t pin_all_fp[] = {32, 33, 34, 35, 0xff};
 static const uint8_t pin_none[] = {0xff};
 
-#define ARCH(pins_int, pins_fp)                                                                    \
-    {                                                                                              \
-        .name = "test", .vcpu_size = sizeof(struct test_vcpu), .regs = test_regs,                  \
-        .n_regs = TEST_N_REGS, .pin_int = (pins_int), .pin_fp = (pins_fp),                         \
-        .mode_frm = frm_of_mode, .reset = reset                                                    \
+#define ARCH(pins_int, pins_fp)                                                   \
+    {                                                                             \
+        .name = "test", .vcpu_size = sizeof(struct test_vcpu), .regs = test_regs, \
+        .n_regs = TEST_N_REGS, .pin_int = (pins_int), .pin_fp = (pins_fp),        \
+        .mode_frm = frm_of_mode, .reset = reset                                   \
     }
 
 static const struct guest_arch arch_some = ARCH(pin_some_int, pin_some_fp);
@@ -195,9 +195,9 @@ static enum vcpu_exit interpret(struct machine *m, const struct ir_unit *u)
 
 /* ---- Comparison ---- */
 
-#define DIFFERS(what, ...)                                                                         \
-    do {                                                                                           \
-        g_string_append_printf(text, "  " what "\n", __VA_ARGS__);                                 \
+#define DIFFERS(what, ...)                                         \
+    do {                                                           \
+        g_string_append_printf(text, "  " what "\n", __VA_ARGS__); \
     } while (0)
 
 /* What [got] has that [want] hasn't; caller frees. NULL: nothing. */

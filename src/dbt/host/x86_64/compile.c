@@ -132,6 +132,7 @@ bool host_compile(struct dbt *dbt, const struct ir_unit *u, struct block *b, boo
     for (unsigned i = 1; i < u->n_ops && !g->failed && g->s.p < g->s.end; i++)
         if (!g->skip[i])
             compile_op(g, (ir_val)i, &u->ops[i]);
+    b->code_far = (uint32_t)(g->s.p - dbt->cache.rw);
     if (!g->failed)
         cg_emit_far(g);
     if (g->s.p >= g->s.end || g->failed) {
