@@ -14,6 +14,29 @@
 #include "linux_user/mm.h"
 #include "linux_user/sys.h"
 
+/* Where this executable is; NULL if that can't be known. */
+static char *own_path(const struct lu_process *p)
+{
+    char *path = g_file_read_link("/proc/self/exe", NULL);
+    const char *name = (const char *)getauxval(AT_EXECFN);
+    g_autofree char *real = NULL;
+    int fd;
+
+    if (path || !name) {
+        return path;
+    }
+    /* No /proc: as this process was started. If binfmt_misc did that, it is the guest's name. */
+    real = g_canonicalize_filename(name, NULL);
+    fd = open(real, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        if (lu_file_kind(p, fd) == LU_FILE_HOST) {
+            path = g_steal_pointer(&real);
+        }
+        close(fd);
+    }
+    return path;
+}
+
 static struct lu_process *process_new(const struct lu_options *options, const struct lu_abi *abi,
                                       const char *program, char *const *argv, char *const *envp)
 {
@@ -26,14 +49,7 @@ static struct lu_process *process_new(const struct lu_options *options, const st
     p->exec_name = g_strdup(program);
     p->guest_argv = g_strdupv((char **)argv);
     p->guest_env = g_strdupv((char **)envp);
-    p->nandu_path = g_file_read_link("/proc/self/exe", NULL);
-    if (!p->nandu_path) { /* no /proc: as this process was started */
-        const char *name = (const char *)getauxval(AT_EXECFN);
-        char *real = name ? realpath(name, NULL) : NULL;
-
-        p->nandu_path = g_strdup(real);
-        free(real);
-    }
+    p->nandu_path = own_path(p);
     pthread_mutex_init(&p->lock, NULL);
     pthread_rwlock_init(&p->fork_lock, NULL);
     return p;

@@ -365,3 +365,20 @@ def test_seed(nandu, tmp_path, build):
     program = build("start", "-static")
     for seed in ("1", "0x123456789"):
         assert run([nandu, "-seed", seed, program]).status == 0
+
+
+@pytest.mark.parametrize("flags", ["POCF", "OCF", "F"])
+def test_binfmt(nandu, build, flags):
+    """Started by the kernel, in a namespace that has binfmt_misc of its own."""
+    set_up = ('fs=/proc/sys/fs/binfmt_misc; mount -t binfmt_misc none $fs && '
+              '"$0" --binfmt-conf -binfmt-flags "$1" >$fs/register || exit 77; shift; exec "$@"')
+    enter = ["unshare", "-Urm", "bash", "-c", set_up, nandu, flags]
+    if run([*enter, "true"]).status != 0:
+        pytest.skip("the host doesn't allow binfmt_misc in a namespace (Linux 6.7)")
+    program = build("start", "-static")
+    start_ok(run([*enter, program, "-L", "b c"]), program, "-L", "b c")
+    result = run([*enter, "bash", "-c", 'exec -a other "$0" x', program])
+    name = "other" if "P" in flags else program
+    assert result.status == 0 and f"argv {name}\nargv x\n" in result.text, result
+    result = run([*enter, program], extra_env={"QEMU_ARGV0": "third"})
+    assert "argv third\n" in result.text, result

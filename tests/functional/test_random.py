@@ -50,9 +50,10 @@ def test_lockstep(nandu):
     _report(randseq.check(SEED + 2000000, max(200, COUNT // 10), commands))
 
 
-def test_without_host_features(nandu):
-    """On a processor with less than this one has."""
-    commands = {"tier1": runner.nandu(), "sse4.2": runner.nandu("-dbt", "host=sse42")}
-    if runner.run(commands["sse4.2"], randseq.Batch([randseq.Sequence(0)]).elf()).status == 1:
-        pytest.skip("the translator has no such option")
-    _report(randseq.check(SEED + 3000000, max(200, COUNT // 10), commands))
+@pytest.mark.parametrize("mode", ["tier1", "interp", "poll", "flush"])
+def test_signals(nandu, mode):
+    """A timer's signals at all times, with a handler that changes all registers."""
+    options = STRESS.get(mode) or runner.MODES[mode]
+    for interval in (30, 100):
+        _report(randseq.check_signals(SEED + 4000000, max(200, COUNT // 10),
+                                      runner.nandu(*options), interval))

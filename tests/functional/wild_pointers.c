@@ -4,9 +4,9 @@
  *     wild_pointers <ADDRESSES
  *
  * The addresses come from standard input, one a line in hexadecimal, after this program has printed
- * the mappings that it knows of and "ready"; they lead into the emulator. Each call is made by a child, which must then still work. A
- * child that dies, or a call that claims to have worked on such an address where the answer is known to
- * be EFAULT, is reported; the last line is "done".
+ * the mappings that it knows of and "ready"; they lead into the emulator. Each call is made by a child,
+ * which must then still work. A child that dies, or a call that claims to have worked on such an
+ * address where the answer is known to be EFAULT, is reported; the last line is "done".
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -56,7 +56,7 @@ static int is_skipped(long nr)
 /* Memory can still be had and holds what is put there. */
 static int still_works(void)
 {
-    enum { SIZE = 100000 };
+    enum { SIZE = 10000 };
     unsigned char *p = malloc(SIZE);
     int good = p != NULL;
 
@@ -77,7 +77,7 @@ static void in_child(void (*function)(long, uint64_t, int), long nr, uint64_t ad
 
     if (pid == 0) {
         signal(SIGALRM, SIG_DFL);
-        ualarm(100000, 0);
+        ualarm(nr < 0 ? 900000 : 100000, 0);
         function(nr, address, argument);
         _exit(still_works() ? 0 : 9);
     }
@@ -85,8 +85,8 @@ static void in_child(void (*function)(long, uint64_t, int), long nr, uint64_t ad
         printf("%s: fork: %s\n", what_failed, strerror(errno));
         exit(1);
     }
-    /* A call may well wait for ever, and close_range may close what the child prints to. */
-    if (status != 0 && !(WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)) {
+    /* One of all the calls may well wait for ever. */
+    if (status != 0 && !(nr >= 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)) {
         printf("%s: call %ld with %#lx as argument %d: status %#x\n", what_failed, nr,
                (unsigned long)address, argument, status);
     }
@@ -127,10 +127,15 @@ static void known_calls(long nr, uint64_t address, int argument)
 
     (void)nr;
     if (pipe(pipes) || socketpair(AF_UNIX, SOCK_DGRAM, 0, sockets)) {
+        printf("%s: pipe: %s\n", what_failed, strerror(errno));
         return;
     }
-    if (write(pipes[1], buf, sizeof(buf)) < 0 || send(sockets[0], buf, sizeof(buf), 0) < 0) {
-        return;
+    /* Each of three receives may take one before it finds out that it can't be put anywhere. */
+    for (int i = 0; i < 4; i++) {
+        if (write(pipes[1], buf, sizeof(buf)) < 0 || send(sockets[0], buf, sizeof(buf), 0) < 0) {
+            printf("%s: write: %s\n", what_failed, strerror(errno));
+            return;
+        }
     }
 #define EXPECT(call, ...) expect_fault(#call, syscall(SYS_##call, __VA_ARGS__), address)
     EXPECT(read, pipes[0], p, 64);
@@ -175,7 +180,6 @@ static void known_calls(long nr, uint64_t address, int argument)
     EXPECT(setsockopt, sockets[0], SOL_SOCKET, SO_RCVBUF, p, 4);
     EXPECT(ppoll, p, 1, 0, 0, 0);
     EXPECT(epoll_ctl, 0, 1, 1, p);
-    EXPECT(futex, p, 1 /* wake */, 1, 0, 0, 0);
     EXPECT(futex, p, 0 /* wait */, 1, 0, 0, 0);
     EXPECT(nanosleep, p, 0);
     EXPECT(sched_getaffinity, 0, 128, p);
@@ -245,7 +249,6 @@ int main(void)
     uint64_t addresses[MAX_ADDRESSES];
     unsigned n_addresses = 0;
     char line[64];
-
     FILE *scratch = tmpfile(); /* calls such as fchmod are made on it: nothing of the machine's */
 
     if (!scratch || dup2(fileno(scratch), 3) != 3 || ftruncate(3, 1 << 20) ||

@@ -23,7 +23,11 @@ import runner                                                                   
 from isa_fp import LAYOUT, Numbers                                              # noqa: E402
 from isa_int import EDGES                                                       # noqa: E402
 from rv_encodings import INSNS, encode                                                  # noqa: E402
-from rvasm import Asm, DATA, MASK64, OUT, RA, SCRATCH, T0                       # noqa: E402
+from rvasm import (Asm, DATA, MASK64, OUT, RA, SCRATCH, SYS_SIGACTION,          # noqa: E402
+                   SYS_SIGALTSTACK, T0)
+
+SYS_SETITIMER, SIGALRM = 103, 14
+SA_ONSTACK, SA_RESTART = 0x08000000, 0x10000000
 
 # Base register of a sequence; -2048 .. -1529 from it is where the registers are saved, the memory that
 # instructions use is at LOW .. HIGH from it.
@@ -389,21 +393,47 @@ class Sequence:
 
 
 class Batch(Asm):
-    """A program that runs sequences one after the other."""
+    """A program that runs sequences one after the other. With [interval] (microseconds; 0: the timer
+    isn't started) it has a signal handler that spoils all registers, which must not be noticed."""
 
-    def __init__(self, sequences):
+    def __init__(self, sequences, interval=None):
         super().__init__()
         self.sequences = sequences
+        self.signals = interval is not None
         self.functions = []     # (label, items, link register) still to be emitted
         self.out_size = SLOT * len(sequences)
         buffer = self.words(_memory_image())
+        if self.signals:
+            self.start_timer(interval)
         self.li(T0, POINTER)
         self.li(T0 + 1, OUT)
         self.i("sd", T0 + 1, T0, 0)
         for sequence in sequences:
             self.one(sequence, buffer)
+        if self.signals:
+            self.syscall(SYS_SETITIMER, 0, self.words([0, 0, 0, 0]), 0)
         self.li(4, OUT + self.out_size)
         self.write_out()
+
+    def start_timer(self, interval):
+        self.extra_size = 0x20000
+        action = self.words([0, SA_ONSTACK | SA_RESTART, 0])
+        stack = self.words([OUT + self.out_size, 0, self.extra_size])
+        timer = self.words([0, interval, 0, interval])
+        self.syscall(SYS_SIGALTSTACK, stack, 0)
+        self.syscall(SYS_SIGACTION, SIGALRM, action, 0, 8)
+        self.syscall(SYS_SETITIMER, 0, timer, 0)
+        self.to("jal", 0, "started")
+        self.data[action - DATA:action - DATA + 8] = self.pc.to_bytes(8, "little")
+        for reg in range(3, 32):
+            self.li(reg, 0xDEAD0000 + reg)
+        for reg in range(32):
+            self.i("fmv.d.x", reg, 3 + reg % 29)
+        self.i("csrrwi", 0, 3, 0x1F)
+        self.i("csrrwi", 0, 2, 3)
+        self.i("fdiv.d", 1, 2, 3)
+        self.i("jalr", 0, RA, 0)
+        self.label("started")
 
     def one(self, sequence, buffer):
         self.fill_memory(buffer)
@@ -490,7 +520,9 @@ class Batch(Asm):
             elif kind == "li":
                 self.li(item[1], item[2])
             elif kind == "group":
-                self.emit(item[1])
+                # A signal takes a reservation away.
+                if not (self.signals and any(i[1].startswith("lr.") for i in item[1])):
+                    self.emit(item[1])
             elif kind == "skip":
                 self.skip(item)
             elif kind == "loop":
@@ -545,9 +577,9 @@ def _memory_image():
 NAMES = [f"x{n}" for n in range(1, 32)] + [f"f{n}" for n in range(32)] + ["fcsr", "memory"]
 
 
-def run_batch(command, sequences, timeout=60):
+def run_batch(command, sequences, timeout=60, interval=None):
     """One dump for each sequence, or a Result if the program failed."""
-    result = runner.run(command, Batch(sequences).elf(), timeout)
+    result = runner.run(command, Batch(sequences, interval).elf(), timeout)
     if result.status or len(result.output) != SLOT * len(sequences):
         return result
     return [result.output[n * SLOT:(n + 1) * SLOT] for n in range(len(sequences))]
@@ -670,6 +702,25 @@ def check(first, count, commands, batch=200, jobs=1, stop_after=3):
                 texts.append(explain(names, [commands[n] for n in names], Sequence(number)))
     if total > len(texts):
         texts.append(f"{total} sequences differ in all")
+    return texts
+
+
+def check_signals(first, count, command, interval, batch=200):
+    """Runs sequences with and without signals at all times; returns texts."""
+    texts = []
+    for start in range(first, first + count, batch):
+        sequences = [Sequence(n) for n in range(start, min(start + batch, first + count))]
+        calm, busy = (run_batch(command, sequences, interval=i) for i in (0, interval))
+        for result in calm, busy:
+            if isinstance(result, runner.Result):
+                return [f"the batch from {start}: {result.how_it_ended()}"]
+        for sequence, a, b in zip(sequences, calm, busy):
+            if a != b:
+                a, b = (struct.unpack(f"<{DUMP_WORDS}Q", d) for d in (a, b))
+                texts.append("\n".join([f"sequence {sequence.number} in the batch from {start}: "
+                                        "without and with signals"] +
+                                       [f"{name}: {x:#x}, {y:#x}"
+                                        for name, x, y in zip(NAMES, a, b) if x != y]))
     return texts
 
 

@@ -43,6 +43,7 @@ class Asm:
         self.labels = {}
         self.fixups = []        # (offset, name, operands before the target, label)
         self.out_size = 0       # bytes that the program writes at OUT
+        self.extra_size = 0     # more memory behind them
 
     @property
     def pc(self):
@@ -145,7 +146,7 @@ class Asm:
         self.resolve()
         segments = [(CODE, bytes(self.code), len(self.code), 5),
                     (DATA, bytes(self.data), len(self.data), 6),
-                    (OUT, b"", (self.out_size or 0x1000) + 0x1000, 6),
+                    (OUT, b"", self.out_size + self.extra_size + 0x2000, 6),
                     (SCRATCH, b"", SCRATCH_SIZE, 6)]
         segments = [s for s in segments if s[2]]
         return make_elf(segments, entry)

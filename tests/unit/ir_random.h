@@ -413,6 +413,7 @@ static void gen_atomic(struct generator *g)
     struct ir_op op = {.type = type, .aux = IR_MEM_ALIGN, .aux2 = mem};
     ir_val folded;
 
+    op.aux |= (chance(g, 30) ? IR_MEM_ACQUIRE : 0) | (chance(g, 30) ? IR_MEM_RELEASE : 0);
     if (chance(g, 10)) {
         /* Misaligned: a fault, where all registers are exact. */
         p.raw = ir_emit(g->raw, (struct ir_op){.op = IR_ADD,
@@ -744,6 +745,19 @@ static uint64_t help_exit_sync(struct vcpu *cpu, uint64_t a, uint64_t b, uint64_
     return cpu->r[1];
 }
 
+/* Reads and writes guest memory: may fault. */
+static uint64_t help_touch(struct vcpu *cpu, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
+    char *host = (char *)(uintptr_t)(a + cpu->guest_base);
+    uint64_t v;
+
+    memcpy(&v, host, sizeof(v));
+    v += b;
+    memcpy(host, &v, sizeof(v));
+    cpu->r[b % N_INT_REGS] += v;
+    return v;
+}
+
 static void gen_helper(struct generator *g)
 {
     static const struct ir_helper helpers[] = {
@@ -753,8 +767,9 @@ static void gen_helper(struct generator *g)
         {"sync", help_sync, IR_HELPER_SYNC},
         {"exit", help_exit, IR_HELPER_MAY_EXIT},
         {"exit_sync", help_exit_sync, IR_HELPER_MAY_EXIT | IR_HELPER_SYNC},
+        {"touch", help_touch, IR_HELPER_SYNC},
     };
-    static const uint8_t nargs[] = {4, 4, 3, 4, 1, 2};
+    static const uint8_t nargs[] = {4, 4, 3, 4, 1, 2, 2};
     unsigned which = pick(g, G_N_ELEMENTS(helpers)), n = nargs[which];
     const struct ir_helper *h = &helpers[which];
     struct value v[4] = {{0}};
@@ -763,6 +778,10 @@ static void gen_helper(struct generator *g)
     for (unsigned i = 0; i < n; i++) {
         v[i] = chance(g, 90) ? word(g, IR_I64) : floating(g, IR_F64);
         op.arg[i] = v[i].raw;
+    }
+    if (h->fn == help_touch) {
+        v[0] = pointer(g);
+        op.arg[0] = v[0].raw;
     }
     if (h->fn == help_pure && chance(g, 30)) {
         op.type = IR_F64;
@@ -804,7 +823,7 @@ static void gen_jump(struct generator *g)
     }
     op.arg[0] = v.raw;
     if (op.op == IR_CALL) {
-        op.imm = chance(g, 80) ? g->pc + 4 : interesting(g);
+        op.imm = chance(g, 80) ? g->pc + 4 : interesting(g) & ~UINT64_C(1);
         ir_call(g->folded, v.folded, op.imm);
     } else if (op.op == IR_RET) {
         ir_ret(g->folded, v.folded);

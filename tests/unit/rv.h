@@ -7,40 +7,12 @@
 
 #include <stdint.h>
 
+/* clang-format off */
 enum {
-    ZERO,
-    RA,
-    SP,
-    GP,
-    TP,
-    T0,
-    T1,
-    T2,
-    S0,
-    S1,
-    A0,
-    A1,
-    A2,
-    A3,
-    A4,
-    A5,
-    A6,
-    A7,
-    S2,
-    S3,
-    S4,
-    S5,
-    S6,
-    S7,
-    S8,
-    S9,
-    S10,
-    S11,
-    T3,
-    T4,
-    T5,
-    T6,
+    ZERO, RA, SP, GP, TP, T0, T1, T2, S0, S1, A0, A1, A2, A3, A4, A5, A6, A7,
+    S2, S3, S4, S5, S6, S7, S8, S9, S10, S11, T3, T4, T5, T6,
 };
+/* clang-format on */
 
 /* The formats, as constant expressions. [bits] of v from [low] on, moved to [to]. */
 #define RV_BITS(v, low, bits, to)      (((uint32_t)(v) >> (low) & ((1u << (bits)) - 1)) << (to))

@@ -344,7 +344,7 @@ static void test_fence_i(const void *how)
 
 /* ---- A full cache ---- */
 
-enum { BIG_BLOCKS = 30000 };
+enum { BIG_BLOCKS = 12000 };
 
 /* Many blocks, each a jump to the next: they add 1 to a0. */
 static uint64_t emit_big(struct world *w)
@@ -367,7 +367,7 @@ static void test_full_cache(const void *how)
     w->cpu->r[A3] = 5 * BIG_BLOCKS;
     run_to_ecall(w);
     g_assert_cmpuint(w->cpu->r[A0], ==, 5 * BIG_BLOCKS);
-    g_assert_cmpuint(stats(w).flushes, >=, 5);
+    g_assert_cmpuint(stats(w).flushes, >=, 2);
     world_free(w);
 }
 
@@ -430,7 +430,7 @@ static void test_flush_threads(const void *how)
         g_assert_cmpuint(others[i].runs, >, 10);
     }
     g_assert_cmpuint(w->cpu->r[A0], ==, 5 * BIG_BLOCKS);
-    g_assert_cmpuint(stats(w).flushes, >=, 5);
+    g_assert_cmpuint(stats(w).flushes, >=, 2);
     world_free(w);
 }
 

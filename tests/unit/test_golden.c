@@ -228,6 +228,10 @@ static void test_counts(void)
     g_autofree char *file = golden_file(), *want = NULL, *got = count_all(NULL);
     g_autoptr(GError) error = NULL;
 
+#ifndef NANDU_HAVE_CAPSTONE
+    g_test_skip("built without a disassembler, which does the counting");
+    return;
+#endif
     g_file_get_contents(file, &want, NULL, &error);
     g_assert_no_error(error);
     if (print_difference(want, got)) {

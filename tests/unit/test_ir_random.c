@@ -11,6 +11,7 @@ enum { SEEDS = 20000 };
 static void interpret(struct test_vcpu *tv, const struct ir_unit *u, uint8_t *memory,
                       const struct outcome *start, struct outcome *end)
 {
+    tv->cpu.guest_base = TEST_BASE;
     set_state(tv, start, memory);
     get_state(tv, ir_interpret(&tv->cpu, u, TEST_BASE, NULL), end, memory);
 }

@@ -131,6 +131,7 @@ static struct block *compile(struct machine *m, const struct ir_unit *u)
         }
         g_assert_cmpuint(dbt->n_blocks, >, 0);
         dbt_forget_blocks(dbt);
+        host_reset_return_stack(&m->tv->cpu);
     }
 }
 

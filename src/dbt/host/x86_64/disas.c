@@ -1,10 +1,14 @@
 /*
- * Host code in assembler text, for -d out_asm.
+ * Host code in assembler text, for -d out_asm; in hexadecimal if there is no disassembler.
  */
-#include <capstone/capstone.h>
 #include <inttypes.h>
+#ifdef NANDU_HAVE_CAPSTONE
+#include <capstone/capstone.h>
+#endif
 
 #include "dbt/dbt_priv.h"
+
+#ifdef NANDU_HAVE_CAPSTONE
 
 void host_log_code(struct dbt *dbt, const struct block *b, FILE *f)
 {
@@ -30,3 +34,12 @@ void host_log_code(struct dbt *dbt, const struct block *b, FILE *f)
     cs_close(&handle);
     fprintf(f, "\n");
 }
+#else
+void host_log_code(struct dbt *dbt, const struct block *b, FILE *f)
+{
+    fprintf(f, "OUT: [size=%u]", b->code_end - b->code);
+    for (uint32_t i = b->code; i < b->code_end; i++)
+        fprintf(f, "%s%02x", (i - b->code) % 32 ? "" : "\n", dbt->cache.rx[i]);
+    fprintf(f, "\n\n");
+}
+#endif
