@@ -24,6 +24,10 @@
 #include "linux_user/signals.h"
 #include "linux_user/threads.h"
 
+#ifdef NANDU_SANITIZE
+#include <sanitizer/asan_interface.h>
+#endif
+
 enum { HOST_STACK_SIZE = 256 * 1024 };
 
 #ifndef PIDFD_THREAD
@@ -83,12 +87,12 @@ static void set_up_child(struct lu_thread *t, const struct lu_clone *c)
     t->clear_child_tid = c->flags & CLONE_CHILD_CLEARTID ? c->child_tid : 0;
 }
 
-/* In a new process with signal actions of its own. */
+/* In a new process with signal actions of its own: what is the default depends on the process. */
 static void set_up_actions(struct lu_process *p, const struct lu_clone *c)
 {
     bool clear = c->flags & CLONE_CLEAR_SIGHAND;
 
-    if (!clear && getpid() != 1) {
+    if (!clear && !p->shares_memory && getpid() != 1) {
         return;
     }
     pthread_mutex_lock(&p->lock);
@@ -96,7 +100,9 @@ static void set_up_actions(struct lu_process *p, const struct lu_clone *c)
         if (clear && p->actions[sig].handler > 1) {
             p->actions[sig] = (struct lu_sigaction){0};
         }
-        lu_host_apply_action(p, sig); /* what is the default depends on being process 1 */
+        if (p->actions[sig].handler == 0) {
+            lu_host_apply_action(p, sig);
+        }
     }
     pthread_mutex_unlock(&p->lock);
 }
@@ -300,6 +306,7 @@ static void fork_unlock_child(struct lu_thread *t)
     /* New locks: the C library's remember the thread's old id. */
     pthread_mutex_init(&p->lock, NULL);
     pthread_rwlock_init(&p->fork_lock, NULL);
+    p->shares_memory = false;
     p->threads = t;
     p->n_threads = 1;
     while (others) {
@@ -446,6 +453,7 @@ static struct lu_process *copy_process(struct lu_process *p)
         copy->threads = NULL;
         copy->n_threads = 0;
         copy->gdb = NULL;
+        copy->shares_memory = true;
     }
     return copy;
 }
@@ -480,6 +488,11 @@ static struct vm_child *vm_child_new(struct lu_thread *t, const struct lu_clone 
     if (v->stack == MAP_FAILED) {
         v->stack = NULL;
     }
+#ifdef NANDU_SANITIZE
+    if (v->stack) { /* a child that was killed on a stack here has left its marks */
+        ASAN_UNPOISON_MEMORY_REGION(v->stack, HOST_STACK_SIZE);
+    }
+#endif
     v->process = share ? NULL : copy_process(t->process);
     if (v->stack && (share || v->process)) {
         v->thread = lu_thread_new(share ? t->process : v->process, t);

@@ -125,6 +125,7 @@ struct lu_process {
     struct lu_thread *threads;    /* list by .next */
     unsigned n_threads;
     struct lu_sigaction actions[LU_NSIG + 1];
+    bool shares_memory;           /* a copy for a child like vfork's, which uses its parent's memory */
     struct lu_gdb *gdb;
 
     /* Descriptors of Nandu's own, hidden from the guest (lu_fd_protect in sys.h): number + 1, 0 for

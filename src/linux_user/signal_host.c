@@ -35,6 +35,16 @@ void lu_host_restorer(void);
 
 extern const char __ehdr_start[]; /* start of the executable, from the linker */
 
+#ifdef NANDU_SANITIZE
+/* The sanitizer leaves signals to us, and what execve passes on of them as it is. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:handle_sigtrap=0:"
+           "handle_abort=0:use_sigaltstack=0:detect_leaks=0";
+}
+#endif
+
 /* ---- The interrupted context: x86-64 ---- */
 
 /* Exception numbers of the processor (Intel SDM volume 3, 6.3.1). */
@@ -89,6 +99,8 @@ static int host_sigaction(int sig, const struct kernel_sigaction *action,
 /* Signals that end programs every day: as silently as without Nandu. */
 static bool is_quiet(int sig) { return sig == SIGINT || sig == SIGHUP || sig == SIGPIPE; }
 
+static bool is_stop(int sig) { return lu_default_action(sig) == LU_ACT_STOP; }
+
 /* Whether the host's disposition is our handler. */
 static bool needs_handler(const struct lu_process *p, int sig)
 {
@@ -100,8 +112,9 @@ static bool needs_handler(const struct lu_process *p, int sig)
     if (a->handler != 0) {
         return a->handler > 1;
     }
-    if (p->gdb) {
-        return lu_default_action(sig) != LU_ACT_STOP;
+    if (p->gdb || p->shares_memory) {
+        /* To tell the debugger; or not to die with a lock that the parent shares. */
+        return lu_default_action(sig) >= LU_ACT_TERM || (p->gdb && !is_stop(sig));
     }
     /* The first process of a PID namespace doesn't die of default actions; the kernel sees to
      * that. Others are caught to say what killed the guest. */
@@ -317,9 +330,10 @@ static void host_handler(int sig, siginfo_t *info, void *context)
         const struct lu_process *p = t->process;
 
         /* A deadly signal ends a thread that isn't in guest code at once, whatever it is busy
-         * with; one in guest code leaves it first, so that its pc is exact. */
+         * with; one in guest code leaves it first, so that its pc is exact, and one that may hold
+         * a lock of its parent's gives it back first. */
         if (p->actions[sig].handler == 0 && lu_default_action(sig) >= LU_ACT_TERM && !p->gdb &&
-            !t->cpu->in_code && !(t->blocked & lu_sig_bit(sig))) {
+            !t->cpu->in_code && !t->vfork_child && !(t->blocked & lu_sig_bit(sig))) {
             lu_die_by_signal(t, info, false);
         }
         take_async(t, sig, info, uc);

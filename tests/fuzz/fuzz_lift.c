@@ -33,7 +33,7 @@ enum {
 
 enum side { SCOUT, MODEL, SUBJECT };
 
-enum { OPT_CONFINE = 1, OPT_FAR = 2, OPT_BASELINE = 4, OPT_FP = 8 };
+enum { OPT_CONFINE = 1, OPT_FAR = 2, OPT_BASELINE = 4 };
 
 struct fuzz {
     struct riscv_model *model;
@@ -41,9 +41,12 @@ struct fuzz {
     struct vcpu *cpu[4][N_SIDES];
     uint8_t *memory[N_SIDES];        /* host address of the arena */
     struct ir_unit *unit;
+    const uint8_t *input;
+    size_t input_size;
     uint8_t code[MAX_CODE];
     size_t code_size;
     unsigned scout_steps, model_steps;
+    unsigned long total_steps;
     enum { GOES_ON, AT_EXIT, STUCK } scout;
     jmp_buf outside;                 /* taken before the scout accesses memory outside of the arena */
 };
@@ -294,6 +297,11 @@ static void bug(const struct fuzz *f, const char *what)
         fprintf(stderr, "  %llx: %08x %s\n", (unsigned long long)pc, insn, text);
         pc += length ? length : 2;
     }
+    fprintf(stderr, "input: ");
+    for (size_t i = 0; i < f->input_size; i++) {
+        fprintf(stderr, "%02x", f->input[i]);
+    }
+    fprintf(stderr, "\n");
     abort();
 }
 
@@ -387,6 +395,7 @@ static void follow(struct fuzz *f, struct vcpu *model, struct vcpu *subject, enu
         enum vcpu_exit reason = step(f, model, NULL);
 
         f->model_steps++;
+        f->total_steps++;
         if (reason != VCPU_EXIT_NONE) {
             if (reason != expected || !same_state(f, model, subject) ||
                 (reason == VCPU_EXIT_FAULT && model->fault_addr != subject->fault_addr)) {
@@ -404,18 +413,28 @@ static void follow(struct fuzz *f, struct vcpu *model, struct vcpu *subject, enu
     bug(f, "translated code differs from the interpreter");
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+/* What takes long to make is kept between inputs. */
+static struct fuzz *get_fuzz(void)
 {
-    static struct fuzz *f;      /* what takes long to make is kept between inputs */
-    struct vcpu *model, *subject;
-    unsigned which;
+    static struct fuzz *f;
 
     if (!f) {
         f = fuzz_new();
     }
+    return f;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct fuzz *f = get_fuzz();
+    struct vcpu *model, *subject;
+    unsigned which;
+
     if (size < 4) {
         return 0;
     }
+    f->input = data;
+    f->input_size = size;
     f->code_size = size - 2 < MAX_CODE ? size - 2 : MAX_CODE;
     memcpy(f->code, data + 2, f->code_size);
     if (data[0] & OPT_CONFINE) {
@@ -453,44 +472,57 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 /* ---- Without libFuzzer ---- */
 
-/* Words that are more often an instruction than random ones: the opcodes that exist, their fields
- * random, registers from a few. */
-static size_t make_input(uint64_t *state, uint8_t *out, size_t room)
+static uint32_t make_word(uint64_t *state, unsigned *length)
 {
     static const uint8_t opcodes[] = {0x03, 0x07, 0x13, 0x13, 0x1b, 0x23, 0x27, 0x2f, 0x33, 0x33,
                                       0x3b, 0x3b, 0x43, 0x47, 0x4b, 0x4f, 0x53, 0x53, 0x53, 0x63,
                                       0x67, 0x6f, 0x73, 0x37, 0x17};
+    uint64_t r = next_random(state);
+    uint32_t insn = (uint32_t)(r >> 32);
+    unsigned opcode = opcodes[(r >> 8) % sizeof(opcodes)];
+
+    if (r % 4 == 0) {
+        *length = 2;
+        return (insn & 0xfffc) | (uint32_t)(r >> 8) % 3;
+    }
+    *length = 4;
+    insn = (insn & ~0x7fu) | opcode;
+    if ((opcode == 0x33 || opcode == 0x3b) && r & 16) {
+        insn &= ~(0x7fu << 25) | 0x2au << 25;   /* the usual values of funct7 */
+    }
+    if (opcode == 0x63 || opcode == 0x6f) {
+        insn &= ~(0xf8u << 24);                 /* near, forward */
+    }
+    if (r & 32) {                               /* few registers: results are used */
+        insn &= ~(0x18u << 7 | 0x18u << 15);
+        insn |= 8u << 7 | 8u << 15;
+    }
+    return insn;
+}
+
+/* Random words, nearly all of them instructions. */
+static size_t make_input(uint64_t *state, uint8_t *out, size_t room)
+{
     size_t size = 2, count = 1 + next_random(state) % 60;
 
     out[0] = (uint8_t)next_random(state);
-    out[0] |= next_random(state) % 4 ? OPT_CONFINE : 0;
+    out[0] |= next_random(state) % 8 ? OPT_CONFINE : 0;
     out[1] = (uint8_t)next_random(state);
     for (size_t i = 0; i < count && size + 4 <= room; i++) {
-        uint64_t r = next_random(state);
-        uint32_t insn = (uint32_t)(r >> 32);
-        unsigned length = 4;
+        unsigned length, tries = next_random(state) % 64 ? 40 : 1;
+        uint32_t insn;
+        char text[128];
+        uint8_t raw[4];
 
-        if (r % 4 == 0) {
-            length = 2;
-            insn = (insn & ~3u) | (uint32_t)(r >> 8) % 3;
-        } else if (r % 16 != 1) {
-            unsigned opcode = opcodes[(r >> 8) % sizeof(opcodes)];
-
-            insn = (insn & ~0x7fu) | opcode;
-            if ((opcode == 0x33 || opcode == 0x3b) && r & 16) {
-                insn &= ~(0x7fu << 25) | 0x2au << 25;   /* the usual values of funct7 */
+        do {
+            insn = make_word(state, &length);
+            for (unsigned k = 0; k < 4; k++) {
+                raw[k] = (uint8_t)(insn >> 8 * k);
             }
-            if (opcode == 0x63 || opcode == 0x6f) {
-                insn &= ~(0xf8u << 24);                 /* near, forward */
-            }
-            if (r & 32) {                               /* few registers: results are used */
-                insn &= ~(0x18u << 7 | 0x18u << 15);
-                insn |= 8u << 7 | 8u << 15;
-            }
-        }
-        for (unsigned k = 0; k < length; k++) {
-            out[size++] = (uint8_t)(insn >> 8 * k);
-        }
+            riscv64_arch.disassemble(raw, length, CODE, text, sizeof(text));
+        } while (text[0] == '.' && --tries);
+        memcpy(out + size, raw, length);
+        size += length;
     }
     return size;
 }
@@ -549,7 +581,8 @@ int main(int argc, char **argv)
         keep_input(input, size);
         LLVMFuzzerTestOneInput(input, size);
     }
-    printf("%lu inputs\n", files ? (unsigned long)files : runs);
+    printf("%lu inputs, %lu instructions\n", files ? (unsigned long)files : runs,
+           get_fuzz()->total_steps);
     return 0;
 }
 

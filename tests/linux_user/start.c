@@ -166,7 +166,7 @@ static void proc(char **argv)
     snprintf(path, sizeof(path), "/proc/self/task/%d/stat", getpid());
     CHECK(slurp(path, other, sizeof(other)) > 50);
     snprintf(path, sizeof(path), "/proc/%d/maps", getpid());
-    CHECK(slurp(path, other, sizeof(other)) > 100 && !strstr(other, "nandu"));
+    CHECK(slurp(path, other, sizeof(other)) > 100 && !strstr(other, "/nandu-user"));
     CHECK(slurp("/proc/thread-self/maps", other, sizeof(other)) > 100);
     CHECK(slurp("/proc/self/smaps", other, sizeof(other)) > 1000 && strstr(other, "\nRss:"));
     CHECK(strtol(text, NULL, 10) == getpid());

@@ -18,7 +18,10 @@ struct unaligned64 {
     volatile uint64_t v;
 } __attribute__((packed, may_alias));
 
-uint64_t interp_load(const void *host, unsigned size)
+/* Any address may come from a guest, also 0: what a sanitizer would say is the guest's business. */
+#define GUEST_ACCESS __attribute__((no_sanitize("null", "alignment", "address")))
+
+GUEST_ACCESS uint64_t interp_load(const void *host, unsigned size)
 {
     /* The access may fault, and the handler looks at the vCPU. */
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
@@ -30,7 +33,7 @@ uint64_t interp_load(const void *host, unsigned size)
     }
 }
 
-void interp_store(void *host, unsigned size, uint64_t value)
+GUEST_ACCESS void interp_store(void *host, unsigned size, uint64_t value)
 {
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     switch (size) {
@@ -43,7 +46,7 @@ void interp_store(void *host, unsigned size, uint64_t value)
 }
 
 /* Unaligned ones are atomic on the hosts that allow them at all (x86: split locks). */
-__attribute__((no_sanitize("alignment"))) bool
+GUEST_ACCESS bool
 interp_compare_swap(void *host, unsigned size, uint64_t *expected, uint64_t desired)
 {
     bool swapped;
