@@ -9,7 +9,8 @@ BENCH  ?=
 NINJA = ninja -C $(BUILD)
 
 .PHONY: all build deps guest-root run check check-clang check-sanitize bench bench-quick bench-mmdebstrap \
-        install install-qemu-names install-binfmt uninstall-binfmt clean
+        install install-qemu-names install-binfmt install-qemu-binfmt \
+        uninstall-binfmt clean
 
 all: build
 
@@ -67,6 +68,10 @@ install-qemu-names: install
 
 install-binfmt: build
 	@tools/install-binfmt $(or $(NANDU),$(PREFIX)/bin/nandu-user)
+
+# For programs that look for QEMU's name in binfmt_misc (mmdebstrap, docker).
+install-qemu-binfmt: build
+	@tools/install-binfmt $(PREFIX)/bin/qemu-riscv64
 
 uninstall-binfmt:
 	@tools/install-binfmt --remove

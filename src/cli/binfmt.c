@@ -14,7 +14,7 @@ static const struct {
      "\\xff\\xff"},
 };
 
-char *binfmt_rows(const char *flags)
+char *binfmt_rows(const char *family, const char *flags)
 {
     g_autofree char *exe = g_file_read_link("/proc/self/exe", NULL);
     g_autofree char *dir = exe ? g_path_get_dirname(exe) : NULL;
@@ -25,11 +25,12 @@ char *binfmt_rows(const char *flags)
     }
     text = g_string_new(NULL);
     for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
-        g_autofree char *named = g_strdup_printf("%s/nandu-%s", dir, rows[i].arch);
+        g_autofree char *named = g_strdup_printf("%s/%s-%s", dir, family, rows[i].arch);
 
         /* The name that the kernel passes as argv[0] says which guest it is. */
-        g_string_append_printf(text, ":nandu-%s:M::%s:%s:%s:%s\n", rows[i].arch, rows[i].magic,
-                               rows[i].mask, access(named, X_OK) == 0 ? named : exe, flags);
+        g_string_append_printf(text, ":%s-%s:M::%s:%s:%s:%s\n", family, rows[i].arch,
+                               rows[i].magic, rows[i].mask,
+                               access(named, X_OK) == 0 ? named : exe, flags);
     }
     return g_string_free(text, FALSE);
 }

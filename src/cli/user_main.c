@@ -84,7 +84,8 @@ static int inform(const struct invocation *in, const struct user_command *c)
     case USER_HELP: return print_text(in, user_options_help(in->name, in->abi->name), 0);
     case USER_LOG_HELP: return print_text(in, user_options_log_help(), EXIT_FAILURE);
     case USER_CPU_HELP: return print_text(in, riscv_model_help(), EXIT_FAILURE);
-    case USER_BINFMT_CONF: return print_text(in, binfmt_rows(c->binfmt_flags), 0);
+    case USER_BINFMT_CONF:
+        return print_text(in, binfmt_rows(in->as_qemu ? "qemu" : "nandu", c->binfmt_flags), 0);
     default: print_version(in); return 0;
     }
 }

@@ -19,7 +19,7 @@ enum { ECALL_LENGTH = 4 };
 
 struct riscv_sigcontext {
     uint64_t pc;
-    uint64_t x[31];          /* x1 to x31 */
+    uint64_t x[31]; /* x1 to x31 */
     union {
         struct {
             uint64_t f[32];
@@ -28,10 +28,10 @@ struct riscv_sigcontext {
         struct {
             uint32_t padding[129];
             uint32_t reserved;
-            uint32_t magic;  /* of the first extension's header; 0 ends them */
+            uint32_t magic; /* of the first extension's header; 0 ends them */
             uint32_t size;
         } ext;
-        uint8_t q[528];      /* the size of the state with quad-precision registers */
+        uint8_t q[528]; /* the size of the state with quad-precision registers */
     };
 };
 
@@ -57,7 +57,10 @@ _Static_assert(offsetof(struct riscv_sigframe, uc.mcontext) == 128 + 176, "as th
 _Static_assert(sizeof(struct riscv_sigcontext) == 256 + 528, "as the kernel's");
 _Static_assert(sizeof(struct riscv_sigframe) == 128 + 176 + 784, "as the kernel's");
 
-static inline struct riscv_vcpu *riscv(struct vcpu *cpu) { return (struct riscv_vcpu *)cpu; }
+static inline struct riscv_vcpu *riscv(struct vcpu *cpu)
+{
+    return (struct riscv_vcpu *)cpu;
+}
 
 /* ---- Registers ---- */
 
@@ -67,14 +70,20 @@ static void init_thread(struct vcpu *cpu, uint64_t entry, uint64_t sp)
     cpu->r[REG_SP] = sp;
 }
 
-static uint64_t syscall_number(const struct vcpu *cpu) { return cpu->r[REG_A7]; }
+static uint64_t syscall_number(const struct vcpu *cpu)
+{
+    return cpu->r[REG_A7];
+}
 
 static void syscall_args(const struct vcpu *cpu, uint64_t args[6])
 {
     memcpy(args, &cpu->r[REG_A0], 6 * sizeof(args[0]));
 }
 
-static void set_result(struct vcpu *cpu, uint64_t result) { cpu->r[REG_A0] = result; }
+static void set_result(struct vcpu *cpu, uint64_t result)
+{
+    cpu->r[REG_A0] = result;
+}
 
 static void restart_syscall(struct vcpu *cpu, uint64_t number, uint64_t arg0)
 {
@@ -83,9 +92,15 @@ static void restart_syscall(struct vcpu *cpu, uint64_t number, uint64_t arg0)
     cpu->r[REG_A0] = arg0;
 }
 
-static uint64_t get_sp(const struct vcpu *cpu) { return cpu->r[REG_SP]; }
+static uint64_t get_sp(const struct vcpu *cpu)
+{
+    return cpu->r[REG_SP];
+}
 
-static void set_tls(struct vcpu *cpu, uint64_t tls) { cpu->r[REG_TP] = tls; }
+static void set_tls(struct vcpu *cpu, uint64_t tls)
+{
+    cpu->r[REG_TP] = tls;
+}
 
 static void set_clone_result(struct vcpu *cpu, uint64_t sp)
 {

@@ -35,7 +35,7 @@ enum { HOST_STACK_SIZE = 256 * 1024 };
 #endif
 
 /* What Nandu does itself instead of the kernel: these hold addresses of the guest. */
-#define OWN_FLAGS                                                                                  \
+#define OWN_FLAGS                                                                                 \
     ((uint64_t)(CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID) | \
      CLONE_CLEAR_SIGHAND)
 
@@ -96,14 +96,13 @@ static void set_up_actions(struct lu_process *p, const struct lu_clone *c)
         return;
     }
     pthread_mutex_lock(&p->lock);
-    for (int sig = 1; sig <= LU_NSIG; sig++) {
-        if (clear && p->actions[sig].handler > 1) {
+    for (int sig = 1; clear && sig <= LU_NSIG; sig++) {
+        if (p->actions[sig].handler > 1) {
             p->actions[sig] = (struct lu_sigaction){0};
-        }
-        if (p->actions[sig].handler == 0) {
             lu_host_apply_action(p, sig);
         }
     }
+    lu_host_apply_defaults(p);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -138,9 +137,9 @@ struct thread_start {
 static int unshare_more(const struct lu_clone *c)
 {
     const uint64_t shared = CLONE_FILES | CLONE_FS | CLONE_SYSVSEM;
-    uint64_t flags = (~c->flags & shared) |
-                     (c->flags & (CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET |
-                                  CLONE_NEWCGROUP));
+    uint64_t flags =
+        (~c->flags & shared) |
+        (c->flags & (CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP));
 
     return flags && syscall(SYS_unshare, flags) < 0 ? -errno : 0;
 }
@@ -432,9 +431,9 @@ static int64_t clone_process(struct lu_thread *t, const struct lu_clone *c)
 struct vm_child {
     struct lu_thread *thread;
     struct lu_clone clone;
-    struct lu_process *process;  /* copy that the child owns; NULL: it shares its parent's */
+    struct lu_process *process; /* copy that the child owns; NULL: it shares its parent's */
     void *stack;
-    pid_t pid;                   /* as the parent sees it; written by the kernel */
+    pid_t pid; /* as the parent sees it; written by the kernel */
     int pidfd;
     struct handshake *hs;
 };

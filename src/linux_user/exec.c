@@ -77,9 +77,9 @@ static int pass_nandu_fd(const struct lu_process *p)
 /* ---- The program ---- */
 
 struct program {
-    int fd;         /* readable; -1: only the kernel may read it */
-    int kept;       /* descriptor that [path] names and that has to stay open; -1: none */
-    char *path;     /* for the host: where it is */
+    int fd;     /* readable; -1: only the kernel may read it */
+    int kept;   /* descriptor that [path] names and that has to stay open; -1: none */
+    char *path; /* for the host: where it is */
     enum lu_file_kind kind;
 };
 
@@ -147,8 +147,8 @@ static int open_program(struct lu_thread *t, int dirfd, const char *path, int fl
     if (by_fd) {
         fd = dirfd == AT_FDCWD ? open(".", O_PATH | O_CLOEXEC) : fcntl(dirfd, F_DUPFD_CLOEXEC, 3);
     } else {
-        fd = openat(dirfd, host, O_PATH | O_CLOEXEC |
-                    (flags & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0));
+        fd = openat(dirfd, host,
+                    O_PATH | O_CLOEXEC | (flags & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0));
     }
     if (fd < 0) {
         return -errno;
@@ -163,7 +163,7 @@ static int open_program(struct lu_thread *t, int dirfd, const char *path, int fl
             prog->fd = openat(dirfd, host, O_RDONLY | O_CLOEXEC);
         }
         prog->path = by_fd || (dirfd != AT_FDCWD && host[0] != '/') ? path_of_fd(fd, &prog->kept)
-                                                                   : g_strdup(host);
+                                                                    : g_strdup(host);
         error = prog->path ? 0 : -ENOENT;
     }
     close(fd);
@@ -180,8 +180,8 @@ static int check_guest_elf(const struct lu_process *p, int fd)
     Elf64_Ehdr ehdr;
     Elf64_Phdr phdr;
 
-    if (pread(fd, &ehdr, sizeof(ehdr), 0) != sizeof(ehdr) ||
-        ehdr.e_phentsize != sizeof(phdr) || ehdr.e_phnum == 0) {
+    if (pread(fd, &ehdr, sizeof(ehdr), 0) != sizeof(ehdr) || ehdr.e_phentsize != sizeof(phdr) ||
+        ehdr.e_phnum == 0) {
         return -ENOEXEC;
     }
     for (unsigned i = 0; i < ehdr.e_phnum; i++) {
@@ -253,7 +253,10 @@ static bool parse_script(int fd, char line[SCRIPT_LINE + 1], char **interp, char
 
 /* ---- Arguments of the new Nandu ---- */
 
-static void add(GPtrArray *args, const char *text) { g_ptr_array_add(args, g_strdup(text)); }
+static void add(GPtrArray *args, const char *text)
+{
+    g_ptr_array_add(args, g_strdup(text));
+}
 
 static void add2(GPtrArray *args, const char *option, const char *value)
 {
@@ -344,9 +347,9 @@ static void add_options(GPtrArray *args, const struct lu_process *p)
 /* ---- execve ---- */
 
 struct request {
-    GPtrArray *argv;      /* strings, without the final NULL; replaced by scripts */
+    GPtrArray *argv; /* strings, without the final NULL; replaced by scripts */
     char *const *envp;
-    const char *path;     /* as the guest gave it, for scripts and -0 */
+    const char *path; /* as the guest gave it, for scripts and -0 */
 };
 
 static int64_t exec_nandu(struct lu_thread *t, const struct program *prog, struct request *rq)
@@ -385,7 +388,9 @@ static int64_t exec_host(struct lu_thread *t, int dirfd, const char *path, char 
                          char *const envp[], int flags)
 {
     g_autofree char *exe = lu_special_exe_path(t, dirfd, path);
-    g_autofree char *host = exe ? NULL : path[0] ? lu_prefixed_path(t->process, path) : g_strdup("");
+    g_autofree char *host = exe       ? NULL
+                            : path[0] ? lu_prefixed_path(t->process, path)
+                                      : g_strdup("");
 
     return LU_BLOCK(t, SYS_execveat, dirfd, exe ? exe : host, argv, envp, flags);
 }

@@ -87,10 +87,8 @@ int64_t sys_futex(struct lu_thread *t, const uint64_t a[6])
     case FUTEX_WAIT:
     case FUTEX_WAIT_BITSET:
     case FUTEX_LOCK_PI:
-    case FUTEX_LOCK_PI2:
-        return futex_wait_op(t, a, false);
-    case FUTEX_WAIT_REQUEUE_PI:
-        return futex_wait_op(t, a, true);
+    case FUTEX_LOCK_PI2: return futex_wait_op(t, a, false);
+    case FUTEX_WAIT_REQUEUE_PI: return futex_wait_op(t, a, true);
     case FUTEX_TRYLOCK_PI:
     case FUTEX_UNLOCK_PI:
         if ((error = futex_word(p, a[0], LU_READ | LU_WRITE, &word)) < 0) {
@@ -113,8 +111,7 @@ int64_t sys_futex(struct lu_thread *t, const uint64_t a[6])
         }
         return LU_HOST(SYS_futex, word, (int)a[1], (uint32_t)a[2], (uint32_t)a[3], word2,
                        (uint32_t)a[5]);
-    default:
-        return -ENOSYS; /* as the kernel, also for FUTEX_FD */
+    default: return -ENOSYS; /* as the kernel, also for FUTEX_FD */
     }
 }
 

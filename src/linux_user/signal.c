@@ -44,13 +44,11 @@ enum lu_default_action lu_default_action(int sig)
     case SIGCHLD:
     case SIGCONT:
     case SIGURG:
-    case SIGWINCH:
-        return LU_ACT_IGNORE;
+    case SIGWINCH: return LU_ACT_IGNORE;
     case SIGSTOP:
     case SIGTSTP:
     case SIGTTIN:
-    case SIGTTOU:
-        return LU_ACT_STOP;
+    case SIGTTOU: return LU_ACT_STOP;
     case SIGQUIT:
     case SIGILL:
     case SIGTRAP:
@@ -60,10 +58,8 @@ enum lu_default_action lu_default_action(int sig)
     case SIGSEGV:
     case SIGXCPU:
     case SIGXFSZ:
-    case SIGSYS:
-        return LU_ACT_CORE;
-    default:
-        return LU_ACT_TERM;
+    case SIGSYS: return LU_ACT_CORE;
+    default: return LU_ACT_TERM;
     }
 }
 
@@ -343,12 +339,15 @@ static void log_signal(const struct lu_thread *t, const siginfo_t *info, const c
     }
     lu_signal_name(info->si_signo, name, sizeof(name));
     if (info->si_code > 0 && lu_default_action(info->si_signo) == LU_ACT_CORE) {
-        fprintf(f, "--- %s {si_signo=%s, si_code=%d, si_addr=%p} pc=0x%" G_GINT64_MODIFIER
-                "x: %s ---\n", name, name, info->si_code, info->si_addr, t->cpu->pc, what);
+        fprintf(f,
+                "--- %s {si_signo=%s, si_code=%d, si_addr=%p} pc=0x%" G_GINT64_MODIFIER
+                "x: %s ---\n",
+                name, name, info->si_code, info->si_addr, t->cpu->pc, what);
     } else {
-        fprintf(f, "--- %s {si_signo=%s, si_code=%d, si_pid=%d, si_uid=%u} pc=0x%"
-                G_GINT64_MODIFIER "x: %s ---\n", name, name, info->si_code, info->si_pid,
-                info->si_uid, t->cpu->pc, what);
+        fprintf(f,
+                "--- %s {si_signo=%s, si_code=%d, si_pid=%d, si_uid=%u} pc=0x%" G_GINT64_MODIFIER
+                "x: %s ---\n",
+                name, name, info->si_code, info->si_pid, info->si_uid, t->cpu->pc, what);
     }
 }
 
@@ -374,8 +373,7 @@ static struct lu_sigaction take_action(struct lu_thread *t, int sig, bool forced
 static void default_action(struct lu_thread *t, const siginfo_t *info, bool forced)
 {
     switch (lu_default_action(info->si_signo)) {
-    case LU_ACT_IGNORE:
-        break;
+    case LU_ACT_IGNORE: break;
     case LU_ACT_STOP:
         log_signal(t, info, "stop");
         lu_host_stop(t->process, info->si_signo);

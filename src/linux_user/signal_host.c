@@ -48,8 +48,16 @@ const char *__asan_default_options(void)
 /* ---- The interrupted context: x86-64 ---- */
 
 /* Exception numbers of the processor (Intel SDM volume 3, 6.3.1). */
-enum { TRAP_UD = 6, TRAP_TS = 10, TRAP_NP = 11, TRAP_SS = 12, TRAP_GP = 13, TRAP_PF = 14,
-       TRAP_AC = 17, TRAP_MC = 18 };
+enum {
+    TRAP_UD = 6,
+    TRAP_TS = 10,
+    TRAP_NP = 11,
+    TRAP_SS = 12,
+    TRAP_GP = 13,
+    TRAP_PF = 14,
+    TRAP_AC = 17,
+    TRAP_MC = 18
+};
 
 static uintptr_t context_pc(const ucontext_t *uc)
 {
@@ -78,13 +86,10 @@ static bool is_hardware(int sig, const siginfo_t *info, const ucontext_t *uc)
         }
         return (trap >= TRAP_TS && trap <= TRAP_GP && info->si_code == SI_KERNEL) ||
                trap == TRAP_AC || trap == TRAP_MC;
-    case SIGILL:
-        return trap == TRAP_UD && (uintptr_t)info->si_addr == context_pc(uc);
+    case SIGILL: return trap == TRAP_UD && (uintptr_t)info->si_addr == context_pc(uc);
     case SIGFPE:
-    case SIGTRAP:
-        return (uintptr_t)info->si_addr == context_pc(uc);
-    default:
-        return false;
+    case SIGTRAP: return (uintptr_t)info->si_addr == context_pc(uc);
+    default: return false;
     }
 }
 
@@ -97,12 +102,19 @@ static int host_sigaction(int sig, const struct kernel_sigaction *action,
 }
 
 /* Signals that end programs every day: as silently as without Nandu. */
-static bool is_quiet(int sig) { return sig == SIGINT || sig == SIGHUP || sig == SIGPIPE; }
+static bool is_quiet(int sig)
+{
+    return sig == SIGINT || sig == SIGHUP || sig == SIGPIPE;
+}
 
-static bool is_stop(int sig) { return lu_default_action(sig) == LU_ACT_STOP; }
+static bool is_stop(int sig)
+{
+    return lu_default_action(sig) == LU_ACT_STOP;
+}
 
-/* Whether the host's disposition is our handler. */
-static bool needs_handler(const struct lu_process *p, int sig)
+/* Whether the host's disposition is our handler. [first]: this process is the first of its PID
+ * namespace. */
+static bool needs_handler(const struct lu_process *p, int sig, bool first)
 {
     const struct lu_sigaction *a = &p->actions[sig];
 
@@ -116,23 +128,20 @@ static bool needs_handler(const struct lu_process *p, int sig)
         /* To tell the debugger; or not to die with a lock that the parent shares. */
         return lu_default_action(sig) >= LU_ACT_TERM || (p->gdb && !is_stop(sig));
     }
-    /* The first process of a PID namespace doesn't die of default actions; the kernel sees to
-     * that. Others are caught to say what killed the guest. */
-    return lu_default_action(sig) >= LU_ACT_TERM && !is_quiet(sig) && getpid() != 1;
+    /* The first process doesn't die of default actions; the kernel sees to that. Others are caught
+     * to say what killed the guest. */
+    return lu_default_action(sig) >= LU_ACT_TERM && !is_quiet(sig) && !first;
 }
 
 static void host_handler(int sig, siginfo_t *info, void *context);
 
-void lu_host_apply_action(struct lu_process *p, int sig)
+static void apply_action(struct lu_process *p, int sig, bool first, struct kernel_sigaction *old)
 {
     const struct lu_sigaction *a = &p->actions[sig];
     struct kernel_sigaction k = {0};
 
-    if (lu_sig_bit(sig) & LU_SIG_UNBLOCKABLE) {
-        return;
-    }
     k.flags = a->flags & (SA_NOCLDSTOP | SA_NOCLDWAIT);
-    if (needs_handler(p, sig)) {
+    if (needs_handler(p, sig, first)) {
         /* SA_ONSTACK: translated code uses the stack pointer for its own purpose. SA_RESTART: see
          * lu_safe_syscall_asm. */
         k.handler = (uintptr_t)host_handler;
@@ -142,23 +151,48 @@ void lu_host_apply_action(struct lu_process *p, int sig)
     } else if (a->handler == 1) {
         k.handler = (uintptr_t)SIG_IGN;
     }
-    host_sigaction(sig, &k, NULL);
+    host_sigaction(sig, &k, old);
 }
 
-bool lu_host_is_ignored(int sig)
+void lu_host_apply_action(struct lu_process *p, int sig)
 {
-    struct kernel_sigaction k = {0};
+    if (!(lu_sig_bit(sig) & LU_SIG_UNBLOCKABLE)) {
+        apply_action(p, sig, getpid() == 1, NULL);
+    }
+}
 
-    return host_sigaction(sig, NULL, &k) == 0 && k.handler == (uintptr_t)SIG_IGN;
+void lu_host_apply_defaults(struct lu_process *p)
+{
+    bool first = getpid() == 1;
+
+    for (int sig = 1; sig <= LU_NSIG; sig++) {
+        if (p->actions[sig].handler == 0 && lu_default_action(sig) >= LU_ACT_TERM &&
+            sig != SIGKILL) {
+            apply_action(p, sig, first, NULL);
+        }
+    }
 }
 
 void lu_signals_init(struct lu_process *p)
 {
+    bool first = getpid() == 1;
+
     pthread_mutex_lock(&p->lock);
     for (int sig = 1; sig <= LU_NSIG; sig++) {
-        p->actions[sig] = (struct lu_sigaction){.handler = lu_host_is_ignored(sig)};
-        if (needs_handler(p, sig)) {
-            lu_host_apply_action(p, sig);
+        struct kernel_sigaction old = {0};
+
+        p->actions[sig] = (struct lu_sigaction){0};
+        if (lu_sig_bit(sig) & LU_SIG_UNBLOCKABLE) {
+            continue;
+        }
+        if (needs_handler(p, sig, first)) {
+            apply_action(p, sig, first, &old);
+        } else {
+            host_sigaction(sig, NULL, &old);
+        }
+        if (old.handler == (uintptr_t)SIG_IGN) {
+            p->actions[sig].handler = 1; /* inherited */
+            apply_action(p, sig, first, NULL);
         }
     }
     pthread_mutex_unlock(&p->lock);
@@ -221,8 +255,10 @@ void lu_die_by_signal(struct lu_thread *t, const siginfo_t *info, bool forced)
     if (!is_quiet(sig)) {
         lu_signal_name(sig, name, sizeof(name));
         if (forced && info->si_code != SI_KERNEL && (sig == SIGSEGV || sig == SIGBUS)) {
-            n = snprintf(text, sizeof(text), "nandu-%s: killed by %s (guest pc 0x%llx, address "
-                         "0x%llx)\n", t->process->abi->name, name, (unsigned long long)t->cpu->pc,
+            n = snprintf(text, sizeof(text),
+                         "nandu-%s: killed by %s (guest pc 0x%llx, address "
+                         "0x%llx)\n",
+                         t->process->abi->name, name, (unsigned long long)t->cpu->pc,
                          (unsigned long long)(uintptr_t)info->si_addr);
         } else {
             n = snprintf(text, sizeof(text), "nandu-%s: killed by %s (guest pc 0x%llx)\n",
@@ -250,10 +286,11 @@ static void internal_fault(const struct lu_thread *t, const siginfo_t *info, con
     int n;
 
     lu_signal_name(info->si_signo, name, sizeof(name));
-    n = snprintf(text, sizeof(text), "nandu: internal fault: %s at host pc 0x%llx (executable + "
+    n = snprintf(text, sizeof(text),
+                 "nandu: internal fault: %s at host pc 0x%llx (executable + "
                  "0x%llx), address 0x%llx, guest pc 0x%llx. This is a bug in Nandu, not in the "
-                 "program it runs.\n", name, (unsigned long long)pc,
-                 (unsigned long long)(pc - (uintptr_t)__ehdr_start),
+                 "program it runs.\n",
+                 name, (unsigned long long)pc, (unsigned long long)(pc - (uintptr_t)__ehdr_start),
                  (unsigned long long)(uintptr_t)info->si_addr,
                  t && t->cpu ? (unsigned long long)t->cpu->pc : 0);
     say(text, n, sizeof(text));

@@ -17,23 +17,26 @@
 
 #include "linux_user/linux_user.h"
 
-static inline lu_sigset lu_sig_bit(int sig) { return (lu_sigset)1 << (sig - 1); }
+static inline lu_sigset lu_sig_bit(int sig)
+{
+    return (lu_sigset)1 << (sig - 1);
+}
 
 /* Signals that a host mask never has. */
 #define LU_SIG_NEVER_HELD (lu_sig_bit(SIGSEGV) | lu_sig_bit(SIGBUS))
 /* Signals that can't be blocked or caught. */
 #define LU_SIG_UNBLOCKABLE (lu_sig_bit(SIGKILL) | lu_sig_bit(SIGSTOP))
-#define LU_SIG_HOLD (~LU_SIG_NEVER_HELD)
+#define LU_SIG_HOLD        (~LU_SIG_NEVER_HELD)
 
 /* Flags of the generic ABI's struct sigaction that Linux knows; the host's have the same values. */
 enum { LU_SA_EXPOSE_TAGBITS = 0x800 };
 
 struct lu_signals {
-    volatile lu_sigset pending;      /* signals in info[]; set by handlers of this thread */
+    volatile lu_sigset pending; /* signals in info[]; set by handlers of this thread */
     siginfo_t info[LU_NSIG + 1];
-    int forced_sig;                  /* lu_force_signal; 0: none */
+    int forced_sig; /* lu_force_signal; 0: none */
     siginfo_t forced_info;
-    size_t altstack_size;            /* of t->host_altstack, bytes */
+    size_t altstack_size; /* of t->host_altstack, bytes */
 };
 
 static inline struct lu_signals *lu_thread_signals(const struct lu_thread *t)
@@ -66,8 +69,8 @@ void lu_signal_name(int sig, char *text, size_t size);
 
 /* Make the host's disposition of [sig] follow p->actions[sig]. With process.lock held. */
 void lu_host_apply_action(struct lu_process *p, int sig);
-/* Disposition of the host as it is: its handler is SIG_IGN. */
-bool lu_host_is_ignored(int sig);
+/* The same for all whose action is the default one: what that needs depends on the process. */
+void lu_host_apply_defaults(struct lu_process *p);
 /* Before execve: dispositions and mask as the guest's, so that a host program finds them; undone
  * with lu_host_exec_failed. */
 void lu_host_before_exec(struct lu_thread *t);

@@ -16,9 +16,10 @@ struct guest_sigaction {
 };
 
 /* Flags that Linux keeps; others read back as 0, so that a program can tell which exist. */
-#define GUEST_SA_FLAGS                                                                             \
-    ((uint64_t)(SA_NOCLDSTOP | SA_NOCLDWAIT | SA_SIGINFO | LU_SA_EXPOSE_TAGBITS | SA_ONSTACK |     \
-                SA_RESTART | SA_NODEFER) | (uint64_t)(uint32_t)SA_RESETHAND)
+#define GUEST_SA_FLAGS                                                                         \
+    ((uint64_t)(SA_NOCLDSTOP | SA_NOCLDWAIT | SA_SIGINFO | LU_SA_EXPOSE_TAGBITS | SA_ONSTACK | \
+                SA_RESTART | SA_NODEFER) |                                                     \
+     (uint64_t)(uint32_t)SA_RESETHAND)
 
 static int64_t get_set(struct lu_thread *t, lu_sigset *set, uint64_t addr, uint64_t size)
 {
@@ -73,17 +74,10 @@ int64_t sys_rt_sigprocmask(struct lu_thread *t, const uint64_t a[6])
             return -EFAULT;
         }
         switch ((int)a[0]) {
-        case SIG_BLOCK:
-            lu_set_blocked(t, old | set);
-            break;
-        case SIG_UNBLOCK:
-            lu_set_blocked(t, old & ~set);
-            break;
-        case SIG_SETMASK:
-            lu_set_blocked(t, set);
-            break;
-        default:
-            return -EINVAL;
+        case SIG_BLOCK: lu_set_blocked(t, old | set); break;
+        case SIG_UNBLOCK: lu_set_blocked(t, old & ~set); break;
+        case SIG_SETMASK: lu_set_blocked(t, set); break;
+        default: return -EINVAL;
         }
     }
     return a[2] ? lu_copy_to_guest(t->process, a[2], &old, sizeof(old)) : 0;

@@ -118,9 +118,15 @@ int64_t sys_clone3(struct lu_thread *t, const uint64_t a[6])
     return lu_do_clone(t, &c);
 }
 
-int64_t sys_exit(struct lu_thread *t, const uint64_t a[6]) { lu_exit_thread(t, (int)a[0]); }
+int64_t sys_exit(struct lu_thread *t, const uint64_t a[6])
+{
+    lu_exit_thread(t, (int)a[0]);
+}
 
-int64_t sys_exit_group(struct lu_thread *t, const uint64_t a[6]) { lu_exit_group(t, (int)a[0]); }
+int64_t sys_exit_group(struct lu_thread *t, const uint64_t a[6])
+{
+    lu_exit_group(t, (int)a[0]);
+}
 
 int64_t sys_set_tid_address(struct lu_thread *t, const uint64_t a[6])
 {
@@ -186,19 +192,12 @@ int64_t sys_process_mrelease(struct lu_thread *t, const uint64_t a[6])
 /* ---- What needs a reason ---- */
 
 /*
- * A restartable sequence must be aborted when its thread is preempted or moves to another processor,
- * at an instruction of the guest. The host's kernel preempts translated code without a word, so a
+ * A restartable sequence must be aborted when its thread is preempted or moves to another
+ * processor, at an instruction of the guest. The host's kernel preempts translated code without a word, so a
  * sequence can't be told from one that ran undisturbed. As a kernel without CONFIG_RSEQ; the C
  * library and others then use sched_getcpu and atomics.
  */
 int64_t sys_rseq(struct lu_thread *t, const uint64_t a[6])
-{
-    (void)t, (void)a;
-    return -ENOSYS;
-}
-
-/* The host's ptrace would show the registers of the translator. As a kernel without it. */
-int64_t sys_ptrace(struct lu_thread *t, const uint64_t a[6])
 {
     (void)t, (void)a;
     return -ENOSYS;
@@ -213,8 +212,8 @@ int64_t sys_restart_syscall(struct lu_thread *t, const uint64_t a[6])
 
 int64_t sys_membarrier(struct lu_thread *t, const uint64_t a[6])
 {
-    const int64_t rseq = MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ |
-                         MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ;
+    const int64_t rseq =
+        MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ | MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ;
     int cmd = (int)a[0];
     int64_t r;
 

@@ -44,7 +44,7 @@ bool lu_fd_is_protected(const struct lu_process *p, int fd)
 {
     int floor = __atomic_load_n(&p->protected_floor, __ATOMIC_RELAXED);
 
-    if (floor == 0 || fd + 1 < floor || fd < 0) {
+    if (floor == 0 || fd < floor - 1 || fd < 0 || fd == INT_MAX) {
         return false;
     }
     for (unsigned i = 0; i < G_N_ELEMENTS(p->protected_fds); i++) {

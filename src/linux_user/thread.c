@@ -17,13 +17,19 @@
 /* The one piece of state that isn't passed in: a signal handler has no other way to find it. */
 static __thread struct lu_thread *current_thread;
 
-struct lu_thread *lu_current(void) { return current_thread; }
+struct lu_thread *lu_current(void)
+{
+    return current_thread;
+}
 
-void lu_set_current(struct lu_thread *t) { current_thread = t; }
+void lu_set_current(struct lu_thread *t)
+{
+    current_thread = t;
+}
 
 /* ---- Making and freeing ---- */
 
-/* The guest's part of a vCPU: registers and floating-point state; what dbt keeps for itself stays. */
+/* The guest's part of a vCPU: registers, floating-point state; what dbt keeps for itself stays. */
 static void copy_guest_state(struct vcpu *to, const struct vcpu *from)
 {
     const struct guest_arch *arch = from->arch;
@@ -172,9 +178,10 @@ static void memory_fault(struct lu_thread *t)
         break;
     }
     if (o->log_int) {
-        fprintf(o->log_file ? o->log_file : stderr, "fault: pc=0x%" G_GINT64_MODIFIER
-                "x address=0x%" G_GINT64_MODIFIER "x kind=%d access=%d\n", cpu->pc,
-                cpu->fault_addr, cpu->fault_kind, cpu->fault_access);
+        fprintf(o->log_file ? o->log_file : stderr,
+                "fault: pc=0x%" G_GINT64_MODIFIER "x address=0x%" G_GINT64_MODIFIER
+                "x kind=%d access=%d\n",
+                cpu->pc, cpu->fault_addr, cpu->fault_kind, cpu->fault_access);
     }
     lu_force_signal(t, sig, code, cpu->fault_addr);
 }
@@ -212,28 +219,17 @@ static void cpu_loop(struct lu_thread *t)
         }
         reason = t->vfork_child ? run_not_debugged(t->cpu) : dbt_run(t->cpu);
         switch (reason) {
-        case VCPU_EXIT_SYSCALL:
-            system_call(t);
-            continue;
-        case VCPU_EXIT_FAULT:
-            memory_fault(t);
-            break;
-        case VCPU_EXIT_ILLEGAL:
-            lu_force_signal(t, SIGILL, ILL_ILLOPC, t->cpu->pc);
-            break;
-        case VCPU_EXIT_BREAKPOINT:
-            lu_force_signal(t, SIGTRAP, TRAP_BRKPT, t->cpu->pc);
-            break;
+        case VCPU_EXIT_SYSCALL: system_call(t); continue;
+        case VCPU_EXIT_FAULT: memory_fault(t); break;
+        case VCPU_EXIT_ILLEGAL: lu_force_signal(t, SIGILL, ILL_ILLOPC, t->cpu->pc); break;
+        case VCPU_EXIT_BREAKPOINT: lu_force_signal(t, SIGTRAP, TRAP_BRKPT, t->cpu->pc); break;
         case VCPU_EXIT_DEBUG:
             if (t->process->gdb) {
                 lu_gdb_stop(t);
             }
             break;
-        case VCPU_EXIT_YIELD:
-            syscall(SYS_sched_yield);
-            break;
-        default: /* VCPU_EXIT_INTERRUPT; the others don't leave dbt */
-            break;
+        case VCPU_EXIT_YIELD: syscall(SYS_sched_yield); break;
+        default: /* VCPU_EXIT_INTERRUPT; the others don't leave dbt */ break;
         }
         if (t->signal_pending) {
             lu_deliver_signals(t, false, 0);
@@ -266,7 +262,7 @@ int lu_run(struct lu_process *p, const struct lu_image *image)
     lu_thread_attach(t);
     lu_thread_list_add(t);
     p->abi->init_thread(t->cpu, image->entry, image->sp);
-    syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &t->blocked, sizeof(t->blocked));
+    t->blocked = lu_host_block_signals() & ~LU_SIG_UNBLOCKABLE; /* the mask is inherited */
     lu_signals_init(p);
     lu_apply_mask(t);
     lu_exec_init(p);

@@ -9,13 +9,13 @@
 
 /* Everything that clone and clone3 can ask for; addresses are the guest's. */
 struct lu_clone {
-    uint64_t flags;          /* CLONE_*, without the exit signal */
+    uint64_t flags; /* CLONE_*, without the exit signal */
     int exit_signal;
-    uint64_t stack;          /* stack pointer of the child; 0: as the parent's */
+    uint64_t stack; /* stack pointer of the child; 0: as the parent's */
     uint64_t parent_tid, child_tid, tls;
-    uint64_t pidfd;          /* where CLONE_PIDFD puts the descriptor */
-    int cgroup;              /* CLONE_INTO_CGROUP */
-    int32_t set_tid[32];     /* PIDs asked for, innermost namespace first */
+    uint64_t pidfd;      /* where CLONE_PIDFD puts the descriptor */
+    int cgroup;          /* CLONE_INTO_CGROUP */
+    int32_t set_tid[32]; /* PIDs asked for, innermost namespace first */
     unsigned n_set_tid;
 };
 

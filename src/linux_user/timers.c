@@ -1,6 +1,6 @@
 /*
- * Timers that signal: POSIX timers are the host's, one for one and with the same ids; what they send
- * arrives as any signal does.
+ * Timers that signal: POSIX timers are the host's, one for one and with the same ids; what they
+ * send arrives as any signal does.
  */
 #include <string.h>
 #include <sys/time.h>

@@ -17,6 +17,10 @@ from conftest import TOP
 
 sys.path.insert(0, os.path.join(TOP, "tests", "isa"))
 
+import features                                             # noqa: E402
+import isa_code                                             # noqa: E402
+import isa_flow                                             # noqa: E402
+import isa_signals                                          # noqa: E402
 import runner                                               # noqa: E402
 from isa_memory import amocas_of_x0                         # noqa: E402
 from rv_encodings import INSNS                              # noqa: E402
@@ -63,6 +67,50 @@ def test_instruction(nandu, programs, name, mode):
     else:
         lines.append("(install qemu-user-static to see what differs)")
     pytest.fail("\n".join(lines), pytrace=False)
+
+
+# Modes in which what happens between blocks is different, for the tests in which much does.
+STRESS = {
+    "flush": ["-dbt", "flush=3"],
+    "poll": ["-dbt", "poll=always"],
+    "one-insn": ["-one-insn-per-tb"],
+    "no-chain": ["-dbt", "no-chain=on"],
+    "lockstep": ["-dbt", "lockstep=on"],
+    "small-cache": ["-dbt", "cache-size=1M"],
+    "max-insns": ["-dbt", "max-insns=3"],
+}
+BUSY = [name for part in (isa_code, isa_flow, isa_signals) for name, _ in part.tests()]
+
+
+@pytest.mark.parametrize("stress", sorted(STRESS))
+def test_stress(nandu, programs, stress):
+    bad = []
+    for name in BUSY:
+        got = runner.run_program(runner.nandu(*STRESS[stress]), programs(name))
+        if got.status != 0 or _digest(got.output) != GOLDEN[name].split()[2]:
+            bad.append(f"{name}: {got.how_it_ended()}, {len(got.output)} bytes")
+    assert not bad, bad
+
+
+# Models and switches that Nandu and QEMU have in common.
+CPUS = ["max", "rv64", "rva22u64", "rva22s64", "rv64i"] + \
+    [f"max,{ext}=off" for ext in sorted({i.ext for i in INSNS.values()} -
+                                        {"i", "m", "d", "c", "zcmop", "zimop", "zfhmin"})] + \
+    [f"rv64,{ext}=on" for ext in ("zfa", "zacas", "zabha", "zicond", "zcb", "zfh", "zknh", "zksed")]
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_cpu(nandu, qemu, cpu):
+    """Each model has the instructions that it should, and no others."""
+    elf = features.program().elf()
+    want, got = (runner.run([program, "-cpu", cpu], elf) for program in (qemu, nandu))
+    if want.status == 1:        # extensions that depend on it are on
+        assert got.status == 1 and got.error.count(b"\n") == 1, got.how_it_ended()
+        return
+    assert want.status == 0 and len(want.output) == len(features.NAMES)
+    assert got.status == 0, got.how_it_ended()
+    want, got = (features.names_with(r.output) for r in (want, got))
+    assert {n: (want[n], got.get(n)) for n in want if want[n] != got.get(n)} == {}
 
 
 @pytest.mark.parametrize("mode", MODES)

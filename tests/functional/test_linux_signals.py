@@ -11,15 +11,15 @@ from conftest import TESTS, run
 
 SOURCES = os.path.join(TESTS, "linux_user")
 PROGRAMS = ["sig_basic", "sig_restart", "sig_fault", "sig_default", "sig_timer", "thr_basic",
-            "thr_futex", "thr_signal", "proc_fork", "proc_exec"]
+            "thr_futex", "thr_signal", "proc_fork", "proc_exec", "proc_stress"]
 # Only for RISC-V: they print what is expected and "FAIL" for what is not.
 RISCV_PROGRAMS = ["riscv_context"]
 MODES = {
     "default": [],
     "interpreter": ["-dbt", "interp=on"],
     "poll": ["-dbt", "poll=always"],
-    "flush": ["-dbt", "flush=5"],
-    "base": ["-B", "0x20000000000"],
+    "flush": ["-dbt", "flush=20"],
+    "base": ["-B", "0x200000000000"],
 }
 FLAGS = ["-O1", "-g", "-static", "-pthread", "-D_GNU_SOURCE"]
 
@@ -57,9 +57,15 @@ def guest(folder, cross_gcc):
     return lambda name: build(cross_gcc, name, str(folder / "guest" / name))
 
 
+def skip_if_unsafe(name, sanitized):
+    if name == "proc_stress" and sanitized:
+        pytest.skip("the sanitizer's allocator may be locked in the child of a threaded program")
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_as_native(nandu, native, guest, name, mode):
+def test_as_native(nandu, native, guest, sanitized, name, mode):
+    skip_if_unsafe(name, sanitized)
     if name == "thr_futex" and mode == "base":
         pytest.skip("the kernel walks a killed process's robust list only without an offset")
     expected = native(name)
@@ -75,8 +81,9 @@ def test_riscv(nandu, guest, name, mode):
     assert done.status == 0 and "FAIL" not in done.text, done
 
 
-@pytest.mark.parametrize("name", ["thr_basic", "thr_signal", "thr_futex"])
-def test_again_and_again(nandu, native, guest, name):
+@pytest.mark.parametrize("name", ["thr_basic", "thr_signal", "thr_futex", "proc_stress"])
+def test_again_and_again(nandu, native, guest, sanitized, name):
+    skip_if_unsafe(name, sanitized)
     for _ in range(5):
         assert run([nandu, guest(name)]).text == native(name).text
 

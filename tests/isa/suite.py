@@ -3,6 +3,7 @@
 import hashlib
 import os
 
+import isa_code
 import isa_flow
 import isa_fp
 import isa_int
@@ -21,7 +22,7 @@ ELSEWHERE = {"ecall": "every test", "c.ebreak": "ebreak",
 def all_tests():
     """name -> function that makes the Program; every instruction of the table is there."""
     found = {}
-    for part in (isa_int, isa_fp, isa_memory, isa_flow, isa_system, isa_signals):
+    for part in (isa_int, isa_fp, isa_memory, isa_flow, isa_system, isa_signals, isa_code):
         for name, make in part.tests():
             assert name not in found, name
             found[name] = make

@@ -103,7 +103,7 @@ int main(int argc, char **argv)
     sigaction(SIGALRM, &sa, NULL);
     setitimer(ITIMER_REAL, &it, NULL);
     for (int i = 0; i < THREADS; i++)
-        pthread_create(&th[i], NULL, work, &th[i]);
+        pthread_create(&th[i], NULL, work, &good);
     for (int i = 0; i < THREADS; i++)
         pthread_join(th[i], NULL);
     printf("fork %d spawn %d vfork %d clone %d signals %d %d\n", good[0], good[1], good[2], good[3],
