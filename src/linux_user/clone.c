@@ -125,6 +125,12 @@ static bool make_host_thread(struct lu_process *p, void *(*fn)(void *), void *ar
     return error == 0;
 }
 
+static void free_thread(struct lu_thread *t)
+{
+    lu_seccomp_release(t);
+    lu_thread_free(t);
+}
+
 /* ---- Threads ---- */
 
 struct thread_start {
@@ -174,7 +180,7 @@ static void *thread_main(void *opaque)
     }
     if (error) {
         lu_thread_detach(t);
-        lu_thread_free(t);
+        free_thread(t);
         handshake_finish(&start->hs, error);
         return NULL;
     }
@@ -192,7 +198,7 @@ static void *thread_main(void *opaque)
     lu_thread_list_remove(t);
     user = lu_thread_take_user(t);
     lu_thread_detach(t);
-    lu_thread_free(t);
+    free_thread(t);
     lu_thread_release_user(p, &user);
     return NULL;
 }
@@ -212,10 +218,11 @@ static int64_t clone_thread(struct lu_thread *t, const struct lu_clone *c)
     }
     mask = lu_host_block_signals();
     pthread_rwlock_rdlock(&t->process->fork_lock);
+    lu_seccomp_inherit(start.thread, t);
     if (make_host_thread(t->process, thread_main, &start)) {
         result = handshake_wait(&start.hs);
     } else {
-        lu_thread_free(start.thread);
+        free_thread(start.thread);
         result = -EAGAIN;
     }
     pthread_rwlock_unlock(&t->process->fork_lock);
@@ -313,7 +320,7 @@ static void fork_unlock_child(struct lu_thread *t)
 
         if (others != t) {
             others->cpu = NULL; /* dbt_after_fork has seen to it */
-            lu_thread_free(others);
+            free_thread(others);
         }
         others = next;
     }
@@ -463,7 +470,7 @@ static void vm_child_free(struct vm_child *v)
         munmap(v->stack, HOST_STACK_SIZE);
     }
     if (v->thread) {
-        lu_thread_free(v->thread);
+        free_thread(v->thread);
     }
     if (v->process) {
         pthread_mutex_destroy(&v->process->lock);
@@ -500,6 +507,7 @@ static struct vm_child *vm_child_new(struct lu_thread *t, const struct lu_clone 
         vm_child_free(v);
         return NULL;
     }
+    lu_seccomp_inherit(v->thread, t);
     v->thread->vfork_child = true;
     v->thread->cpu->no_debug = true; /* of the parent's breakpoints it knows nothing */
     v->thread->altstack = t->altstack;

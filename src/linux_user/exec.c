@@ -66,6 +66,7 @@ void lu_exec_init(struct lu_process *p)
         }
     }
     p->nandu_fd = fd;
+    lu_seccomp_start(lu_current()); /* the other thing that an execve hands over */
 }
 
 /* Where there is no /proc the next Nandu finds itself through this descriptor. */
@@ -356,9 +357,13 @@ static int64_t exec_nandu(struct lu_thread *t, const struct program *prog, struc
 {
     const struct lu_process *p = t->process;
     g_autoptr(GPtrArray) args = g_ptr_array_new_with_free_func(g_free);
+    struct lu_seccomp_pass seccomp;
     int passed = -1;
-    int64_t r;
+    int64_t r = lu_seccomp_pass(t, rq->envp, &seccomp);
 
+    if (r < 0) {
+        return r;
+    }
     add_options(args, p);
     add2(args, "-0", rq->argv->len ? rq->argv->pdata[0] : "");
     if (prog->path[0] == '-') {
@@ -372,18 +377,21 @@ static int64_t exec_nandu(struct lu_thread *t, const struct program *prog, struc
     g_ptr_array_add(args, NULL);
     if (p->nandu_fd >= 0) {
         passed = pass_nandu_fd(p);
-        r = LU_BLOCK(t, SYS_execveat, passed >= 0 ? passed : p->nandu_fd, "", args->pdata, rq->envp,
-                     AT_EMPTY_PATH);
+        r = LU_BLOCK(t, SYS_execveat, passed >= 0 ? passed : p->nandu_fd, "", args->pdata,
+                     seccomp.envp->pdata, AT_EMPTY_PATH);
         if (passed >= 0) {
             close(passed);
         }
     } else {
-        r = p->nandu_path ? LU_BLOCK(t, SYS_execve, p->nandu_path, args->pdata, rq->envp) : -ENOENT;
+        r = p->nandu_path
+                ? LU_BLOCK(t, SYS_execve, p->nandu_path, args->pdata, seccomp.envp->pdata)
+                : -ENOENT;
     }
+    lu_seccomp_pass_undo(t, &seccomp);
     return r;
 }
 
-/* To the kernel as the guest has it. */
+/* To the kernel as the guest has it. Not with seccomp filters, which would be lost. */
 static int64_t exec_host(struct lu_thread *t, int dirfd, const char *path, char *const argv[],
                          char *const envp[], int flags)
 {
@@ -392,6 +400,11 @@ static int64_t exec_host(struct lu_thread *t, int dirfd, const char *path, char 
                             : path[0] ? lu_prefixed_path(t->process, path)
                                       : g_strdup("");
 
+    if (t->filter) {
+        lu_log_unimp(t->process, "execve under seccomp filters of what isn't the guest's: '%s'",
+                     path);
+        return -ENOEXEC;
+    }
     return LU_BLOCK(t, SYS_execveat, dirfd, exe ? exe : host, argv, envp, flags);
 }
 
@@ -461,6 +474,10 @@ int64_t lu_execveat(struct lu_thread *t, int dirfd, const char *path, char *cons
             fflush(t->process->options->log_file);
         }
         lu_host_before_exec(t);
+        if (!t->vfork_child) {
+            /* Until it fails: no other thread may give this one a filter that would be missed. */
+            pthread_rwlock_rdlock(&t->process->fork_lock);
+        }
         if (r == LU_FILE_GUEST) {
             r = exec_nandu(t, &prog, &rq);
             if (r == -ENOENT || r == -EACCES) {
@@ -469,6 +486,9 @@ int64_t lu_execveat(struct lu_thread *t, int dirfd, const char *path, char *cons
             }
         } else {
             r = exec_host(t, dirfd, path, argv, envp, flags);
+        }
+        if (!t->vfork_child) {
+            pthread_rwlock_unlock(&t->process->fork_lock);
         }
         lu_host_exec_failed(t);
     }

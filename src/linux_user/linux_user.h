@@ -24,6 +24,7 @@ struct lu_mm;      /* mm.c: the guest's address space */
 struct lu_thread;
 struct lu_process;
 struct lu_gdb;     /* debug/gdbstub: private */
+struct lu_filter;  /* seccomp.c: private */
 
 enum { LU_NSIG = 64, LU_PAGE_SIZE = 4096 };
 
@@ -136,6 +137,7 @@ struct lu_process {
      * to Nandu itself. Under lock. */
     uint64_t rlimits[3][2];
     bool rlimit_set[3];
+    struct lu_filter *passed_filter; /* owned; from who executed this Nandu, for the first thread */
 };
 
 struct lu_pending {               /* a queued signal */
@@ -165,6 +167,8 @@ struct lu_thread {
     uint32_t rseq_size, rseq_signature;
 
     uint64_t syscall_nr, syscall_arg0; /* of the call being made, for restarts */
+    struct lu_filter *filter;     /* seccomp: the newest one; NULL: none. Owned; written under lock */
+    bool want_no_new_privs;       /* to be set by the thread itself: see seccomp.c */
     void *signals;                /* signal.c's own state */
     void *exit_jump;              /* jmp_buf of lu_thread_run: the way out for lu_exit_thread */
 };
@@ -294,6 +298,33 @@ int64_t lu_safe_syscall(struct lu_thread *t, long nr, ...);
 /* Make the system call that the vCPU's registers ask for; returns result or -errno or
  * -LU_ERESTART*, -LU_SIGRETURN. Traces it with -strace. */
 int64_t lu_syscall(struct lu_thread *t, uint64_t nr, const uint64_t args[6]);
+
+/* ---- Seccomp filters (seccomp.c; seccomp(2)) ---- */
+
+/* Ask the filters of [t], which has some (t->filter). True: the call is to be made. False: *result
+ * is its result. Doesn't return if they kill the thread. */
+bool lu_seccomp_check(struct lu_thread *t, uint64_t nr, const uint64_t args[6], int64_t *result);
+/* A new thread or process gets those of its parent; under fork_lock for a thread. */
+void lu_seccomp_inherit(struct lu_thread *t, const struct lu_thread *parent);
+void lu_seccomp_release(struct lu_thread *t);
+/* prctl(PR_SET_SECCOMP): 0 or -errno. */
+int64_t lu_seccomp_set_mode(struct lu_thread *t, uint64_t mode, uint64_t addr);
+/* SECCOMP_MODE_*. */
+int lu_seccomp_mode(const struct lu_thread *t);
+
+/* What execve hands to the next Nandu. */
+struct lu_seccomp_pass {
+    GPtrArray *envp; /* strings are borrowed, but for .variable; ends with NULL */
+    char *variable;
+    int fd;          /* -1: there are no filters */
+};
+/* 0, and lu_seccomp_pass_undo is due if execve fails; or -errno. [envp] is the guest's. */
+int lu_seccomp_pass(struct lu_thread *t, char *const *envp, struct lu_seccomp_pass *pass);
+void lu_seccomp_pass_undo(struct lu_thread *t, struct lu_seccomp_pass *pass);
+/* At the start, before the guest's stack is made: takes what was handed over; false and *error if it
+ * can't be used. Then, by the first thread: puts it in force. */
+bool lu_seccomp_take(struct lu_process *p, GError **error);
+void lu_seccomp_start(struct lu_thread *t);
 
 /* A handler of one row of the table in syscalls.def. */
 typedef int64_t lu_syscall_fn(struct lu_thread *t, const uint64_t a[6]);

@@ -58,9 +58,6 @@ static const struct lu_subcall options[] = {
     SUB(OPT_SET_MEMORY_MERGE, prctl, INT, HEX, HEX, HEX, HEX),
     SUB(OPT_GET_MEMORY_MERGE, prctl, INT, HEX, HEX, HEX, HEX),
     SUB(OPT_SET_PTRACER, prctl, INT, HEX, HEX, HEX, HEX),
-    /* Seccomp: as a kernel without it (see sys_seccomp). */
-    SUB_ERROR(PR_GET_SECCOMP, EINVAL),
-    SUB_ERROR(PR_SET_SECCOMP, EINVAL),
     /* These would describe or change Nandu's own memory. */
     SUB_ERROR(PR_SET_MM, EPERM),
     SUB_ERROR(OPT_SET_MDWE, EINVAL),
@@ -133,6 +130,8 @@ int64_t sys_prctl(struct lu_thread *t, const uint64_t a[6])
 
     switch (option) {
     case PR_SET_NAME: return set_name(p, a[1]);
+    case PR_GET_SECCOMP: return lu_seccomp_mode(t);
+    case PR_SET_SECCOMP: return lu_seccomp_set_mode(t, a[1], a[2]);
     case PR_GET_TID_ADDRESS:
         return lu_copy_to_guest(p, a[1], &t->clear_child_tid, sizeof(t->clear_child_tid));
     case OPT_GET_MDWE: return a[1] | a[2] | a[3] | a[4] ? -EINVAL : 0;

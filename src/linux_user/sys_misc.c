@@ -228,17 +228,6 @@ int64_t sys_landlock_add_rule(struct lu_thread *t, const uint64_t a[6])
     return lu_pass_sub(t, types, G_N_ELEMENTS(types), (uint32_t)a[1], "landlock rule type", a);
 }
 
-int64_t sys_seccomp(struct lu_thread *t, const uint64_t a[6])
-{
-    /*
-     * The host's kernel would apply a filter to Nandu's calls, whose numbers are another
-     * architecture's. EINVAL is what a kernel without filters answers; programs go on without.
-     * SECCOMP_GET_ACTION_AVAIL (2) says that no action is available.
-     */
-    lu_log_unimp(t->process, "seccomp operation %u", (uint32_t)a[0]);
-    return (uint32_t)a[0] == 2 && a[1] == 0 ? -EOPNOTSUPP : -EINVAL;
-}
-
 int64_t sys_reboot(struct lu_thread *t, const uint64_t a[6])
 {
     uint32_t magic = (uint32_t)a[1];

@@ -276,7 +276,12 @@ static int64_t dispatch(struct lu_thread *t, const struct lu_syscall_row *row, u
                         const uint64_t a[6])
 {
     struct lu_process *p = t->process;
+    int64_t result;
 
+    if (G_UNLIKELY(__atomic_load_n(&t->filter, __ATOMIC_RELAXED)) &&
+        !lu_seccomp_check(t, nr, a, &result)) {
+        return result;
+    }
     if (!row) {
         lu_log_unimp(p, "system call %" G_GUINT64_FORMAT, nr);
         return -ENOSYS;

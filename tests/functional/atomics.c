@@ -94,7 +94,9 @@ static void count_lr_sc_d(struct shared *s, unsigned number, unsigned long round
     (void)number;
     while (rounds--) {
         __asm__ volatile("1: lr.d %0, %2\n addi %0, %0, 1\n sc.d %1, %0, %2\n bnez %1, 1b"
-                         : "=&r"(value), "=&r"(failed), "+A"(s->counter) : : "memory");
+                         : "=&r"(value), "=&r"(failed), "+A"(s->counter)
+                         :
+                         : "memory");
     }
 }
 
@@ -106,7 +108,9 @@ static void count_lr_sc_w(struct shared *s, unsigned number, unsigned long round
 
     while (rounds--) {
         __asm__ volatile("1: lr.w.aq %0, %2\n addiw %0, %0, 1\n sc.w.rl %1, %0, %2\n bnez %1, 1b"
-                         : "=&r"(value), "=&r"(failed), "+A"(*half) : : "memory");
+                         : "=&r"(value), "=&r"(failed), "+A"(*half)
+                         :
+                         : "memory");
     }
 }
 
@@ -165,8 +169,10 @@ static void count_amocas_q(struct shared *s, unsigned number, unsigned long roun
             old1 = high;
             new0 = low + 1;
             new1 = high + 3;
-            __asm__ volatile(".4byte 0x28c7452f" : "+r"(old0), "+r"(old1)
-                             : "r"(address), "r"(new0), "r"(new1) : "memory");
+            __asm__ volatile(".4byte 0x28c7452f"
+                             : "+r"(old0), "+r"(old1)
+                             : "r"(address), "r"(new0), "r"(new1)
+                             : "memory");
             if (old0 == low && old1 == high) {
                 break;
             }
@@ -184,7 +190,10 @@ static void count_locked(struct shared *s, unsigned number, unsigned long rounds
         uint32_t old;
 
         for (;;) {
-            __asm__ volatile("amoswap.w.aq %0, %2, %1" : "=r"(old), "+A"(*lock) : "r"(1) : "memory");
+            __asm__ volatile("amoswap.w.aq %0, %2, %1"
+                             : "=r"(old), "+A"(*lock)
+                             : "r"(1)
+                             : "memory");
             if (!old) {
                 break;
             }
@@ -200,14 +209,11 @@ static void test_counters(unsigned long rounds)
     static const struct {
         const char *name;
         void (*work)(struct shared *s, unsigned number, unsigned long rounds);
-        uint64_t scale;     /* what the counter holds for each count */
+        uint64_t scale; /* what the counter holds for each count */
     } rows[] = {
-        {"amoadd.d", count_amo_d, 2},
-        {"amoadd.w", count_amo_w, 0x100000001},
-        {"lr.d, sc.d", count_lr_sc_d, 2},
-        {"lr.w, sc.w", count_lr_sc_w, 0x100000001},
-        {"compare and swap", count_cas, 2},
-        {"amocas.d", count_amocas, 2},
+        {"amoadd.d", count_amo_d, 2},         {"amoadd.w", count_amo_w, 0x100000001},
+        {"lr.d, sc.d", count_lr_sc_d, 2},     {"lr.w, sc.w", count_lr_sc_w, 0x100000001},
+        {"compare and swap", count_cas, 2},   {"amocas.d", count_amocas, 2},
         {"lock of amoswap", count_locked, 2},
     };
 
@@ -246,7 +252,9 @@ static void store_buffer(struct shared *s, unsigned number, unsigned long rounds
 
         meet(s, number, 2 * round - 1);
         __asm__ volatile("sd %3, %1\n fence rw, rw\n ld %0, %2"
-                         : "=r"(seen), "=m"(*mine) : "m"(*other), "r"(round) : "memory");
+                         : "=r"(seen), "=m"(*mine)
+                         : "m"(*other), "r"(round)
+                         : "memory");
         s->seen[number] = seen;
         meet(s, number, 2 * round);
         if (number == 0 && s->seen[0] < round && s->seen[1] < round) {
@@ -265,7 +273,9 @@ static void store_buffer_amo(struct shared *s, unsigned number, unsigned long ro
 
         meet(s, number, 2 * round - 1);
         __asm__ volatile("amoswap.d.aqrl zero, %3, %1\n lr.d.aqrl %0, %2"
-                         : "=&r"(seen), "+A"(*mine) : "A"(*other), "r"(round) : "memory");
+                         : "=&r"(seen), "+A"(*mine)
+                         : "A"(*other), "r"(round)
+                         : "memory");
         s->seen[number] = seen;
         meet(s, number, 2 * round);
         if (number == 0 && s->seen[0] < round && s->seen[1] < round) {
@@ -280,7 +290,9 @@ static void message(struct shared *s, unsigned number, unsigned long rounds)
     for (unsigned long round = 1; round <= rounds; round++) {
         if (number == 0) {
             __asm__ volatile("sd %2, %0\n fence w, w\n sd %2, %1"
-                             : "=m"(s->x), "=m"(s->y) : "r"(round) : "memory");
+                             : "=m"(s->x), "=m"(s->y)
+                             : "r"(round)
+                             : "memory");
             if (round % 64 == 0) {
                 sched_yield();
             }
@@ -288,7 +300,9 @@ static void message(struct shared *s, unsigned number, unsigned long rounds)
             uint64_t flag, data;
 
             __asm__ volatile("ld %0, %2\n fence r, r\n ld %1, %3"
-                             : "=&r"(flag), "=r"(data) : "m"(s->y), "m"(s->x) : "memory");
+                             : "=&r"(flag), "=r"(data)
+                             : "m"(s->y), "m"(s->x)
+                             : "memory");
             if (data < flag) {
                 bad_rounds++;
             }
@@ -329,7 +343,8 @@ static void change_code(struct shared *s, unsigned number, unsigned long rounds)
     if (number == 0) {
         for (unsigned long round = 1; round <= rounds; round++) {
             /* li a0, round */
-            __atomic_store_n(&code[0], 0x00000513u | (uint32_t)(round & 2047) << 20, __ATOMIC_RELEASE);
+            __atomic_store_n(&code[0], 0x00000513u | (uint32_t)(round & 2047) << 20,
+                             __ATOMIC_RELEASE);
             syscall(SYS_riscv_flush_icache, code, code + 2, 0);
             s->x = round;
         }
@@ -338,7 +353,7 @@ static void change_code(struct shared *s, unsigned number, unsigned long rounds)
     }
     while (!s->y) {
         uint64_t before = s->x;
-        uint64_t value = ((uint64_t (*)(void))code)();
+        uint64_t value = ((uint64_t(*)(void))code)();
 
         if (value < last || value < before) {
             bad_rounds++;

@@ -5,6 +5,7 @@ tests that need it, with the reason.
 """
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,9 @@ import pytest
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TOP = os.path.dirname(TESTS)
 sys.path.insert(0, os.path.join(TESTS, "isa"))
+
+# Programs that die by a signal, of which there are many, leave no core files.
+resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 TIMEOUT = 120       # seconds, for one program
 CACHE = os.environ.get("NANDU_CACHE") or os.path.expanduser("~/.cache/nandu")

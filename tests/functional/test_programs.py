@@ -506,7 +506,8 @@ def test_stress(guest, native, tmp_path, stress, program):
     if stress == "lockstep" and program == "python":        # it is for programs with one thread
         args[-1] = args[-1].replace("[t.start() for t in ts]; [t.join() for t in ts]",
                                     "[t.run() for t in ts]")
-    guest.options = STRESS[stress]
+    guest.options = ["-dbt", "flush=400"] if (stress, program) == ("flush", "python") else \
+        STRESS[stress]
     try:
         same(guest, native, tmp_path, *args, stdin=stdin, timeout=300)
     finally:

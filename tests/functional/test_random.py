@@ -23,6 +23,7 @@ STRESS = {
     "one-insn": ["-one-insn-per-tb"],
     "no-chain": ["-dbt", "no-chain=on"],
     "small-cache": ["-dbt", "cache-size=1M"],
+    "base": ["-B", "0x300000000000"],
 }
 
 
@@ -48,6 +49,18 @@ def test_stress(nandu, stress):
 def test_lockstep(nandu):
     commands = {"tier1": runner.nandu(), "lockstep": runner.nandu("-dbt", "lockstep=on")}
     _report(randseq.check(SEED + 2000000, max(200, COUNT // 10), commands))
+
+
+def test_faults(nandu):
+    """Instructions that raise signals, whose handler sees all registers."""
+    commands = randseq.default_commands()
+    _report(randseq.check(SEED + 5000000, max(500, COUNT // 2), commands, faults=True))
+
+
+@pytest.mark.parametrize("stress", sorted(STRESS))
+def test_faults_under_stress(nandu, stress):
+    commands = {"tier1": runner.nandu(), stress: runner.nandu(*STRESS[stress])}
+    _report(randseq.check(SEED + 6000000, max(200, COUNT // 10), commands, faults=True))
 
 
 @pytest.mark.parametrize("mode", ["tier1", "interp", "poll", "flush"])

@@ -11,11 +11,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mman.h>
+#include <net/if.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -28,16 +30,62 @@ enum { MAX_ADDRESSES = 64, LAST_CALL = 470 };
 /* Not made with arguments that mean nothing: they end or stop the caller, act on other processes or on
  * the machine. */
 static const short skipped[] = {
-    SYS_exit, SYS_exit_group, SYS_rt_sigreturn, SYS_kill, SYS_tkill, SYS_tgkill, SYS_reboot,
-    SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo, SYS_pidfd_send_signal, SYS_vhangup, SYS_pivot_root,
-    SYS_mount, SYS_umount2, SYS_chroot, SYS_swapon, SYS_swapoff, SYS_sethostname,
-    SYS_setdomainname, SYS_settimeofday, SYS_clock_settime, SYS_clock_adjtime, SYS_adjtimex,
-    SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_kexec_load, SYS_kexec_file_load,
-    SYS_acct, SYS_quotactl, SYS_ptrace, SYS_bpf, SYS_perf_event_open, SYS_syslog, SYS_sync,
-    SYS_clone, 435 /* clone3 */, SYS_setpriority, SYS_ioprio_set, SYS_migrate_pages,
-    SYS_move_pages, SYS_unshare, SYS_setns, SYS_personality, SYS_ppoll, SYS_pselect6,
-    SYS_rt_sigsuspend, SYS_rt_sigtimedwait, SYS_nanosleep, SYS_clock_nanosleep, SYS_wait4,
-    SYS_waitid, SYS_prlimit64, SYS_setrlimit, SYS_seccomp, SYS_process_madvise,
+    SYS_exit,
+    SYS_exit_group,
+    SYS_rt_sigreturn,
+    SYS_kill,
+    SYS_tkill,
+    SYS_tgkill,
+    SYS_reboot,
+    SYS_rt_sigqueueinfo,
+    SYS_rt_tgsigqueueinfo,
+    SYS_pidfd_send_signal,
+    SYS_vhangup,
+    SYS_pivot_root,
+    SYS_mount,
+    SYS_umount2,
+    SYS_chroot,
+    SYS_swapon,
+    SYS_swapoff,
+    SYS_sethostname,
+    SYS_setdomainname,
+    SYS_settimeofday,
+    SYS_clock_settime,
+    SYS_clock_adjtime,
+    SYS_adjtimex,
+    SYS_init_module,
+    SYS_finit_module,
+    SYS_delete_module,
+    SYS_kexec_load,
+    SYS_kexec_file_load,
+    SYS_acct,
+    SYS_quotactl,
+    SYS_ptrace,
+    SYS_bpf,
+    SYS_perf_event_open,
+    SYS_syslog,
+    SYS_sync,
+    SYS_clone,
+    435 /* clone3 */,
+    SYS_setpriority,
+    SYS_ioprio_set,
+    SYS_migrate_pages,
+    SYS_move_pages,
+    SYS_unshare,
+    SYS_setns,
+    SYS_personality,
+    SYS_ppoll,
+    SYS_pselect6,
+    SYS_rt_sigsuspend,
+    SYS_rt_sigtimedwait,
+    SYS_nanosleep,
+    SYS_clock_nanosleep,
+    SYS_wait4,
+    SYS_waitid,
+    SYS_prlimit64,
+    SYS_setrlimit,
+    SYS_seccomp,
+    SYS_process_madvise,
     448 /* process_mrelease */,
 };
 
@@ -70,7 +118,7 @@ static int still_works(void)
     return good;
 }
 
-static void in_child(void (*function)(long, uint64_t, int), long nr, uint64_t address, int argument)
+static int run_child(void (*function)(long, uint64_t, int), long nr, uint64_t address, int argument)
 {
     pid_t pid = fork();
     int status;
@@ -85,6 +133,13 @@ static void in_child(void (*function)(long, uint64_t, int), long nr, uint64_t ad
         printf("%s: fork: %s\n", what_failed, strerror(errno));
         exit(1);
     }
+    return status;
+}
+
+static void in_child(void (*function)(long, uint64_t, int), long nr, uint64_t address, int argument)
+{
+    int status = run_child(function, nr, address, argument);
+
     /* One of all the calls may well wait for ever. */
     if (status != 0 && !(nr >= 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)) {
         printf("%s: call %ld with %#lx as argument %d: status %#x\n", what_failed, nr,
@@ -188,6 +243,108 @@ static void known_calls(long nr, uint64_t address, int argument)
 #undef EXPECT
 }
 
+/* More of them, of the less usual calls and with pointers inside of what a pointer leads to. */
+static void nested_calls(long nr, uint64_t address, int argument)
+{
+    void *p = (void *)address;
+    char byte = 0, buf[256] = "";
+    struct iovec good = {buf, 8};
+    struct msghdr name = {.msg_name = p, .msg_namelen = 16, .msg_iov = &good, .msg_iovlen = 1};
+    struct msghdr control = {
+        .msg_control = p, .msg_controllen = 64, .msg_iov = &good, .msg_iovlen = 1};
+    struct ifconf interfaces = {.ifc_len = 1024, .ifc_buf = p};
+    struct timespec now = {0, 0};
+    int pipes[2], sockets[2], inet = socket(AF_INET, SOCK_DGRAM, 0);
+    int directory = open("/", O_RDONLY | O_DIRECTORY), epoll = syscall(SYS_epoll_create1, 0);
+    int timer = syscall(SYS_timerfd_create, 1, 0), notify = syscall(SYS_inotify_init1, 0);
+    uint64_t event[2] = {1, 0};
+
+    (void)nr;
+    (void)argument;
+    if (pipe(pipes) || socketpair(AF_UNIX, SOCK_DGRAM, 0, sockets) ||
+        write(pipes[1], buf, 64) != 64 || send(sockets[0], &byte, 1, 0) != 1 ||
+        syscall(SYS_epoll_ctl, epoll, 1, pipes[0], event)) {
+        printf("%s: set-up: %s\n", what_failed, strerror(errno));
+        return;
+    }
+#define EXPECT(call, ...) expect_fault(#call, syscall(SYS_##call, __VA_ARGS__), address)
+    EXPECT(sendmsg, inet, &name, 0);
+    EXPECT(sendmsg, sockets[0], &control, 0);
+    EXPECT(recvmmsg, sockets[1], p, 1, 64 /* don't wait */, 0);
+    EXPECT(sendmmsg, sockets[0], p, 1, 0);
+    EXPECT(connect, inet, p, 16);
+    EXPECT(bind, inet, p, 16);
+    EXPECT(ioctl, inet, SIOCGIFCONF, &interfaces);
+    EXPECT(ioctl, inet, SIOCGIFCONF, p);
+    EXPECT(ioctl, inet, SIOCGIFNAME, p);
+    EXPECT(ioctl, pipes[0], FIONREAD, p);
+    EXPECT(ioctl, pipes[0], FIONBIO, p);
+    EXPECT(getdents64, directory, p, 4096);
+    EXPECT(epoll_pwait, epoll, p, 1, 0, 0, 8);
+    EXPECT(timerfd_gettime, timer, p);
+    EXPECT(timerfd_settime, timer, 0, p, 0);
+    EXPECT(timer_create, 0, p, p);
+    EXPECT(inotify_add_watch, notify, p, 2);
+    EXPECT(pselect6, 64, p, 0, 0, &now, 0);
+    EXPECT(ppoll, 0, 0, p, 0, 8);
+    EXPECT(signalfd4, -1, p, 8, 0);
+    EXPECT(rt_sigtimedwait, p, 0, &now, 8);
+    EXPECT(sched_getparam, 0, p);
+    EXPECT(sched_setaffinity, 0, 128, p);
+    EXPECT(get_robust_list, 0, p, p);
+    EXPECT(getitimer, 0, p);
+    EXPECT(setitimer, 1, p, 0);
+    EXPECT(clock_nanosleep, 0, 0, p, 0);
+    EXPECT(preadv, 3, p, 1, 0, 0);
+    EXPECT(pwritev, 3, p, 1, 0, 0);
+    EXPECT(vmsplice, pipes[1], p, 1, 0);
+    EXPECT(splice, pipes[0], 0, 3, p, 8, 0);
+    EXPECT(sendfile, sockets[0], 3, p, 8);
+    EXPECT(copy_file_range, 3, p, 3, 0, 8, 0);
+    EXPECT(utimensat, -100, p, 0, 0);
+    EXPECT(utimensat, 3, 0, p, 0);
+    EXPECT(openat2, -100, "/", p, 24);
+    EXPECT(openat2, -100, p, buf, 24);
+    EXPECT(faccessat, -100, p, 0);
+    EXPECT(renameat2, -100, p, -100, p, 0);
+    EXPECT(symlinkat, p, -100, p);
+    EXPECT(mkdirat, -100, p, 0700);
+    EXPECT(chdir, p);
+    EXPECT(getxattr, p, p, 0, 0);
+    EXPECT(getxattr, "/", p, 0, 0);
+    EXPECT(memfd_create, p, 0);
+    EXPECT(prctl, 15 /* PR_SET_NAME */, p, 0, 0, 0);
+    EXPECT(prctl, 16 /* PR_GET_NAME */, p, 0, 0, 0);
+    EXPECT(capget, p, p);
+    EXPECT(io_setup, 4, p);
+    EXPECT(mincore, (uint64_t)buf & ~4095ul, 4096, p);
+    EXPECT(execve, "/proc/self/exe", p, 0);
+    EXPECT(execve, "/proc/self/exe", 0, p);
+    EXPECT(newfstatat, 3, "", p, 0x1000 /* AT_EMPTY_PATH */);
+    EXPECT(fcntl, 3, F_GETLK, p);
+    EXPECT(fcntl, 3, F_SETLK, p);
+    EXPECT(getpeername, sockets[0], buf, p);
+#undef EXPECT
+}
+
+/* A signal on a stack that isn't the program's: it dies, and its emulator doesn't. */
+static void on_signal(int number)
+{
+    (void)number;
+}
+
+static void bad_stack(long nr, uint64_t address, int argument)
+{
+    stack_t stack = {.ss_sp = (void *)(address & ~4095ul), .ss_size = 65536};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK};
+
+    (void)nr;
+    (void)argument;
+    sigaltstack(&stack, NULL);
+    sigaction(SIGUSR1, &action, NULL);
+    raise(SIGUSR1);
+}
+
 /* Changes of mappings that would take the emulator's own memory away. */
 static void mapping_calls(long nr, uint64_t address, int argument)
 {
@@ -198,36 +355,19 @@ static void mapping_calls(long nr, uint64_t address, int argument)
     case 0:
         syscall(SYS_mmap, page, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
         break;
-    case 1:
-        syscall(SYS_munmap, page, 4096);
-        break;
-    case 2:
-        syscall(SYS_mprotect, page, 4096, PROT_NONE);
-        break;
-    case 3:
-        syscall(SYS_madvise, page, 4096, MADV_DONTNEED);
-        break;
-    case 4:
-        syscall(SYS_mremap, page, 4096, 8192, MREMAP_MAYMOVE, 0);
-        break;
-    case 5:
-        syscall(SYS_brk, page);
-        break;
-    case 6:
-        syscall(SYS_set_tid_address, address);
-        break;
-    case 7:
-        syscall(SYS_set_robust_list, address, 24);
-        break;
-    case 8:
-        syscall(SYS_mprotect, page, 4096, PROT_READ | PROT_WRITE | PROT_EXEC);
-        break;
+    case 1: syscall(SYS_munmap, page, 4096); break;
+    case 2: syscall(SYS_mprotect, page, 4096, PROT_NONE); break;
+    case 3: syscall(SYS_madvise, page, 4096, MADV_DONTNEED); break;
+    case 4: syscall(SYS_mremap, page, 4096, 8192, MREMAP_MAYMOVE, 0); break;
+    case 5: syscall(SYS_brk, page); break;
+    case 6: syscall(SYS_set_tid_address, address); break;
+    case 7: syscall(SYS_set_robust_list, address, 24); break;
+    case 8: syscall(SYS_mprotect, page, 4096, PROT_READ | PROT_WRITE | PROT_EXEC); break;
     case 9:
-        syscall(SYS_mremap, mmap(0, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 4096, 4096,
-                MREMAP_MAYMOVE | MREMAP_FIXED, page);
+        syscall(SYS_mremap, mmap(0, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 4096,
+                4096, MREMAP_MAYMOVE | MREMAP_FIXED, page);
         break;
-    default:
-        break;
+    default: break;
     }
 }
 
@@ -267,6 +407,13 @@ int main(void)
     }
     for (unsigned i = 0; i < n_addresses; i++) {
         in_child(known_calls, -1, addresses[i], 0);
+        in_child(nested_calls, -1, addresses[i], 0);
+        int status = run_child(bad_stack, -1, addresses[i], 0);
+
+        if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGSEGV) {
+            printf("%s: signal on a stack at %#lx: status %#x\n", what_failed,
+                   (unsigned long)addresses[i], status);
+        }
         for (int k = 0; k < 10; k++) {
             in_child(mapping_calls, -2, addresses[i], k);
         }

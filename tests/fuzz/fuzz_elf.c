@@ -143,16 +143,26 @@ static void make_good(uint8_t file[GOOD_SIZE])
         .e_phentsize = sizeof(*phdr),
         .e_phnum = N_PHDRS,
     };
-    phdr[0] = (Elf64_Phdr){.p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_filesz = 0x1200,
-                           .p_memsz = 0x1200, .p_align = 0x1000};
-    phdr[1] = (Elf64_Phdr){.p_type = PT_LOAD, .p_flags = PF_R | PF_W, .p_offset = 0x1200,
-                           .p_vaddr = 0x2200, .p_filesz = 0x800, .p_memsz = 0x5000,
+    phdr[0] = (Elf64_Phdr){.p_type = PT_LOAD,
+                           .p_flags = PF_R | PF_X,
+                           .p_filesz = 0x1200,
+                           .p_memsz = 0x1200,
+                           .p_align = 0x1000};
+    phdr[1] = (Elf64_Phdr){.p_type = PT_LOAD,
+                           .p_flags = PF_R | PF_W,
+                           .p_offset = 0x1200,
+                           .p_vaddr = 0x2200,
+                           .p_filesz = 0x800,
+                           .p_memsz = 0x5000,
                            .p_align = 0x1000};
     phdr[2] = (Elf64_Phdr){.p_type = PT_GNU_STACK, .p_flags = PF_R | PF_W};
-    phdr[3] = (Elf64_Phdr){.p_type = PT_PHDR, .p_offset = sizeof(*ehdr), .p_vaddr = sizeof(*ehdr),
-                           .p_filesz = N_PHDRS * sizeof(*phdr), .p_memsz = N_PHDRS * sizeof(*phdr)};
+    phdr[3] = (Elf64_Phdr){.p_type = PT_PHDR,
+                           .p_offset = sizeof(*ehdr),
+                           .p_vaddr = sizeof(*ehdr),
+                           .p_filesz = N_PHDRS * sizeof(*phdr),
+                           .p_memsz = N_PHDRS * sizeof(*phdr)};
     for (size_t i = 0x1000; i < 0x1200; i += 4) {
-        file[i] = 0x13;         /* nop */
+        file[i] = 0x13; /* nop */
     }
 }
 
@@ -160,12 +170,18 @@ static void make_good(uint8_t file[GOOD_SIZE])
 static size_t make_input(uint64_t *state, uint8_t file[GOOD_SIZE])
 {
     static const uint64_t values[] = {
-        0, 1, 2, 3, 4, 8, 56, 64, 0xfff, 0x1000, 0x1001, 0x2000, 0x7fff, 0x10000, 0x7fffffff,
-        0x80000000, 0xffffffff, 1ull << 32, 1ull << 40, (1ull << 47) - 0x1000, 1ull << 47,
-        1ull << 48, 1ull << 62, INT64_MAX, 1ull << 63, -0x1000ull, -0x2000ull, -1ull, -8ull,
+        0,          1,          2,          3,          4,
+        8,          56,         64,         0xfff,      0x1000,
+        0x1001,     0x2000,     0x7fff,     0x10000,    0x7fffffff,
+        0x80000000, 0xffffffff, 1ull << 32, 1ull << 40, (1ull << 47) - 0x1000,
+        1ull << 47, 1ull << 48, 1ull << 62, INT64_MAX,  1ull << 63,
+        -0x1000ull, -0x2000ull, -1ull,      -8ull,
     };
     /* Where the 64-bit and shorter fields of the headers are, and their sizes. */
-    static const struct { uint16_t at; uint8_t size; } fields[] = {
+    static const struct {
+        uint16_t at;
+        uint8_t size;
+    } fields[] = {
         {16, 2}, {18, 2}, {20, 4}, {24, 8}, {32, 8}, {40, 8}, {48, 4}, {52, 2}, {54, 2}, {56, 2},
     };
     unsigned changes = (unsigned)(next_random(state) % 5);
@@ -175,7 +191,7 @@ static size_t make_input(uint64_t *state, uint8_t file[GOOD_SIZE])
     if (next_random(state) % 3 == 0) {
         file[16] = ET_EXEC;
         for (unsigned i = 0; i < 2; i++) {
-            file[64 + 56 * i + 18] = 0x10;      /* p_vaddr of a fixed program: 0x100000 more */
+            file[64 + 56 * i + 18] = 0x10; /* p_vaddr of a fixed program: 0x100000 more */
         }
     }
     for (unsigned i = 0; i < changes; i++) {
@@ -188,7 +204,7 @@ static size_t make_input(uint64_t *state, uint8_t file[GOOD_SIZE])
             at = fields[k].at;
             width = fields[k].size;
         } else {
-            unsigned k = (r >> 32) % 8;         /* p_type and p_flags have 4 bytes */
+            unsigned k = (r >> 32) % 8; /* p_type and p_flags have 4 bytes */
 
             at = 64 + 56 * ((r >> 40) % N_PHDRS) + (k < 2 ? 4 * k : 8 * (k - 1));
             width = k < 2 ? 4 : 8;

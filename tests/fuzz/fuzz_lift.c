@@ -24,9 +24,9 @@
 enum {
     CODE = 0x10000,
     MAX_CODE = 2048,
-    ARENA = 0x40000000,      /* guest address of the memory */
+    ARENA = 0x40000000, /* guest address of the memory */
     ARENA_SIZE = 0x2000,
-    LOOK_AHEAD = 70,         /* instructions: more than a block has */
+    LOOK_AHEAD = 70, /* instructions: more than a block has */
     MAX_STEPS = 2000,
     N_SIDES = 3,
 };
@@ -37,9 +37,9 @@ enum { OPT_CONFINE = 1, OPT_FAR = 2, OPT_BASELINE = 4 };
 
 struct fuzz {
     struct riscv_model *model;
-    struct dbt *dbt[4];              /* by the options far and baseline */
+    struct dbt *dbt[4]; /* by the options far and baseline */
     struct vcpu *cpu[4][N_SIDES];
-    uint8_t *memory[N_SIDES];        /* host address of the arena */
+    uint8_t *memory[N_SIDES]; /* host address of the arena */
     struct ir_unit *unit;
     const uint8_t *input;
     size_t input_size;
@@ -48,7 +48,7 @@ struct fuzz {
     unsigned scout_steps, model_steps;
     unsigned long total_steps;
     enum { GOES_ON, AT_EXIT, STUCK } scout;
-    jmp_buf outside;                 /* taken before the scout accesses memory outside of the arena */
+    jmp_buf outside; /* taken before the scout accesses memory outside of the arena */
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -93,7 +93,7 @@ static bool make_translator(struct fuzz *f, unsigned which)
         .guest_base = (uint64_t)(uintptr_t)f->memory[SUBJECT] - ARENA,
         .cache_size = 4 << 20,
         .poll_always = true,
-        .no_chain = true,       /* come back after each block */
+        .no_chain = true, /* come back after each block */
         .far_paths = which & 1,
         .verify = true,
         .fetch = fetch_stable,
@@ -106,7 +106,7 @@ static bool make_translator(struct fuzz *f, unsigned which)
         fprintf(stderr, "fuzz_lift: %s\n", error->message);
         return false;
     }
-    if (which & 2) {            /* a processor with nothing beyond SSE4.2 */
+    if (which & 2) { /* a processor with nothing beyond SSE4.2 */
         memset(&f->dbt[which]->features, 0, sizeof(f->dbt[which]->features));
     }
     for (unsigned side = 0; side < N_SIDES; side++) {
@@ -134,8 +134,8 @@ static struct fuzz *fuzz_new(void)
     }
     for (unsigned side = 0; side < N_SIDES; side++) {
         /* Pages without access around it stop what is not much outside. */
-        uint8_t *p = mmap(NULL, ARENA_SIZE + 2 * 65536, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-                          0);
+        uint8_t *p =
+            mmap(NULL, ARENA_SIZE + 2 * 65536, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
         if (p == MAP_FAILED || mprotect(p + 65536, ARENA_SIZE, PROT_READ | PROT_WRITE)) {
             perror("fuzz_lift: mmap");
@@ -170,7 +170,9 @@ static void set_registers(struct vcpu *cpu, uint8_t seed, bool confine)
         uint64_t r = next_random(&state);
 
         switch (r >> 61) {
-        case 0: case 1: case 2: cpu->r[i] = ARENA + (r & (ARENA_SIZE - 16)); break;
+        case 0:
+        case 1:
+        case 2: cpu->r[i] = ARENA + (r & (ARENA_SIZE - 16)); break;
         case 3: cpu->r[i] = r & 0xff; break;
         case 4: cpu->r[i] = (uint64_t)(int64_t)(int32_t)r; break;
         case 5: cpu->r[i] = 1ull << (r & 63); break;
@@ -186,7 +188,8 @@ static void set_registers(struct vcpu *cpu, uint8_t seed, bool confine)
 
         switch (r >> 61) {
         case 0: rv->f[i] = r; break;
-        case 1: case 2:
+        case 1:
+        case 2:
             exponent = 127 + (r >> 8) % 9 - 4;
             rv->f[i] = 0xffffffff00000000ull | (r & 0x80000000) | exponent << 23 | (r & 0x700000);
             break;
@@ -234,9 +237,9 @@ static void confine_code(struct fuzz *f)
             unsigned quadrant = insn & 3, funct = insn >> 13;
 
             if (quadrant == 0 && funct != 0) {
-                insn &= ~(7u << 7);                     /* base: s0 */
+                insn &= ~(7u << 7); /* base: s0 */
                 if (funct < 4 && (insn >> 2 & 7) == 0) {
-                    insn |= 4;                          /* result: not s0 */
+                    insn |= 4; /* result: not s0 */
                 }
             } else if (quadrant != 0 && (insn >> 7 & 31) == 8) {
                 insn |= 1 << 7;
@@ -250,7 +253,8 @@ static void confine_code(struct fuzz *f)
             return;
         }
         insn |= (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-        if (opcode == 0x03 || opcode == 0x07 || opcode == 0x23 || opcode == 0x27 || opcode == 0x2f) {
+        if (opcode == 0x03 || opcode == 0x07 || opcode == 0x23 || opcode == 0x27 ||
+            opcode == 0x2f) {
             insn = (insn & ~(31u << 15)) | 8u << 15;
         }
         if (opcode != 0x23 && opcode != 0x27 && opcode != 0x63 && (insn >> 7 & 31) == 8) {
@@ -309,8 +313,13 @@ static void bug(const struct fuzz *f, const char *what)
 static enum vcpu_exit step(struct fuzz *f, struct vcpu *cpu, const struct interp_hooks *hooks)
 {
     struct lift_ctx ctx = {
-        .u = f->unit, .pc = cpu->pc, .next_pc = cpu->pc, .mode = cpu->mode, .model = f->model,
-        .fetch = fetch_code, .fetch_opaque = f,
+        .u = f->unit,
+        .pc = cpu->pc,
+        .next_pc = cpu->pc,
+        .mode = cpu->mode,
+        .model = f->model,
+        .fetch = fetch_code,
+        .fetch_opaque = f,
     };
     enum lift_result lifted;
     enum vcpu_exit reason;
@@ -329,8 +338,9 @@ static enum vcpu_exit step(struct fuzz *f, struct vcpu *cpu, const struct interp
         bug(f, error);
     }
     reason = ir_interpret(cpu, f->unit, cpu->guest_base, hooks);
-    return reason == VCPU_EXIT_MODE || reason == VCPU_EXIT_FENCE_I || reason == VCPU_EXIT_YIELD ?
-               VCPU_EXIT_NONE : reason;
+    return reason == VCPU_EXIT_MODE || reason == VCPU_EXIT_FENCE_I || reason == VCPU_EXIT_YIELD
+               ? VCPU_EXIT_NONE
+               : reason;
 }
 
 /* May the next block be run by translated code? Takes the scout far enough to say so. */
@@ -358,8 +368,7 @@ static bool same_state(const struct fuzz *f, const struct vcpu *a, const struct 
     const struct riscv_vcpu *x = (const struct riscv_vcpu *)a, *y = (const struct riscv_vcpu *)b;
 
     return a->pc == b->pc && a->mode == b->mode && memcmp(a->r, b->r, sizeof(a->r)) == 0 &&
-           memcmp(x->f, y->f, sizeof(x->f)) == 0 &&
-           dbt_fp_flags_get(a) == dbt_fp_flags_get(b) &&
+           memcmp(x->f, y->f, sizeof(x->f)) == 0 && dbt_fp_flags_get(a) == dbt_fp_flags_get(b) &&
            memcmp(f->memory[MODEL], f->memory[SUBJECT], ARENA_SIZE) == 0;
 }
 
@@ -389,7 +398,8 @@ static void print_difference(const struct fuzz *f, const struct vcpu *a, const s
 }
 
 /* The model goes on until it is where the subject is. */
-static void follow(struct fuzz *f, struct vcpu *model, struct vcpu *subject, enum vcpu_exit expected)
+static void follow(struct fuzz *f, struct vcpu *model, struct vcpu *subject,
+                   enum vcpu_exit expected)
 {
     for (unsigned i = 0; i < LOOK_AHEAD; i++) {
         enum vcpu_exit reason = step(f, model, NULL);
@@ -474,9 +484,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 static uint32_t make_word(uint64_t *state, unsigned *length)
 {
-    static const uint8_t opcodes[] = {0x03, 0x07, 0x13, 0x13, 0x1b, 0x23, 0x27, 0x2f, 0x33, 0x33,
-                                      0x3b, 0x3b, 0x43, 0x47, 0x4b, 0x4f, 0x53, 0x53, 0x53, 0x63,
-                                      0x67, 0x6f, 0x73, 0x37, 0x17};
+    static const uint8_t opcodes[] = {0x03, 0x07, 0x13, 0x13, 0x1b, 0x23, 0x27, 0x2f, 0x33,
+                                      0x33, 0x3b, 0x3b, 0x43, 0x47, 0x4b, 0x4f, 0x53, 0x53,
+                                      0x53, 0x63, 0x67, 0x6f, 0x73, 0x37, 0x17};
     uint64_t r = next_random(state);
     uint32_t insn = (uint32_t)(r >> 32);
     unsigned opcode = opcodes[(r >> 8) % sizeof(opcodes)];
@@ -488,12 +498,12 @@ static uint32_t make_word(uint64_t *state, unsigned *length)
     *length = 4;
     insn = (insn & ~0x7fu) | opcode;
     if ((opcode == 0x33 || opcode == 0x3b) && r & 16) {
-        insn &= ~(0x7fu << 25) | 0x2au << 25;   /* the usual values of funct7 */
+        insn &= ~(0x7fu << 25) | 0x2au << 25; /* the usual values of funct7 */
     }
     if (opcode == 0x63 || opcode == 0x6f) {
-        insn &= ~(0xf8u << 24);                 /* near, forward */
+        insn &= ~(0xf8u << 24); /* near, forward */
     }
-    if (r & 32) {                               /* few registers: results are used */
+    if (r & 32) { /* few registers: results are used */
         insn &= ~(0x18u << 7 | 0x18u << 15);
         insn |= 8u << 7 | 8u << 15;
     }

@@ -5,10 +5,7 @@ import random
 from isa_int import EDGES
 from program import Program
 from rv_encodings import INSNS
-from rvasm import (A0, A1, A2, A3, A4, A5, CODE, RA, S0, S1, S2, S3, S8, S10, S11, SCRATCH, SP, T0,
-                   T1, T2)
-
-_TAKEN = 1
+from rvasm import (A0, A1, A2, A3, A4, A5, RA, S0, S1, S2, S3, S8, S10, S11, SCRATCH, SP, T0, T1, T2)
 
 
 def _branch(p, name, *regs):
@@ -407,6 +404,3 @@ def tests():
     yield "indirect-jumps", test_indirect
     yield "page-crossing-code", test_page_cross
     yield "long-blocks", test_long_block
-
-
-assert CODE and A4

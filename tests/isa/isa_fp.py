@@ -4,7 +4,7 @@ import random
 
 from program import Program
 from rv_encodings import INSNS
-from rvasm import A0, A1, A3, A5, CSR_FFLAGS, CSR_FRM, S8, S10, T0, T1, T2
+from rvasm import A0, A1, A3, A5, CSR_FFLAGS, CSR_FRM, S8, S10, T0, T2
 
 # exponent bits, mantissa bits
 LAYOUT = {"h": (5, 10), "s": (8, 23), "d": (11, 52)}
@@ -340,6 +340,3 @@ def tests():
             make = lambda name=name, f=globals()["test_" + insn.format]: f(name)
         if make:
             yield name, make
-
-
-__all__ = ["Numbers", "tests", "T1"]

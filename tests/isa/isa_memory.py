@@ -430,6 +430,3 @@ def tests():
             make = test_fence
         if make:
             yield name, lambda name=name, make=make: make(name)
-
-
-__all__ = ["tests", "A3", "A4"]

@@ -210,6 +210,3 @@ def tests():
     yield "illegal", test_illegal
     yield "ebreak", test_ebreak
     yield "fault-fetch", test_fetch
-
-
-assert A2

@@ -7,7 +7,7 @@ of a difference in the output into words.
 
 import struct
 
-from rvasm import A0, A7, Asm, GP, OUT, RA, SYS_SIGACTION, TP
+from rvasm import Asm, GP, OUT, RA, SYS_SIGACTION, TP
 
 SIGILL, SIGTRAP, SIGBUS, SIGSEGV = 4, 5, 7, 11
 SA_SIGINFO, SA_ONSTACK, SA_NODEFER = 4, 0x08000000, 0x40000000
@@ -189,7 +189,3 @@ class Program(Asm):
         if total > limit:
             lines.append(f"... {total} differences in all")
         return lines
-
-
-__all__ = ["Program", "Segment", "A0", "A7", "SIGILL", "SIGTRAP", "SIGBUS", "SIGSEGV", "UC_PC",
-           "UC_FP", "SA_ONSTACK", "SA_NODEFER"]

@@ -20,14 +20,15 @@ from concurrent.futures import ThreadPoolExecutor
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import runner                                                                   # noqa: E402
-from isa_fp import LAYOUT, Numbers                                              # noqa: E402
+from isa_fp import Numbers                                                      # noqa: E402
 from isa_int import EDGES                                                       # noqa: E402
+from program import (SA_ONSTACK, SIGBUS, SIGILL, SIGSEGV, SIGTRAP, UC_FP, UC_PC)    # noqa: E402
 from rv_encodings import INSNS, encode                                                  # noqa: E402
-from rvasm import (Asm, DATA, MASK64, OUT, RA, SCRATCH, SYS_SIGACTION,          # noqa: E402
+from rvasm import (Asm, CODE, DATA, MASK64, OUT, RA, SCRATCH, SYS_SIGACTION,          # noqa: E402
                    SYS_SIGALTSTACK, T0)
 
 SYS_SETITIMER, SIGALRM = 103, 14
-SA_ONSTACK, SA_RESTART = 0x08000000, 0x10000000
+SA_RESTART, SA_SIGINFO = 0x10000000, 4
 
 # Base register of a sequence; -2048 .. -1529 from it is where the registers are saved, the memory that
 # instructions use is at LOW .. HIGH from it.
@@ -38,7 +39,6 @@ BUFFER = 4096 - 512
 SLOT = DUMP_WORDS * 8
 POINTER = SCRATCH + 0x3000      # a word: where the next dump goes
 
-COMMON = {"r", "r1", "i", "sh6", "sh5"}
 INT_R = [n for n, i in INSNS.items() if i.format == "r" and i.ext not in ("zimop",)]
 INT_R1 = [n for n, i in INSNS.items() if i.format == "r1" and i.ext not in ("zimop",)]
 INT_BASIC = [n for n in INT_R if INSNS[n].ext == "i"]
@@ -61,15 +61,16 @@ ROUNDED = ("frrm", "fr1rm", "fr4", "ftoi", "itof")
 
 
 class Maker:
-    """Makes one sequence: a list of items.
+    """Makes one sequence: a list of items; with [faults] some of them raise signals.
 
     An item is (kind, ...): ("i", name, operands), ("li", reg, value), ("skip", branch, operands,
     items), ("loop", register, turns, items), ("call", link register, items), ("jump", reg, items),
     ("group", items): to be kept or removed as one.
     """
 
-    def __init__(self, number):
+    def __init__(self, number, faults=False):
         self.rng = random.Random(number)
+        self.faults = faults
         self.base = self.rng.choice((2, 8, 9, 10, 15, 3, 27, 31, 12))
         regs = [r for r in range(1, 32) if r != self.base]
         self.rng.shuffle(regs)
@@ -92,7 +93,7 @@ class Maker:
                 (self.indexed, 2), (self.atomic, 1), (self.float_op, 6 * fp),
                 (self.float_move, 2 * fp), (self.float_memory, 2 * fp), (self.csr, 1 + fp),
                 (self.skip, 2), (self.loop, 0.5), (self.call, 0.6), (self.jump, 0.4),
-                (self.pair, 1), (self.other, 0.3))
+                (self.pair, 1), (self.other, 0.3), (self.fault, 1.5 if self.faults else 0))
 
     def reg(self):
         rng = self.rng
@@ -365,9 +366,36 @@ class Maker:
             if item[0] == "i":
                 if reg in item[2][:1] or INSNS[item[1]].format.startswith("c"):
                     return True
-            elif item[0] != "li" or item[1] == reg:
+            elif item[0] != "raw" and (item[0] != "li" or item[1] == reg):
                 return True
         return False
+
+    def fault(self):
+        """Something that raises a signal; the handler steps over it."""
+        rng = self.rng
+        kind = rng.randrange(8)
+        if kind == 0:
+            return "i", rng.choice(("ebreak", "c.ebreak")), ()
+        if kind == 1:
+            return "raw", rng.choice((0xFFFFFFFF, 0x00005053, 0xC0001073))
+        reg, value, float_value = self.reg(), self.reg(), self.freg()
+        setup = [("li", reg, rng.choice((0, 64, BASE + 0x10000, CODE + 8, -4096, BASE + 0x3000 - 4)))]
+        if kind == 2:       # misaligned
+            setup = [("i", "addi", (reg, self.base, rng.choice((1, 2, 3, 65))))]
+            name = rng.choice(("amoadd.w", "amomaxu.d", "amocas.w"))
+            return "group", setup + [("i", name, (value, self.reg(), reg, 0))]
+        if kind == 3:
+            return "group", setup + [("i", rng.choice(("fsd", "fsw")), (float_value, reg, 0))]
+        if kind == 4:
+            setup[0] = ("li", reg, rng.choice((0, BASE + 0x10000)))
+            return "group", setup + [("i", rng.choice(("fld", "flw")), (float_value, reg, 8))]
+        if kind == 5:
+            setup[0] = ("li", reg, rng.choice((0, BASE + 0x10000)))
+            return "group", setup + [("i", rng.choice(("lb", "lhu", "lw", "ld")), (value, reg, 8))]
+        if kind == 6:
+            return "group", setup + [("i", rng.choice(("amoadd.w", "amoswap.d")),
+                                      (value, self.reg(), reg, 0))]
+        return "group", setup + [("i", rng.choice(("sb", "sh", "sw", "sd")), (value, reg, 0))]
 
     def registers(self):
         """Start values: x1 .. x31, f0 .. f31, fcsr."""
@@ -383,9 +411,10 @@ class Maker:
 
 
 class Sequence:
-    def __init__(self, number):
+    def __init__(self, number, faults=False):
         self.number = number
-        maker = Maker(number)
+        self.faults = faults
+        maker = Maker(number, faults)
         self.base = maker.base
         self.values = maker.registers()
         self.items = maker.items(maker.rng.randint(20, 150))
@@ -403,8 +432,12 @@ class Batch(Asm):
         self.functions = []     # (label, items, link register) still to be emitted
         self.out_size = SLOT * len(sequences)
         buffer = self.words(_memory_image())
+        if self.signals or any(s.faults for s in sequences):
+            self.set_signal_stack()
         if self.signals:
             self.start_timer(interval)
+        if any(s.faults for s in sequences):
+            self.handle_faults()
         self.li(T0, POINTER)
         self.li(T0 + 1, OUT)
         self.i("sd", T0 + 1, T0, 0)
@@ -415,12 +448,54 @@ class Batch(Asm):
         self.li(4, OUT + self.out_size)
         self.write_out()
 
-    def start_timer(self, interval):
+    def set_signal_stack(self):
         self.extra_size = 0x20000
+        self.syscall(SYS_SIGALTSTACK, self.words([OUT + self.out_size, 0, self.extra_size]), 0)
+
+    def handle_faults(self):
+        """The handler mixes all registers of the context into a digest at POINTER + 8, and steps over
+        the instruction."""
+        action = self.words([0, SA_ONSTACK | SA_SIGINFO, 0])
+        for number in (SIGILL, SIGTRAP, SIGBUS, SIGSEGV):
+            self.syscall(SYS_SIGACTION, number, action, 0, 8)
+        self.to("jal", 0, "handled")
+        self.data[action - DATA:action - DATA + 8] = self.pc.to_bytes(8, "little")
+        self.li(5, POINTER)
+        self.i("ld", 6, 5, 8)
+        self.i("xor", 6, 6, 10)                 # the signal, its code
+        self.i("lw", 8, 11, 8)
+        self.i("add", 6, 6, 8)
+        self.li(7, 0x9E3779B97F4A7C15)
+        self.i("addi", 8, 12, UC_PC)
+        self.i("addi", 9, 12, UC_PC + 32 * 8)
+        for part in "xf":
+            self.label("mix " + part)
+            self.i("ld", 13, 8, 0)
+            self.i("xor", 6, 6, 13)
+            self.i("mul", 6, 6, 7)
+            self.i("srli", 13, 6, 29)
+            self.i("xor", 6, 6, 13)
+            self.i("addi", 8, 8, 8)
+            self.to("bne", 8, 9, "mix " + part)
+            self.i("addi", 8, 12, UC_FP)
+            self.i("addi", 9, 12, UC_FP + 32 * 8)
+        self.i("lwu", 13, 9, 0)
+        self.i("xor", 6, 6, 13)
+        self.i("sd", 6, 5, 8)
+        self.i("ld", 8, 12, UC_PC)
+        self.i("lhu", 9, 8, 0)
+        self.i("andi", 9, 9, 3)
+        self.i("sltiu", 9, 9, 3)
+        self.i("slli", 9, 9, 1)
+        self.i("addi", 8, 8, 4)
+        self.i("sub", 8, 8, 9)
+        self.i("sd", 8, 12, UC_PC)
+        self.i("jalr", 0, RA, 0)
+        self.label("handled")
+
+    def start_timer(self, interval):
         action = self.words([0, SA_ONSTACK | SA_RESTART, 0])
-        stack = self.words([OUT + self.out_size, 0, self.extra_size])
         timer = self.words([0, interval, 0, interval])
-        self.syscall(SYS_SIGALTSTACK, stack, 0)
         self.syscall(SYS_SIGACTION, SIGALRM, action, 0, 8)
         self.syscall(SYS_SETITIMER, 0, timer, 0)
         self.to("jal", 0, "started")
@@ -500,7 +575,7 @@ class Batch(Asm):
         self.li(10, BASE + 2048)
         self.i("addi", 9, 9, 8)
         self.li(12, 0x9E3779B97F4A7C15)
-        self.i("addi", 11, 0, 0)
+        self.i("ld", 11, 5, 8)          # the digest of the faults' registers, if there were any
         self.label(f"digest{n}")
         self.i("ld", 13, 9, 0)
         self.i("xor", 11, 11, 13)
@@ -519,9 +594,11 @@ class Batch(Asm):
                 self.i(item[1], *item[2])
             elif kind == "li":
                 self.li(item[1], item[2])
+            elif kind == "raw":
+                self.raw(item[1])
             elif kind == "group":
                 # A signal takes a reservation away.
-                if not (self.signals and any(i[1].startswith("lr.") for i in item[1])):
+                if not (self.signals and any(str(i[1]).startswith("lr.") for i in item[1])):
                     self.emit(item[1])
             elif kind == "skip":
                 self.skip(item)
@@ -636,6 +713,8 @@ def text(items, indent="    "):
             lines.append(f"{indent}{item[1]} {', '.join(str(v) for v in item[2])}")
         elif item[0] == "li":
             lines.append(f"{indent}li {item[1]}, {item[2] & MASK64:#x}")
+        elif item[0] == "raw":
+            lines.append(f"{indent}.4byte {item[1]:#x}")
         else:
             head = " ".join(str(v) for v in item[:-1])
             lines.append(f"{indent}{head}:")
@@ -663,10 +742,10 @@ def _numbers(line):
     return [w.strip(",:") for w in line.split()[1:] if w.strip(",:").isdigit()]
 
 
-def check_batch(numbers, commands):
+def check_batch(numbers, commands, faults=False):
     """commands: name -> command. Returns a list of (names, number) that differ."""
     results = {}
-    sequences = [Sequence(n) for n in numbers]
+    sequences = [Sequence(n, faults) for n in numbers]
     for name, command in commands.items():
         results[name] = run_batch(command, sequences)
     names = list(commands)
@@ -682,12 +761,13 @@ def check_batch(numbers, commands):
     return bad
 
 
-def check(first, count, commands, batch=200, jobs=1, stop_after=3):
+def check(first, count, commands, batch=200, jobs=1, stop_after=3, faults=False):
     """Runs sequences first .. first+count-1; returns texts that describe the differences."""
     starts = range(first, first + count, batch)
     texts = []
     with ThreadPoolExecutor(jobs) as pool:
-        work = [pool.submit(check_batch, range(s, min(s + batch, first + count)), commands)
+        work = [pool.submit(check_batch, range(s, min(s + batch, first + count)), commands,
+                            faults)
                 for s in starts]
         total = 0
         for start, done in zip(starts, work):
@@ -699,7 +779,8 @@ def check(first, count, commands, batch=200, jobs=1, stop_after=3):
                     texts.append(f"the batch from {start}: {names[0]} or {names[1]} failed, but no "
                                  "sequence alone does")
                     continue
-                texts.append(explain(names, [commands[n] for n in names], Sequence(number)))
+                texts.append(explain(names, [commands[n] for n in names],
+                                     Sequence(number, faults)))
     if total > len(texts):
         texts.append(f"{total} sequences differ in all")
     return texts
@@ -744,11 +825,12 @@ def main():
     parser.add_argument("--list", action="store_true", help="with --one: print it, don't run it")
     parser.add_argument("--save", help="with --one: write the program to this file")
     parser.add_argument("--no-qemu", action="store_true")
+    parser.add_argument("--faults", action="store_true", help="with instructions that raise signals")
     parser.add_argument("-j", type=int, default=1)
     args = parser.parse_args()
     commands = default_commands(args.mode or ("interp", "tier1"), not args.no_qemu)
     if args.one is not None:
-        sequence = Sequence(args.one)
+        sequence = Sequence(args.one, args.faults)
         if args.save:
             with open(args.save, "wb") as f:
                 f.write(Batch([sequence]).elf())
@@ -759,7 +841,7 @@ def main():
         args.seed, args.count = args.one, 1
     if len(commands) < 2:
         sys.exit("randseq.py: there is nothing to compare with")
-    texts = check(args.seed, args.count, commands, args.batch, args.j)
+    texts = check(args.seed, args.count, commands, args.batch, args.j, faults=args.faults)
     for t in texts:
         print(t)
     print(f"{args.count} sequences compared ({', '.join(commands)}): "
@@ -767,6 +849,5 @@ def main():
     return 1 if texts else 0
 
 
-assert DATA and LAYOUT and COMMON and HIGH
 if __name__ == "__main__":
     sys.exit(main())

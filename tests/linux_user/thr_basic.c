@@ -197,42 +197,6 @@ static void thread_exits(void)
         pause();
 }
 
-static void *fork_in_thread(void *arg)
-{
-    int status;
-    pid_t pid = fork();
-
-    if (pid == 0) {
-        pthread_t th;
-        atomic_int n = 0;
-
-        /* The child of a thread can make threads. */
-        pthread_create(&th, NULL, quick, &n);
-        pthread_join(th, NULL);
-        if (gettid() != getpid())
-            _exit(1);
-        _exit(40 + n);
-    }
-    waitpid(pid, &status, 0);
-    *(int *)arg = WEXITSTATUS(status);
-    return NULL;
-}
-
-static void forks(void)
-{
-    pthread_t th[8];
-    int r[8];
-
-    fflush(stdout);
-    for (int i = 0; i < 8; i++)
-        pthread_create(&th[i], NULL, fork_in_thread, &r[i]);
-    for (int i = 0; i < 8; i++) {
-        pthread_join(th[i], NULL);
-        printf("%d ", r[i]);
-    }
-    printf("forked\n");
-}
-
 static void killed(void)
 {
     pthread_t th;
@@ -245,14 +209,14 @@ static void killed(void)
 
 int main(void)
 {
-    many();
-    churn();
-    cancel();
-    ids();
+    /* Processes before threads: the child of a threaded program is another test (thr_fork). */
     printf("main first: %d\n", status_of(main_ends_first));
     printf("raw main first: %d\n", status_of(raw_main_ends_first));
     printf("thread exits: %d\n", status_of(thread_exits));
     printf("killed: %d\n", status_of(killed));
-    forks();
+    many();
+    churn();
+    cancel();
+    ids();
     return 0;
 }

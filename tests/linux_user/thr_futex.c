@@ -161,9 +161,6 @@ static void robust(void)
 
     init_mutex(&s->mutex, PTHREAD_PRIO_NONE);
     init_mutex(&s->pi, PTHREAD_PRIO_INHERIT);
-    pthread_create(&th, NULL, lock_and_end, s);
-    pthread_join(th, NULL);
-    take(s, "thread ended");
     for (int how = 0; how < 3; how++) {
         fflush(stdout);
         pid = fork();
@@ -185,11 +182,14 @@ static void robust(void)
         waitpid(pid, NULL, 0);
         take(s, how == 0 ? "process ended" : how == 1 ? "thread call" : "killed");
     }
+    pthread_create(&th, NULL, lock_and_end, s);
+    pthread_join(th, NULL);
+    take(s, "thread ended");
 }
 
 int main(void)
 {
-    operations();
     robust();
+    operations();
     return 0;
 }

@@ -218,10 +218,10 @@ static void masks_in_flight(void)
 int main(void)
 {
     setvbuf(stdout, NULL, _IONBF, 0);
+    masks_in_flight();
     to_threads();
     queued();
     finish();
     waiting();
-    masks_in_flight();
     return 0;
 }
