@@ -268,13 +268,9 @@ static bool set_gdb(struct user_command *c, const char *arg, GError **error)
 
 static bool set_prefix(struct user_command *c, const char *arg, GError **error)
 {
-    g_autofree char *copy = g_strdup(arg);
-    size_t length = strlen(copy);
+    g_autofree char *path = g_canonicalize_filename(arg, NULL); /* the guest may chdir */
 
-    while (length > 0 && copy[length - 1] == '/') {
-        copy[--length] = '\0';
-    }
-    c->options.prefix = length ? g_intern_string(copy) : NULL; /* the root is no prefix */
+    c->options.prefix = !*arg || strcmp(path, "/") == 0 ? NULL : g_intern_string(path);
     return true;
 }
 

@@ -78,7 +78,7 @@ STRESS = {
     "lockstep": ["-dbt", "lockstep=on"],
     "small-cache": ["-dbt", "cache-size=1M"],
     "max-insns": ["-dbt", "max-insns=3"],
-    "base": ["-B", "0x100000000"],
+    "base": ["-B", "0x200000000000"],
 }
 BUSY = [name for part in (isa_code, isa_flow, isa_signals) for name, _ in part.tests()]
 

@@ -4,9 +4,9 @@
  *     wild_pointers <ADDRESSES
  *
  * The addresses come from standard input, one a line in hexadecimal, after this program has printed
- * the mappings that it knows of and "ready"; they lead into the emulator. Each call is made by a child,
- * which must then still work. A child that dies, or a call that claims to have worked on such an
- * address where the answer is known to be EFAULT, is reported; the last line is "done".
+ * the mappings that it knows of and "ready"; they lead into the emulator. Each call is made by a
+ * child, which must then still work. A child that dies, or a call that claims to have worked on
+ * such an address where the answer is known to be EFAULT, is reported; the last line is "done".
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,8 +27,8 @@
 
 enum { MAX_ADDRESSES = 64, LAST_CALL = 470 };
 
-/* Not made with arguments that mean nothing: they end or stop the caller, act on other processes or on
- * the machine. */
+/* Not made with arguments that mean nothing: they end or stop the caller, act on other processes or
+ * on the machine. */
 static const short skipped[] = {
     SYS_exit,
     SYS_exit_group,

@@ -1,10 +1,10 @@
 /*
- * Fuzzer of the ELF loader and of the stack's set-up: each input is a file that is loaded as a guest's
- * program and taken away again. What comes out must be sane: an error with a message, or an image whose
- * entry and stack are the guest's.
+ * Fuzzer of the ELF loader and of the stack's set-up: each input is a file that is loaded as a
+ * guest's program and taken away again. What comes out must be sane: an error with a message, or an
+ * image whose entry and stack are the guest's.
  *
- * Built with -Dfuzz=true and Clang it is a libFuzzer program; otherwise main() makes inputs that are
- * a good file with some fields changed:  fuzz_elf [FILE...] | [--runs N] [--seed N]
+ * Built with -Dfuzz=true and Clang it is a libFuzzer program; otherwise main() makes inputs that
+ * are a good file with some fields changed:  fuzz_elf [FILE...] | [--runs N] [--seed N]
  */
 #include <elf.h>
 #include <errno.h>

@@ -1,11 +1,12 @@
 /*
- * Fuzzer of decode, lift, the passes and tier 1: runs any bytes as RISC-V code and compares each block
- * of translated code with the interpreter, which takes one instruction at a time.
+ * Fuzzer of decode, lift, the passes and tier 1: runs any bytes as RISC-V code and compares each
+ * block of translated code with the interpreter, which takes one instruction at a time.
  *
  * Input: byte 0 options, byte 1 seed of the registers, then code. Three vCPUs with three memories
- * of the same guest addresses: a scout that looks whether all memory accesses of the next instructions
- * stay inside (else the run ends, since translated code would touch memory that isn't the guest's), the
- * model, and the subject. The scout stays ahead of the model by more than the length of a block.
+ * of the same guest addresses: a scout that looks whether all memory accesses of the next
+ * instructions stay inside (else the run ends, since translated code would touch memory that isn't
+ * the guest's), the model, and the subject. The scout stays ahead of the model by more than the
+ * length of a block.
  *
  * Built with -Dfuzz=true and Clang it is a libFuzzer program; otherwise main() makes inputs from a
  * generator of random numbers:  fuzz_lift [FILE...] | [--runs N] [--seed N]
@@ -159,8 +160,8 @@ static uint64_t next_random(uint64_t *state)
     return *state * 0x2545f4914f6cdd1dull;
 }
 
-/* Registers that code is likely to do something with: addresses, small and extreme numbers, boxed and
- * unboxed floating-point numbers. */
+/* Registers that code is likely to do something with: addresses, small and extreme numbers, boxed
+ * and unboxed floating-point numbers. */
 static void set_registers(struct vcpu *cpu, uint8_t seed, bool confine)
 {
     struct riscv_vcpu *rv = (struct riscv_vcpu *)cpu;
@@ -222,8 +223,8 @@ static void fill_memory(uint8_t *memory, uint8_t seed)
     }
 }
 
-/* Makes loads, stores and atomics use s0 (x8), which other instructions then don't write, so that most
- * of them stay inside. 16-bit ones as they can. */
+/* Makes loads, stores and atomics use s0 (x8), which other instructions then don't write, so that
+ * most of them stay inside. 16-bit ones as they can. */
 static void confine_code(struct fuzz *f)
 {
     size_t i = 0;
@@ -277,8 +278,8 @@ static uint32_t bytes_at(const struct fuzz *f, uint64_t pc)
     return b[0] | b[1] << 8 | b[2] << 16 | (uint32_t)b[3] << 24;
 }
 
-/* Instructions whose results can't be compared: counters; amocas.q touches memory from a helper, where
- * the scout doesn't see it. */
+/* Instructions whose results can't be compared: counters; amocas.q touches memory from a helper,
+ * where the scout doesn't see it. */
 static bool is_excluded(uint32_t insn)
 {
     unsigned csr = insn >> 20;
