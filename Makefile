@@ -8,7 +8,7 @@ BENCH  ?=
 
 NINJA = ninja -C $(BUILD)
 
-.PHONY: all build deps guest-root run check check-clang check-sanitize bench bench-quick bench-mmdebstrap \
+.PHONY: all build deps guest-root run check check-random check-clang check-sanitize bench bench-quick bench-mmdebstrap \
         install install-qemu-names install-binfmt install-qemu-binfmt \
         uninstall-binfmt clean
 
@@ -39,6 +39,9 @@ run: ready
 
 check: ready guest-root
 	@tests/run --build $(BUILD) $(TESTS)
+
+check-random: ready
+	@NANDU_RANDOM_SEQUENCES=10000 tests/run --build $(BUILD) test_random
 
 check-clang: deps
 	@CC=clang $(MAKE) --no-print-directory check BUILD=build-clang

@@ -156,6 +156,7 @@ static const struct dbt_row dbt_rows[] = {
     {"cache-size", offsetof(struct dbt_config, cache_size), DBT_SIZE, NULL},
     {"max-insns", offsetof(struct dbt_config, max_insns), DBT_UNSIGNED, NULL},
     {"no-chain", offsetof(struct dbt_config, no_chain), DBT_BOOL, NULL},
+    {"verify", offsetof(struct dbt_config, verify), DBT_BOOL, NULL},
 };
 
 static bool set_dbt_bool(const struct dbt_row *row, bool *to, const char *value, GError **error)
@@ -584,6 +585,6 @@ char *user_options_help(const char *program, const char *arch)
                     "    QEMU_SET_ENV=var1=val2,var2=val2 QEMU_UNSET_ENV=LD_PRELOAD,LD_DEBUG\n"
                     "\nOptions of the translator, for tests: interp (no host code), lockstep "
                     "(check it against\nthe interpreter), cache-size=N[kMG], max-insns=N (in a "
-                    "block), flush=N (after N blocks),\npoll=always, far, no-chain.\n");
+                    "block), flush=N (after N blocks),\npoll=always, far, no-chain, verify (the IR).\n");
     return g_string_free(text, FALSE);
 }

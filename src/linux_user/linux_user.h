@@ -163,8 +163,6 @@ struct lu_thread {
 
     uint64_t clear_child_tid;     /* guest address; 0: none */
     uint64_t robust_list, robust_list_size;
-    uint64_t rseq;                /* guest address of struct rseq; 0: not registered */
-    uint32_t rseq_size, rseq_signature;
 
     uint64_t syscall_nr, syscall_arg0; /* of the call being made, for restarts */
     struct lu_filter *filter;     /* seccomp: the newest one; NULL: none. Owned; written under lock */

@@ -193,7 +193,6 @@ lu_syscall_fn sys_futex_waitv;
 lu_syscall_fn sys_futex_wake;
 lu_syscall_fn sys_futex_wait;
 lu_syscall_fn sys_futex_requeue;
-lu_syscall_fn sys_rseq;
 lu_syscall_fn sys_membarrier;
 lu_syscall_fn sys_gettid;
 lu_syscall_fn sys_getpid;

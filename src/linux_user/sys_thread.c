@@ -191,18 +191,6 @@ int64_t sys_process_mrelease(struct lu_thread *t, const uint64_t a[6])
 
 /* ---- What needs a reason ---- */
 
-/*
- * A restartable sequence must be aborted when its thread is preempted or moves to another
- * processor, at an instruction of the guest. The host's kernel preempts translated code without a word, so a
- * sequence can't be told from one that ran undisturbed. As a kernel without CONFIG_RSEQ; the C
- * library and others then use sched_getcpu and atomics.
- */
-int64_t sys_rseq(struct lu_thread *t, const uint64_t a[6])
-{
-    (void)t, (void)a;
-    return -ENOSYS;
-}
-
 /* Only the kernel makes this call, and only for calls that it restarts itself. */
 int64_t sys_restart_syscall(struct lu_thread *t, const uint64_t a[6])
 {
