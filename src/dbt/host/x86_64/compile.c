@@ -365,7 +365,7 @@ bool host_init(struct dbt *dbt, GError **error)
 {
     unsigned a, b, c, d;
     __cpuid(1, a, b, c, d);
-    if (!(c & bit_SSE4_2)) {
+    if (!(c & bit_SSE4_2) && !dbt->config.interpreter) {
         g_set_error_literal(error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED,
                             "this host's CPU lacks SSE4.2, which the translator needs; "
                             "use the interpreter (-dbt interp=on)");
