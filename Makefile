@@ -31,8 +31,10 @@ ready: deps
 	@$(MAKE) --no-print-directory build
 
 guest-root:
-	@tools/fetch-guest-root riscv64 full >/dev/null || \
-		echo "make: no guest tree; the tests that need it are skipped" >&2
+	@for arch in riscv64 amd64; do \
+		tools/fetch-guest-root $$arch full >/dev/null || \
+		echo "make: no tree of $$arch programs; the tests that need it are skipped" >&2; \
+	done
 
 run: ready
 	@tools/show $(BUILD)
