@@ -446,6 +446,8 @@ static enum vcpu_exit run_blocks(struct vcpu *cpu)
         uint64_t result = CODE_EXIT_INDIRECT;
         enum vcpu_exit reason = VCPU_EXIT_NONE;
 
+        if (G_UNLIKELY(dbt->config.log & DBT_LOG_EXEC))
+            fprintf(dbt->config.log_file, "Trace %u: 0x%" PRIx64 "\n", cpu->index, b->pc);
         if (G_UNLIKELY(b->interpret)) {
             reason = dbt_interpret(cpu, b->ir, NULL);
             result = CODE_EXIT_REASON;

@@ -300,6 +300,7 @@ static void add_dbt_options(GPtrArray *args, const struct dbt_config *c)
     g_string_append(s, c->poll_always ? ",poll=always" : "");
     g_string_append(s, c->far_paths ? ",far=on" : "");
     g_string_append(s, c->no_chain ? ",no-chain=on" : "");
+    g_string_append(s, c->verify ? ",verify=on" : "");
     if (c->flush_every) {
         g_string_append_printf(s, ",flush=%u", c->flush_every);
     }
