@@ -1,0 +1,40 @@
+/*
+ * Messages, the -d log and trace events. One struct log is made by main and handed down; everything
+ * here may be called from any thread. Messages to the user go to standard error (or the monitor that
+ * caused them), the log to standard error or to -D's file.
+ */
+#ifndef NANDU_UTIL_LOG_H
+#define NANDU_UTIL_LOG_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "util/auto.h"
+
+/* Items of -d; their names and help are rows in log.c, as QEMU's. */
+enum log_item {
+    LOG_GUEST_ERROR, LOG_UNIMP, LOG_INT, LOG_IN_ASM, LOG_OP, LOG_OUT_ASM, LOG_EXEC, LOG_TRACE,
+    LOG_N_ITEMS
+};
+
+struct log;
+/* program: the name that messages begin with (basename of argv[0]). */
+struct log *log_new(const char *program);
+void log_free(struct log *log);
+DEFINE_AUTO_PTR(log, log_free)
+
+/* -d ITEM,...: also "trace:PATTERN". False and *error names the nearest item. */
+bool log_set_items(struct log *log, const char *items, GError **error);
+char *log_items_help(void);                                         /* -d help */
+bool log_set_file(struct log *log, const char *path, GError **error);   /* -D; %d is the pid */
+/* -msg timestamp=, guest-name= */
+void log_set_message_form(struct log *log, bool timestamp, const char *guest_name);
+bool log_enabled(const struct log *log, enum log_item item);
+void log_write(struct log *log, enum log_item item, const char *format, ...) G_GNUC_PRINTF(3, 4);
+
+/* "PROGRAM: text" and "PROGRAM: warning: text" on standard error, a line each. */
+void log_error(struct log *log, const char *format, ...) G_GNUC_PRINTF(2, 3);
+void log_warn(struct log *log, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+#endif
