@@ -54,6 +54,7 @@ check-sanitize: deps
 
 bench: ready
 	@bench/run.py --build $(BUILD) $(BENCH)
+	@bench/control.py --build $(BUILD)
 
 bench-quick: ready
 	@bench/run.py --build $(BUILD) --quick $(BENCH)
@@ -65,11 +66,12 @@ install: build
 	@meson configure $(BUILD) -Dprefix=$(abspath $(PREFIX)) >/dev/null
 	@$(NINJA) >/dev/null
 	@meson install -C $(BUILD) --quiet --no-rebuild $(if $(DESTDIR),--destdir $(DESTDIR))
-	@echo "installed nandu-user and nandu-riscv64 in $(DESTDIR)$(PREFIX)/bin"
+	@echo "installed nandu, nandu-system-riscv64, nandu-user and nandu-riscv64 in $(DESTDIR)$(PREFIX)/bin"
 
 install-qemu-names: install
 	@ln -sf nandu-user $(DESTDIR)$(PREFIX)/bin/qemu-riscv64
-	@echo "installed qemu-riscv64 in $(DESTDIR)$(PREFIX)/bin"
+	@ln -sf nandu $(DESTDIR)$(PREFIX)/bin/qemu-system-riscv64
+	@echo "installed qemu-riscv64 and qemu-system-riscv64 in $(DESTDIR)$(PREFIX)/bin"
 
 install-binfmt: build
 	@tools/install-binfmt $(or $(NANDU),$(PREFIX)/bin/nandu-user)

@@ -90,25 +90,46 @@ static int inform(const struct invocation *in, const struct user_command *c)
     }
 }
 
-/* The log of -D: a stream on a descriptor out of the guest's way. */
+/*
+ * The descriptor of the log, or -1. A program that was executed by a guest's gets its log by -log-fd
+ * (a path may lead elsewhere by then, in a chroot); with %d in the name it has one of its own, if
+ * that can be. It adds to what is there, since its process may have written that.
+ */
+static int open_log_file(const struct user_command *c, GError **error)
+{
+    const char *name = c->options.log_name;
+    g_autofree char *pid = g_strdup_printf("%d", (int)getpid());
+    g_autoptr(GString) path = g_string_new(name);
+    int fd = c->log_fd, own = -1;
+
+    if (fd < 0 || (name && strstr(name, "%d"))) {
+        g_string_replace(path, "%d", pid, 0);
+        own = open(path->str,
+                   O_WRONLY | O_CREAT | (fd < 0 ? O_TRUNC : 0) | O_APPEND | O_CLOEXEC, 0666);
+    }
+    if (own < 0 && fd < 0) {
+        g_set_error(error, G_FILE_ERROR, (gint)g_file_error_from_errno(errno),
+                    "-D: can't write '%s': %s", path->str, g_strerror(errno));
+    }
+    if (own >= 0 && fd >= 0) {
+        close(fd);
+    }
+    return own >= 0 ? own : fd;
+}
+
+/* The log: a stream on a descriptor out of the guest's way. */
 static bool open_log(struct user_command *c, GError **error)
 {
     enum { FIRST_OWN_FD = 500 };
-    g_autofree char *pid = g_strdup_printf("%d", (int)getpid());
-    g_autoptr(GString) name = NULL;
     int fd, high;
 
     c->options.log_file = stderr;
-    if (!c->log_name) {
-        c->options.dbt.log_file = stderr;
+    c->options.dbt.log_file = stderr;
+    if (!c->options.log_name && c->log_fd < 0) {
         return true;
     }
-    name = g_string_new(c->log_name);
-    g_string_replace(name, "%d", pid, 1);
-    fd = open(name->str, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
+    fd = open_log_file(c, error);
     if (fd < 0) {
-        g_set_error(error, G_FILE_ERROR, (gint)g_file_error_from_errno(errno),
-                    "-D: can't write '%s': %s", name->str, g_strerror(errno));
         return false;
     }
     high = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_OWN_FD);
@@ -117,6 +138,11 @@ static bool open_log(struct user_command *c, GError **error)
         fd = high;
     }
     c->options.log_file = fdopen(fd, "w");
+    if (!c->options.log_file) {
+        g_set_error(error, G_FILE_ERROR, (gint)g_file_error_from_errno(errno),
+                    "the log can't be written: %s", g_strerror(errno));
+        return false;
+    }
     setvbuf(c->options.log_file, NULL, _IOLBF, 0);
     c->options.dbt.log_file = c->options.log_file;
     return true;

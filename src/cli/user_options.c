@@ -1,6 +1,8 @@
 #include "cli/user_options.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -359,7 +361,24 @@ static bool set_reserved(struct user_command *c, const char *arg, GError **error
 
 static bool set_log_name(struct user_command *c, const char *arg, GError **error)
 {
-    c->log_name = arg;
+    g_autofree char *path = g_canonicalize_filename(arg, NULL); /* the guest may chdir */
+
+    c->options.log_name = g_intern_string(path);
+    return true;
+}
+
+static bool set_log_fd(struct user_command *c, const char *arg, GError **error)
+{
+    uint64_t fd;
+
+    if (!parse_number("log-fd", arg, "", &fd, error)) {
+        return false;
+    }
+    if (fd > INT_MAX || fcntl((int)fd, F_GETFD) < 0) {
+        g_set_error(error, OPTION_ERROR, "-log-fd: %s is not an open descriptor", arg);
+        return false;
+    }
+    c->log_fd = (int)fd;
     return true;
 }
 
@@ -417,6 +436,12 @@ static bool set_perf_map(struct user_command *c, const char *arg, GError **error
     return true;
 }
 
+static bool set_jitdump(struct user_command *c, const char *arg, GError **error)
+{
+    c->options.dbt.jitdump = true;
+    return true;
+}
+
 /* ---- The table ---- */
 
 static const struct option_row option_rows[] = {
@@ -435,6 +460,7 @@ static const struct option_row option_rows[] = {
     {"d", "LOG", "item[,...]", set_log, "log these items (-d help for a list)"},
     {"D", "LOG_FILENAME", "logfile", set_log_name,
      "write logs to this file (%d: process id), not to stderr"},
+    {"log-fd", NULL, "fd", set_log_fd, "write logs to this open file, unless -D has a %d"},
     {"p", "PAGESIZE", "pagesize", set_page_size, "for compatibility: only 4096 is possible"},
     {"one-insn-per-tb", "ONE_INSN_PER_TB", NULL, set_one_insn,
      "translate one guest instruction at a time"},
@@ -444,6 +470,7 @@ static const struct option_row option_rows[] = {
      "seed of the random bytes that the guest starts with"},
     {"version", "VERSION", NULL, set_version, "print the version"},
     {"perfmap", "PERFMAP", NULL, set_perf_map, "write /tmp/perf-PID.map for perf"},
+    {"jitdump", "JITDUMP", NULL, set_jitdump, "write jit-PID.dump for perf inject"},
     {"dbt", "DBT", "key=value[,...]", set_dbt, "options of the translator (see below)"},
     {"binfmt-conf", NULL, NULL, set_binfmt, "print the rows for binfmt_misc"},
     {"binfmt-flags", NULL, "flags", set_binfmt_flags, "flags of these rows (POCF)"},
@@ -479,7 +506,7 @@ static void default_prefix(struct user_command *c)
 
 bool user_options_from_environment(struct user_command *c, GError **error)
 {
-    *c = (struct user_command){.envp = g_get_environ(), .binfmt_flags = "POCF"};
+    *c = (struct user_command){.envp = g_get_environ(), .binfmt_flags = "POCF", .log_fd = -1};
     c->options.cpu = "max";
     default_prefix(c);
     if (getauxval(AT_SECURE)) {

@@ -22,7 +22,7 @@ enum user_action {
 struct user_command {
     enum user_action action;
     struct lu_options options; /* points into argv, the environment, and what is below */
-    const char *log_name;      /* -D */
+    int log_fd;                /* -log-fd; -1: none */
     const char *binfmt_flags;
     char **envp; /* the guest's environment; owned */
     int program; /* index of the program in argv */

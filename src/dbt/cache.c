@@ -54,6 +54,50 @@ void code_cache_free(struct code_cache *cache)
     munmap((void *)(uintptr_t)cache->rx, cache->size);
 }
 
+/*
+ * A copy costs half a millisecond a MiB, nearly all of it the kernel's for fresh pages; translating
+ * again what has been translated costs ten times as much. A small program's child, a shell's or an
+ * interpreter's, runs enough of it again; of a large one it is likely to run little.
+ */
+enum { MAX_FORK_COPY = 8 << 20 };
+
+void code_cache_before_fork(struct code_cache *cache)
+{
+    cache->copy = NULL;
+    if (cache->used > MAX_FORK_COPY)
+        return;
+    void *copy = mmap(NULL, cache->size, PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (copy == MAP_FAILED)
+        return;
+    madvise(copy, cache->used, MADV_POPULATE_WRITE); /* all at once, where the kernel can */
+    memcpy(copy, cache->rw, cache->used);
+    cache->copy = copy;
+}
+
+void code_cache_after_fork(struct code_cache *cache)
+{
+    if (cache->copy)
+        munmap(cache->copy, cache->size);
+    cache->copy = NULL;
+}
+
+bool code_cache_adopt_copy(struct code_cache *cache)
+{
+    uint8_t *copy = cache->copy, *rx = (uint8_t *)(uintptr_t)cache->rx;
+
+    cache->copy = NULL;
+    if (!copy)
+        return false;
+    if (mremap(copy, cache->size, cache->size, MREMAP_MAYMOVE | MREMAP_FIXED, cache->rw) ==
+        MAP_FAILED) {
+        munmap(copy, cache->size);
+        return false;
+    }
+    return mremap(cache->rw, 0, cache->size, MREMAP_MAYMOVE | MREMAP_FIXED, rx) != MAP_FAILED &&
+           mprotect(rx, cache->size, PROT_READ | PROT_EXEC) == 0;
+}
+
 bool code_cache_unshare(struct code_cache *cache)
 {
     g_autofree void *fixed = g_memdup2(cache->rw, cache->fixed);
@@ -66,10 +110,13 @@ bool code_cache_unshare(struct code_cache *cache)
 
 /* ---- Blocks ---- */
 
+/* Code that is near is near in the hash too: its pages are copied when a process that forked first
+ * writes there. Regions of as many buckets as there are start at scattered places. */
 static struct block **bucket(const struct dbt *dbt, uint64_t pc, uint32_t mode)
 {
-    uint64_t h = ((pc >> 1) ^ (uint64_t)mode << 40) * 0x9e3779b97f4a7c15;
-    return &dbt->hash[h >> (64 - HASH_BITS)];
+    uint64_t region = (pc >> (HASH_BITS + 1)) ^ (uint64_t)mode << 40;
+    uint64_t start = (region * 0x9e3779b97f4a7c15) >> (64 - HASH_BITS);
+    return &dbt->hash[((pc >> 1) + start) & ((1 << HASH_BITS) - 1)];
 }
 
 struct block *block_lookup(const struct dbt *dbt, uint64_t pc, uint32_t mode)
@@ -80,9 +127,9 @@ struct block *block_lookup(const struct dbt *dbt, uint64_t pc, uint32_t mode)
     return b;
 }
 
-static gpointer page_key(uint64_t page)
+static struct page_link **page_list(struct dbt *dbt, uint64_t page)
 {
-    return (gpointer)(uintptr_t)page;
+    return &dbt->pages[page & ((1 << PAGE_HASH_BITS) - 1)];
 }
 
 void block_insert(struct dbt *dbt, struct block *b)
@@ -92,11 +139,15 @@ void block_insert(struct dbt *dbt, struct block *b)
     dbt->blocks[b->index] = b;
     __atomic_store_n(&dbt->n_blocks, b->index + 1, __ATOMIC_RELEASE);
     for (unsigned i = 0; i < b->n_pages; i++) {
-        b->page_next[i] = g_hash_table_lookup(dbt->pages, page_key(b->pages[i]));
-        g_hash_table_insert(dbt->pages, page_key(b->pages[i]), b);
+        struct page_link *link = &b->pages[i], **list = page_list(dbt, link->page);
+        link->block = b;
+        link->next = *list;
+        *list = link;
     }
-    if (b->unstable)
-        g_ptr_array_add(dbt->unstable, b);
+    if (b->unstable) {
+        b->unstable_next = dbt->unstable;
+        dbt->unstable = b;
+    }
     b->hash_next = *head;
     __atomic_store_n(head, b, __ATOMIC_RELEASE);
 }
@@ -112,25 +163,38 @@ void block_invalidate(struct dbt *dbt, struct block *b)
         link = &(*link)->hash_next;
     __atomic_store_n(link, b->hash_next, __ATOMIC_RELEASE);
     for (unsigned i = 0; i < b->n_pages; i++) {
-        struct block *p = g_hash_table_lookup(dbt->pages, page_key(b->pages[i]));
-        struct block **next = NULL;
-        while (p != b) {
-            unsigned k = 0;
-            while (p->pages[k] != b->pages[i])
-                k++;
-            next = &p->page_next[k];
-            p = *next;
-        }
-        if (next)
-            *next = b->page_next[i];
-        else if (b->page_next[i])
-            g_hash_table_insert(dbt->pages, page_key(b->pages[i]), b->page_next[i]);
-        else
-            g_hash_table_remove(dbt->pages, page_key(b->pages[i]));
+        struct page_link **p = page_list(dbt, b->pages[i].page);
+        while (*p != &b->pages[i])
+            p = &(*p)->next;
+        *p = b->pages[i].next;
     }
     if (!b->interpret)
         host_unlink_block(dbt, b);
     dbt->stats.invalidations++;
+}
+
+static void invalidate_if_in(struct dbt *dbt, struct block *b, uint64_t start, uint64_t size)
+{
+    if (b->low < start + size && b->high > start)
+        block_invalidate(dbt, b);
+}
+
+void block_invalidate_range(struct dbt *dbt, uint64_t start, uint64_t size)
+{
+    uint64_t first = start >> BLOCK_PAGE_SHIFT, last = (start + size - 1) >> BLOCK_PAGE_SHIFT;
+
+    if (last - first >= dbt->n_blocks) {
+        for (uint32_t i = 0; i < dbt->n_blocks; i++)
+            invalidate_if_in(dbt, dbt->blocks[i], start, size);
+        return;
+    }
+    for (uint64_t page = first; page <= last; page++) {
+        /* A link that was taken off the list still leads back to it. */
+        for (struct page_link *l = *page_list(dbt, page); l; l = l->next) {
+            if (l->page == page)
+                invalidate_if_in(dbt, l->block, start, size);
+        }
+    }
 }
 
 struct block *block_find_host(const struct dbt *dbt, uint32_t offset)
@@ -152,14 +216,24 @@ struct block *block_find_host(const struct dbt *dbt, uint32_t offset)
 
 enum { ARENA_CHUNK = 256 * 1024 };
 
+struct arena_chunk {
+    struct arena_chunk *next;
+    size_t size;
+};
+
 void *dbt_arena_alloc(struct dbt *dbt, size_t size)
 {
     size = (size + 15) & ~(size_t)15;
     if (size > (size_t)(dbt->arena_end - dbt->arena)) {
-        size_t chunk = MAX(size, (size_t)ARENA_CHUNK);
-        dbt->arena = g_malloc(chunk);
-        dbt->arena_end = dbt->arena + chunk;
-        g_ptr_array_add(dbt->arena_chunks, dbt->arena);
+        size_t bytes = MAX(size + sizeof(struct arena_chunk), (size_t)ARENA_CHUNK);
+        struct arena_chunk *chunk =
+            mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (chunk == MAP_FAILED)
+            g_error("out of memory for the translator's tables");
+        *chunk = (struct arena_chunk){ .next = dbt->arena_chunks, .size = bytes };
+        dbt->arena_chunks = chunk;
+        dbt->arena = (uint8_t *)(chunk + 1);
+        dbt->arena_end = (uint8_t *)chunk + bytes;
     }
     void *p = dbt->arena;
     dbt->arena += size;
@@ -168,7 +242,11 @@ void *dbt_arena_alloc(struct dbt *dbt, size_t size)
 
 void dbt_arena_reset(struct dbt *dbt)
 {
-    g_ptr_array_set_size(dbt->arena_chunks, 0);
+    while (dbt->arena_chunks) {
+        struct arena_chunk *chunk = dbt->arena_chunks;
+        dbt->arena_chunks = chunk->next;
+        munmap(chunk, chunk->size);
+    }
     dbt->arena = dbt->arena_end = NULL;
 }
 
@@ -180,7 +258,7 @@ void dbt_forget_blocks(struct dbt *dbt)
     dbt->n_blocks = 0;
     dbt->n_exits = 0;
     dbt->cache.used = dbt->cache.fixed;
-    g_hash_table_remove_all(dbt->pages);
-    g_ptr_array_set_size(dbt->unstable, 0);
+    memset(dbt->pages, 0, sizeof(dbt->pages));
+    dbt->unstable = NULL;
     dbt_arena_reset(dbt);
 }

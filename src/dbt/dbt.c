@@ -14,6 +14,8 @@
 
 #include "dbt/dbt_priv.h"
 #include "dbt/interp/interp.h"
+#include "dbt/interp/memory.h"
+#include "dbt/section.h"
 
 /* The smallest cache that holds any block, with room in its tables (see host_compile). */
 enum { MIN_CACHE_SIZE = 1 << 20 };
@@ -53,11 +55,7 @@ struct dbt *dbt_new(const struct dbt_config *config, GError **error)
         dbt->config.no_chain = true;
     if (!dbt->config.log_file)
         dbt->config.log_file = stderr;
-    pthread_mutex_init(&dbt->lock, NULL);
     dbt->unit = ir_unit_new();
-    dbt->pages = g_hash_table_new(NULL, NULL);
-    dbt->unstable = g_ptr_array_new();
-    dbt->arena_chunks = g_ptr_array_new_with_free_func(g_free);
     dbt->breakpoints = g_array_new(FALSE, FALSE, sizeof(uint64_t));
     dbt->watchpoints = g_array_new(FALSE, FALSE, sizeof(struct dbt_watch));
     dbt->intrinsics = g_array_new(FALSE, FALSE, sizeof(struct dbt_intrinsic));
@@ -78,12 +76,7 @@ struct dbt *dbt_new(const struct dbt_config *config, GError **error)
         return NULL;
     }
     host_emit_thunks(dbt);
-    if (config->perf_map) {
-        g_autofree char *path = g_strdup_printf("/tmp/perf-%d.map", getpid());
-        dbt->perf_map = fopen(path, "we");
-        if (dbt->perf_map)
-            setvbuf(dbt->perf_map, NULL, _IOLBF, 0);
-    }
+    perf_open(dbt);
     return dbt;
 }
 
@@ -95,16 +88,12 @@ void dbt_free(struct dbt *dbt)
     release(dbt->hash, sizeof(dbt->hash[0]) << HASH_BITS);
     release(dbt->blocks, dbt->max_blocks * sizeof(dbt->blocks[0]));
     release(dbt->exits, dbt->max_exits * sizeof(dbt->exits[0]));
-    if (dbt->perf_map)
-        fclose(dbt->perf_map);
+    perf_close(dbt);
     ir_unit_free(dbt->unit);
-    g_hash_table_destroy(dbt->pages);
-    g_ptr_array_free(dbt->unstable, TRUE);
-    g_ptr_array_free(dbt->arena_chunks, TRUE);
+    dbt_arena_reset(dbt);
     g_array_free(dbt->breakpoints, TRUE);
     g_array_free(dbt->watchpoints, TRUE);
     g_array_free(dbt->intrinsics, TRUE);
-    pthread_mutex_destroy(&dbt->lock);
     g_free(dbt);
 }
 
@@ -135,33 +124,39 @@ struct vcpu *dbt_vcpu_new(struct dbt *dbt, const void *model)
     cpu->model = model;
     cpu->guest_base = dbt->config.guest_base;
     cpu->excl_addr = UINT64_MAX;
+    cpu->section.word = UINT64_MAX;
     if (!host_vcpu_init(cpu)) {
         free(cpu);
         return NULL;
     }
     clear_jump_cache(cpu);
     dbt->arch->reset(cpu);
-    pthread_mutex_lock(&dbt->lock);
+    dbt_lock(&dbt->lock);
     cpu->index = dbt->n_vcpus++;
     cpu->next = dbt->vcpus;
     dbt->vcpus = cpu;
-    pthread_mutex_unlock(&dbt->lock);
+    dbt_unlock(&dbt->lock);
     return cpu;
+}
+
+static void free_vcpu(struct vcpu *cpu)
+{
+    host_vcpu_free(cpu);
+    if (cpu->step_unit)
+        ir_unit_free(cpu->step_unit);
+    free(cpu);
 }
 
 void dbt_vcpu_free(struct vcpu *cpu)
 {
     struct dbt *dbt = cpu->dbt;
-    pthread_mutex_lock(&dbt->lock);
+    dbt_lock(&dbt->lock);
     struct vcpu **link = &dbt->vcpus;
     while (*link != cpu)
         link = &(*link)->next;
     *link = cpu->next;
-    pthread_mutex_unlock(&dbt->lock);
-    host_vcpu_free(cpu);
-    if (cpu->step_unit)
-        ir_unit_free(cpu->step_unit);
-    free(cpu);
+    dbt_unlock(&dbt->lock);
+    free_vcpu(cpu);
 }
 
 /* ---- Reclaim ---- */
@@ -190,85 +185,105 @@ static void flush(struct dbt *dbt, struct vcpu *self)
 
 void dbt_invalidate(struct dbt *dbt, uint64_t start, uint64_t size)
 {
-    uint64_t first = start >> BLOCK_PAGE_SHIFT, last = (start + size - 1) >> BLOCK_PAGE_SHIFT;
     if (!size)
         return;
-    pthread_mutex_lock(&dbt->lock);
-    g_autoptr(GPtrArray) blocks = g_ptr_array_new();
-    if (last - first < g_hash_table_size(dbt->pages)) {
-        for (uint64_t page = first; page <= last; page++) {
-            struct block *b = g_hash_table_lookup(dbt->pages, (gpointer)(uintptr_t)page);
-            while (b) {
-                unsigned k = 0;
-                g_ptr_array_add(blocks, b);
-                while (b->pages[k] != page)
-                    k++;
-                b = b->page_next[k];
-            }
-        }
-    } else {
-        for (uint32_t i = 0; i < dbt->n_blocks; i++)
-            g_ptr_array_add(blocks, dbt->blocks[i]);
-    }
-    for (unsigned i = 0; i < blocks->len; i++) {
-        struct block *b = blocks->pdata[i];
-        if (b->low < start + size && b->high > start)
-            block_invalidate(dbt, b);
-    }
-    pthread_mutex_unlock(&dbt->lock);
+    dbt_lock(&dbt->lock);
+    block_invalidate_range(dbt, start, size);
+    dbt_unlock(&dbt->lock);
 }
 
 void dbt_invalidate_unstable(struct dbt *dbt)
 {
-    pthread_mutex_lock(&dbt->lock);
-    for (unsigned i = 0; i < dbt->unstable->len; i++)
-        block_invalidate(dbt, dbt->unstable->pdata[i]);
-    g_ptr_array_set_size(dbt->unstable, 0);
-    pthread_mutex_unlock(&dbt->lock);
+    dbt_lock(&dbt->lock);
+    for (struct block *b = dbt->unstable; b; b = b->unstable_next)
+        block_invalidate(dbt, b);
+    dbt->unstable = NULL;
+    dbt_unlock(&dbt->lock);
+}
+
+void dbt_vcpu_died(struct vcpu *cpu, const void *stack, size_t size)
+{
+    struct dbt *dbt = cpu->dbt;
+
+    /* First, since who holds the lock may be waiting for it. */
+    __atomic_store_n(&cpu->in_code, false, __ATOMIC_SEQ_CST);
+    if (!dbt_lock_take_over(&dbt->lock, stack, size))
+        return;
+    if (dbt->unit == cpu->step_unit) /* it was at a single step; the other one is lost */
+        cpu->step_unit = NULL;
+    flush(dbt, cpu);
+    dbt_unlock(&dbt->lock);
 }
 
 /* ---- Fork ---- */
 
 void dbt_before_fork(struct dbt *dbt)
 {
-    pthread_mutex_lock(&dbt->lock);
+    dbt_lock(&dbt->lock);
+    code_cache_before_fork(&dbt->cache);
+}
+
+static void start_empty(struct dbt *dbt, struct vcpu *self)
+{
+    dbt_forget_blocks(dbt);
+    clear_jump_cache(self);
+    host_reset_return_stack(self);
+    dbt->generation++;
+    if (!code_cache_unshare(&dbt->cache)) {
+        static const char message[] = "nandu: out of memory for a code cache after fork\n";
+        (void)!write(STDERR_FILENO, message, sizeof(message) - 1);
+        _exit(127);
+    }
 }
 
 void dbt_after_fork(struct dbt *dbt, struct vcpu *self, bool child)
 {
-    if (child) {
-        pthread_mutex_init(&dbt->lock, NULL);
-        pthread_mutex_lock(&dbt->lock);
-        dbt->vcpus = self;
-        self->next = NULL;
-        dbt_forget_blocks(dbt);
-        clear_jump_cache(self);
-        host_reset_return_stack(self);
-        dbt->generation++;
-        if (dbt->perf_map) { /* the parent's file */
-            fclose(dbt->perf_map);
-            dbt->perf_map = NULL;
-        }
-        if (!code_cache_unshare(&dbt->cache)) {
-            static const char message[] = "nandu: out of memory for a code cache after fork\n";
-            (void)!write(STDERR_FILENO, message, sizeof(message) - 1);
-            _exit(127);
-        }
+    if (!child) {
+        code_cache_after_fork(&dbt->cache);
+        dbt_unlock(&dbt->lock);
+        return;
     }
-    pthread_mutex_unlock(&dbt->lock);
+    while (dbt->vcpus) {
+        struct vcpu *cpu = dbt->vcpus;
+        dbt->vcpus = cpu->next;
+        if (cpu != self)
+            free_vcpu(cpu);
+    }
+    dbt->vcpus = self;
+    self->next = NULL;
+    if (!code_cache_adopt_copy(&dbt->cache))
+        start_empty(dbt, self);
+    perf_after_fork(dbt);
+    dbt->lock = (struct dbt_lock){ 0 }; /* nobody waits for it in this process */
 }
 
 /* ---- Finding blocks ---- */
 
-/* The block for vcpu.pc, translated if need be; the vCPU is in_code then. NULL: its code can't be
- * read, vcpu.fault_* is set. */
-static struct block *find_block(struct vcpu *cpu)
+/* The instruction at vcpu.pc can't be fetched: the fault is at its first byte that can't be. */
+static void fetch_fault(struct vcpu *cpu)
+{
+    const struct dbt_config *c = &cpu->dbt->config;
+    uint8_t bytes[16]; /* as long as any guest's instruction */
+    bool stable;
+    size_t n;
+
+    dbt_lock(&cpu->dbt->lock);
+    n = c->fetch(c->opaque, cpu->pc, bytes, sizeof(bytes), &stable);
+    dbt_unlock(&cpu->dbt->lock);
+    cpu->fault_addr = cpu->pc + (n < sizeof(bytes) ? n : 0);
+    cpu->fault_access = VCPU_FETCH;
+    cpu->fault_kind = VCPU_FAULT_UNMAPPED;
+}
+
+/* The block for vcpu.pc and [mode], translated if need be; the vCPU is in_code then. NULL: its code
+ * can't be read, vcpu.fault_* is set. */
+static struct block *find_block(struct vcpu *cpu, uint32_t mode)
 {
     struct dbt *dbt = cpu->dbt;
     for (;;) {
         __atomic_store_n(&cpu->in_code, true, __ATOMIC_SEQ_CST);
         if (!__atomic_load_n(&dbt->flushing, __ATOMIC_SEQ_CST)) {
-            struct block *b = block_lookup(dbt, cpu->pc, cpu->mode);
+            struct block *b = block_lookup(dbt, cpu->pc, mode);
             if (b)
                 return b;
         }
@@ -276,17 +291,15 @@ static struct block *find_block(struct vcpu *cpu)
 
         struct block *b;
         enum translate_result r = TRANSLATE_OK;
-        pthread_mutex_lock(&dbt->lock);
-        if (!block_lookup(dbt, cpu->pc, cpu->mode)) {
-            r = dbt_translate(dbt, cpu->model, cpu->pc, cpu->mode, &b);
+        dbt_lock(&dbt->lock);
+        if (!block_lookup(dbt, cpu->pc, mode)) {
+            r = dbt_translate(dbt, cpu->model, cpu->pc, mode, &b);
             if (r == TRANSLATE_FULL)
                 flush(dbt, cpu);
         }
-        pthread_mutex_unlock(&dbt->lock);
+        dbt_unlock(&dbt->lock);
         if (r == TRANSLATE_FETCH_FAULT) {
-            cpu->fault_addr = cpu->pc;
-            cpu->fault_access = VCPU_FETCH;
-            cpu->fault_kind = VCPU_FAULT_UNMAPPED;
+            fetch_fault(cpu);
             return NULL;
         }
     }
@@ -348,16 +361,14 @@ static enum vcpu_exit step(struct vcpu *cpu, struct access_record *record)
     record->dbt = dbt;
     if (!cpu->step_unit)
         cpu->step_unit = ir_unit_new();
-    pthread_mutex_lock(&dbt->lock);
+    dbt_lock(&dbt->lock);
     struct ir_unit *unit = dbt->unit;
     dbt->unit = cpu->step_unit;
     r = dbt_lift(dbt, cpu->model, cpu->pc, cpu->mode, 1, &b);
     dbt->unit = unit;
-    pthread_mutex_unlock(&dbt->lock);
+    dbt_unlock(&dbt->lock);
     if (r == TRANSLATE_FETCH_FAULT) {
-        cpu->fault_addr = cpu->pc;
-        cpu->fault_access = VCPU_FETCH;
-        cpu->fault_kind = VCPU_FAULT_UNMAPPED;
+        fetch_fault(cpu);
         return VCPU_EXIT_FAULT;
     }
     return dbt_interpret(cpu, cpu->step_unit, &hooks);
@@ -376,6 +387,85 @@ static void find_fault_address(struct vcpu *cpu)
     cpu->fault_general = false;
 }
 
+/* ---- Restartable sections ---- */
+
+void dbt_watch_words(struct dbt *dbt)
+{
+    dbt_lock(&dbt->lock);
+    if (!dbt->watch_words) {
+        dbt->watch_words = true;
+        flush(dbt, NULL);
+    }
+    dbt_unlock(&dbt->lock);
+}
+
+/* The instruction at pc by itself, from a block that is kept. */
+static enum vcpu_exit interpret_one(struct vcpu *cpu)
+{
+    const struct block *b = find_block(cpu, cpu->mode | MODE_ONE_INSN);
+    enum vcpu_exit reason;
+
+    if (!b)
+        return VCPU_EXIT_FAULT;
+    reason = dbt_interpret(cpu, b->ir, NULL);
+    __atomic_store_n(&cpu->in_code, false, __ATOMIC_SEQ_CST);
+    return reason;
+}
+
+/* Guest memory may be gone: then false. */
+static bool set_word(struct vcpu *cpu, uint64_t value)
+{
+    void *buf[5];
+    if (__builtin_setjmp(buf)) {
+        cpu->unwind = NULL;
+        return false;
+    }
+    cpu->unwind = buf;
+    interp_store((void *)(uintptr_t)(cpu->section.word + cpu->guest_base), 8, value);
+    cpu->unwind = NULL;
+    return true;
+}
+
+bool dbt_section_begin(struct vcpu *cpu, uint64_t start, uint64_t end)
+{
+    struct vcpu_section *s = &cpu->section;
+
+    s->start = start;
+    s->end = end;
+    s->token = (volatile uint64_t *)(uintptr_t)(s->word + cpu->guest_base);
+    s->on = set_word(cpu, section_token());
+    return s->on;
+}
+
+bool dbt_section_end(struct vcpu *cpu, uint64_t word)
+{
+    cpu->section.on = false;
+    return set_word(cpu, word);
+}
+
+/* After an instruction in a section. */
+static enum vcpu_exit section_advance(struct vcpu *cpu, enum vcpu_exit reason)
+{
+    const struct vcpu_section *s = &cpu->section;
+
+    if (reason == VCPU_EXIT_RESTART)
+        cpu->section.on = false;
+    else if (s->on && cpu->pc - s->start >= s->end - s->start && !dbt_section_end(cpu, 0))
+        cpu->section.word = UINT64_MAX; /* the memory isn't there any more */
+    return reason;
+}
+
+/* Until the section is over, or the caller is needed. */
+static enum vcpu_exit run_section(struct vcpu *cpu)
+{
+    enum vcpu_exit reason;
+
+    do {
+        reason = section_advance(cpu, interpret_one(cpu));
+    } while (cpu->section.on && !reason && !cpu->poll);
+    return reason;
+}
+
 /* ---- The loop ---- */
 
 static void mode_changed(struct vcpu *cpu)
@@ -390,7 +480,11 @@ static bool leave_for(struct vcpu *cpu, enum vcpu_exit reason)
 {
     switch (reason) {
     case VCPU_EXIT_NONE: return false;
-    case VCPU_EXIT_FENCE_I: dbt_invalidate_unstable(cpu->dbt); return false;
+    case VCPU_EXIT_FENCE_I:
+        dbt_invalidate_unstable(cpu->dbt);
+        if (cpu->section.word != UINT64_MAX && !cpu->dbt->watch_words)
+            dbt_watch_words(cpu->dbt); /* sections may be in what was written */
+        return false;
     case VCPU_EXIT_MODE: mode_changed(cpu); return false;
     case VCPU_EXIT_FAULT:
         if (cpu->fault_general)
@@ -398,6 +492,22 @@ static bool leave_for(struct vcpu *cpu, enum vcpu_exit reason)
         return true;
     default: return true;
     }
+}
+
+enum vcpu_exit dbt_section_store(struct vcpu *cpu, bool *stored, uint64_t *value)
+{
+    enum vcpu_exit reason;
+
+    cpu->section.caught = false;
+    cpu->section.catching = true;
+    reason = interpret_one(cpu);
+    cpu->section.catching = false;
+    *stored = cpu->section.caught;
+    *value = cpu->section.value;
+    if (leave_for(cpu, reason))
+        return reason;
+    cpu->fault_access = VCPU_FETCH; /* no watchpoint */
+    return cpu->single_step ? VCPU_EXIT_DEBUG : VCPU_EXIT_NONE;
 }
 
 static enum vcpu_exit run_steps(struct vcpu *cpu)
@@ -408,7 +518,7 @@ static enum vcpu_exit run_steps(struct vcpu *cpu)
             cpu->poll = 0;
             return VCPU_EXIT_INTERRUPT;
         }
-        enum vcpu_exit r = step(cpu, &record);
+        enum vcpu_exit r = section_advance(cpu, step(cpu, &record));
         if (leave_for(cpu, r))
             return r;
         if (record.hit && !cpu->no_debug) {
@@ -432,12 +542,31 @@ static void fill_jump_cache(struct vcpu *cpu, const struct block *b)
     e->pc = b->pc;
 }
 
+/*
+ * Lead the exit [link], or the entry of the invalid block [old], to [b] directly, unless they are
+ * older than [generation]. The lock keeps code as it is for a fork. Whoever has it may be waiting
+ * for this vCPU to leave: then it is linked the next time.
+ */
+static void link_block(struct dbt *dbt, uint32_t generation, const struct block_exit *link,
+                       const struct block *old, const struct block *b)
+{
+    if (!dbt_trylock(&dbt->lock))
+        return;
+    if (dbt->generation == generation) {
+        if (link)
+            host_link_exit(dbt, link, b);
+        else
+            host_redirect_block(dbt, old, b);
+    }
+    dbt_unlock(&dbt->lock);
+}
+
 /* Run blocks from [b] on until translated code comes back for something that isn't just the next
  * block. in_code is set on entry and cleared on return. */
 static enum vcpu_exit run_blocks(struct vcpu *cpu)
 {
     struct dbt *dbt = cpu->dbt;
-    struct block *b = find_block(cpu);
+    struct block *b = find_block(cpu, cpu->mode);
 
     while (b) {
         uint32_t generation = dbt->generation;
@@ -478,14 +607,14 @@ static enum vcpu_exit run_blocks(struct vcpu *cpu)
             __atomic_store_n(&cpu->in_code, false, __ATOMIC_SEQ_CST);
             return reason;
         }
-        b = find_block(cpu);
+        b = find_block(cpu, cpu->mode);
         if (!b)
             break;
-        if (link && dbt->generation == generation && !dbt->config.no_chain && !b->interpret)
-            host_link_exit(dbt, link, b);
-        else if (old && dbt->generation == generation && !b->interpret)
-            host_redirect_block(dbt, old, b);
-        else if (!link && !old && !b->interpret && !dbt->config.lockstep)
+        if (b->interpret)
+            continue;
+        if (old || (link && !dbt->config.no_chain))
+            link_block(dbt, generation, link, old, b);
+        else if (!link && !dbt->config.lockstep)
             fill_jump_cache(cpu, b);
     }
     return VCPU_EXIT_FAULT;
@@ -509,10 +638,10 @@ enum vcpu_exit dbt_run(struct vcpu *cpu)
             return run_steps(cpu);
         if (dbt->config.poll_always)
             cpu->poll = 1;
-        enum vcpu_exit reason = run_blocks(cpu);
+        enum vcpu_exit reason = cpu->section.on ? run_section(cpu) : run_blocks(cpu);
         if (reason == VCPU_EXIT_DEBUG && cpu->no_debug) {
             struct access_record record = { 0 };
-            reason = step(cpu, &record); /* over a breakpoint that isn't for this vCPU */
+            reason = section_advance(cpu, step(cpu, &record)); /* over a breakpoint of others */
         }
         if (leave_for(cpu, reason))
             return reason;
@@ -523,22 +652,22 @@ enum vcpu_exit dbt_run(struct vcpu *cpu)
 
 void dbt_breakpoint_add(struct dbt *dbt, uint64_t pc)
 {
-    pthread_mutex_lock(&dbt->lock);
+    dbt_lock(&dbt->lock);
     g_array_append_val(dbt->breakpoints, pc);
-    pthread_mutex_unlock(&dbt->lock);
+    dbt_unlock(&dbt->lock);
     dbt_invalidate(dbt, pc, 4);
 }
 
 void dbt_breakpoint_remove(struct dbt *dbt, uint64_t pc)
 {
-    pthread_mutex_lock(&dbt->lock);
+    dbt_lock(&dbt->lock);
     for (unsigned i = 0; i < dbt->breakpoints->len; i++) {
         if (g_array_index(dbt->breakpoints, uint64_t, i) == pc) {
             g_array_remove_index_fast(dbt->breakpoints, i);
             break;
         }
     }
-    pthread_mutex_unlock(&dbt->lock);
+    dbt_unlock(&dbt->lock);
     dbt_invalidate(dbt, pc, 4);
 }
 
@@ -551,15 +680,15 @@ static void kick_all(struct dbt *dbt)
 void dbt_watchpoint_add(struct dbt *dbt, uint64_t addr, uint64_t size, int access)
 {
     struct dbt_watch w = { .addr = addr, .size = size, .access = access };
-    pthread_mutex_lock(&dbt->lock);
+    dbt_lock(&dbt->lock);
     g_array_append_val(dbt->watchpoints, w);
     kick_all(dbt);
-    pthread_mutex_unlock(&dbt->lock);
+    dbt_unlock(&dbt->lock);
 }
 
 void dbt_watchpoint_remove(struct dbt *dbt, uint64_t addr, uint64_t size, int access)
 {
-    pthread_mutex_lock(&dbt->lock);
+    dbt_lock(&dbt->lock);
     for (unsigned i = 0; i < dbt->watchpoints->len; i++) {
         const struct dbt_watch *w = &g_array_index(dbt->watchpoints, struct dbt_watch, i);
         if (w->addr == addr && w->size == size && w->access == access) {
@@ -567,22 +696,22 @@ void dbt_watchpoint_remove(struct dbt *dbt, uint64_t addr, uint64_t size, int ac
             break;
         }
     }
-    pthread_mutex_unlock(&dbt->lock);
+    dbt_unlock(&dbt->lock);
 }
 
 void dbt_add_intrinsic(struct dbt *dbt, uint64_t pc, const struct ir_helper *helper,
                        unsigned return_reg)
 {
     struct dbt_intrinsic in = { .pc = pc, .helper = helper, .return_reg = return_reg };
-    pthread_mutex_lock(&dbt->lock);
+    dbt_lock(&dbt->lock);
     g_array_append_val(dbt->intrinsics, in);
-    pthread_mutex_unlock(&dbt->lock);
+    dbt_unlock(&dbt->lock);
     dbt_invalidate(dbt, pc, 4);
 }
 
 void dbt_get_stats(struct dbt *dbt, struct dbt_stats *stats)
 {
-    pthread_mutex_lock(&dbt->lock);
+    dbt_lock(&dbt->lock);
     *stats = dbt->stats;
-    pthread_mutex_unlock(&dbt->lock);
+    dbt_unlock(&dbt->lock);
 }

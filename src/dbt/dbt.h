@@ -43,6 +43,7 @@ struct dbt_config {
     unsigned log;              /* enum dbt_log bits */
     FILE *log_file;            /* borrowed; NULL: stderr */
     bool perf_map;             /* write /tmp/perf-PID.map */
+    bool jitdump;              /* write ./jit-PID.dump */
 
     /* Guest code: copies up to [size] bytes at [pc]; returns how many are mapped executable (0:
      * fetch fault). *stable (never NULL) says that the bytes can't change without a call to
@@ -64,6 +65,10 @@ void dbt_vcpu_free(struct vcpu *cpu);
 /* Run until something needs the caller. Never returns the reasons marked internal. */
 enum vcpu_exit dbt_run(struct vcpu *cpu);
 
+/* A task that ran [cpu] on the given host stack, and shared all memory with the caller, is gone; it
+ * may have been killed anywhere. Takes back what it held. Call it before dbt_vcpu_free. */
+void dbt_vcpu_died(struct vcpu *cpu, const void *stack, size_t size);
+
 /* Guest code in [start, start + size) was changed, unmapped or lost its execute permission. */
 void dbt_invalidate(struct dbt *dbt, uint64_t start, uint64_t size);
 /* Guest code anywhere may have been changed where it isn't stable (fence.i). */
@@ -80,7 +85,8 @@ void dbt_invalidate_unstable(struct dbt *dbt);
 bool dbt_handle_fault(struct vcpu *cpu, const siginfo_t *info, void *ucontext);
 
 /* Around fork: before takes the locks, after releases them; in the child only the calling thread's
- * vCPU remains and the cache becomes the child's own. */
+ * vCPU remains (the others are freed) and the cache becomes the child's own, with or without what
+ * was translated. */
 void dbt_before_fork(struct dbt *dbt);
 void dbt_after_fork(struct dbt *dbt, struct vcpu *cpu, bool child);
 
@@ -97,9 +103,33 @@ void dbt_watchpoint_remove(struct dbt *dbt, uint64_t addr, uint64_t size, int ac
 void dbt_add_intrinsic(struct dbt *dbt, uint64_t pc, const struct ir_helper *helper,
                        unsigned return_reg);
 
+/*
+ * Restartable sections; section.h says how they work. The vCPU's thread has registered the word at
+ * guest address vcpu.section.word with the host's kernel.
+ *
+ * From dbt_watch_words on, dbt_run returns VCPU_EXIT_WORD in front of a 64-bit store to the word.
+ * (The interpreter always does.) It can't be undone; translated code is thrown away. Not to be
+ * called from within dbt_run.
+ */
+void dbt_watch_words(struct dbt *dbt);
+/* After VCPU_EXIT_WORD: do the instruction at pc, but if it makes that store (*stored) give the
+ * value in place of making it. VCPU_EXIT_NONE, or what dbt_run may return. */
+enum vcpu_exit dbt_section_store(struct vcpu *cpu, bool *stored, uint64_t *value);
+/* From pc, which is in [start, end), to where it leaves that range, the guest's code is a section.
+ * If the thread is preempted in it dbt_run returns VCPU_EXIT_RESTART. False: the word can't be
+ * written. */
+bool dbt_section_begin(struct vcpu *cpu, uint64_t start, uint64_t end);
+/* No section from here on, if there was one; sets the word, false if it can't be written. */
+bool dbt_section_end(struct vcpu *cpu, uint64_t word);
+
 /* Sticky floating-point flags of a vCPU outside translated code, IR order. */
 unsigned dbt_fp_flags_get(const struct vcpu *cpu);
 void dbt_fp_flags_set(struct vcpu *cpu, unsigned flags);
+
+/* Descriptors that the translator writes for perf, -1 for none; a fork doesn't change them. */
+void dbt_perf_fds(const struct dbt *dbt, int fds[2]);
+/* The process is about to end. */
+void dbt_perf_finish(struct dbt *dbt);
 
 struct dbt_stats {
     uint64_t blocks, guest_insns, guest_bytes, host_bytes, flushes, invalidations;

@@ -6,14 +6,17 @@
  *    stores; blocks are freed only by a flush, when no thread is in translated code or looking one
  *    up: see "in_code" in dbt.c),
  *  - blocks[] and n_blocks, which a signal handler reads.
+ *
+ * What is done under dbt.lock may end in the middle (lock.h), and the C library's allocator can't
+ * be taken back from the dead. So what a running vCPU does under it doesn't allocate by it.
  */
 #ifndef NANDU_DBT_PRIV_H
 #define NANDU_DBT_PRIV_H
 
 #include <inttypes.h>
-#include <pthread.h>
 
 #include "dbt/dbt.h"
+#include "dbt/lock.h"
 
 /* Side table: code from host_offset on belongs to the guest instruction at block pc + guest. */
 struct fault_point {
@@ -22,6 +25,15 @@ struct fault_point {
 };
 
 enum { BLOCK_MAX_PAGES = 4, BLOCK_PAGE_SHIFT = 12 };
+
+struct block;
+
+/* A block is on the list of each page that its code came from; lists are by hash of the page. */
+struct page_link {
+    uint64_t page;           /* guest page number */
+    struct block *block;
+    struct page_link *next;
+};
 
 struct block {
     uint64_t pc;
@@ -38,8 +50,8 @@ struct block {
     bool no_debug;           /* breakpoints are left out (for a vCPU with no_debug) */
     bool invalid;            /* its entry jumps to its redirection stub */
     bool unstable;           /* guest code that may change without notice until fence.i */
-    uint64_t pages[BLOCK_MAX_PAGES];   /* guest page numbers that the code came from */
-    struct block *page_next[BLOCK_MAX_PAGES];
+    struct page_link pages[BLOCK_MAX_PAGES]; /* that the code came from */
+    struct block *unstable_next;
     uint64_t low, high;      /* all of the block's guest code is in [low, high) */
     bool interpret;          /* there is no code: interpret [ir] */
     struct ir_unit *ir;      /* if it is to be interpreted, or with lockstep; else NULL */
@@ -69,6 +81,7 @@ struct code_cache {
     size_t size;
     size_t used;             /* next free offset */
     size_t fixed;            /* end of the thunks: what a flush keeps */
+    uint8_t *copy;           /* during a fork: what the child gets, writable; NULL: nothing */
 };
 
 /* Entry points that the back end puts at the start of the cache. Offsets. */
@@ -85,7 +98,10 @@ struct host_thunks {
     uint32_t constants;
 };
 
-enum { HASH_BITS = 16, MAX_BREAKPOINTS = 1024, RETURN_STACK_SIZE = 256 * 1024 };
+enum { HASH_BITS = 16, PAGE_HASH_BITS = 12, RETURN_STACK_SIZE = 256 * 1024 };
+
+/* In a block's mode, besides the guest's: one instruction, to be interpreted. */
+#define MODE_ONE_INSN (1u << 31)
 
 struct dbt_watch {
     uint64_t addr, size;
@@ -108,9 +124,9 @@ struct dbt {
     struct code_cache cache;
     struct host_thunks thunks;
     struct host_features features;
-    FILE *perf_map;
+    struct perf_files *perf;     /* perf.c; NULL: none */
 
-    pthread_mutex_t lock;
+    struct dbt_lock lock;
     volatile bool flushing;      /* vCPUs must stay out of translated code */
     volatile uint32_t generation;/* counts flushes */
     struct ir_unit *unit;        /* being translated */
@@ -122,11 +138,12 @@ struct dbt {
     uint32_t max_blocks;
     struct block_exit *exits;    /* reserved for max_exits */
     uint32_t n_exits, max_exits;
-    GHashTable *pages;           /* guest page number -> first block (chain by page_next) */
-    GPtrArray *unstable;         /* blocks */
-    uint8_t *arena, *arena_end;  /* blocks and side tables; chunks in arena_chunks */
-    GPtrArray *arena_chunks;
+    struct page_link *pages[1 << PAGE_HASH_BITS];
+    struct block *unstable;      /* list by unstable_next; some are invalid */
+    uint8_t *arena, *arena_end;  /* blocks and side tables; what is left of arena_chunks */
+    struct arena_chunk *arena_chunks;
 
+    bool watch_words;            /* stores are compared with vcpu.section.word */
     struct vcpu *vcpus;          /* list by vcpu.next */
     unsigned n_vcpus;
 
@@ -139,18 +156,33 @@ struct dbt {
 /* cache.c */
 bool code_cache_init(struct code_cache *cache, size_t size, GError **error);
 void code_cache_free(struct code_cache *cache);
-/* In the child of a fork: memory of its own in place of what it shares with its parent. */
+/* Fork. Lock held: makes the child's copy, if that is better than starting empty. */
+void code_cache_before_fork(struct code_cache *cache);
+/* In the parent. */
+void code_cache_after_fork(struct code_cache *cache);
+/* In the child: the copy takes the place of what the parent has. False: there is none. */
+bool code_cache_adopt_copy(struct code_cache *cache);
+/* In the child: the same with nothing but the thunks. False: no memory. */
 bool code_cache_unshare(struct code_cache *cache);
 
 struct block *block_lookup(const struct dbt *dbt, uint64_t pc, uint32_t mode);
 /* Lock held: publishes [b] in the hash, the page lists. */
 void block_insert(struct dbt *dbt, struct block *b);
 void block_invalidate(struct dbt *dbt, struct block *b);
+/* All blocks with code in [start, start + size). */
+void block_invalidate_range(struct dbt *dbt, uint64_t start, uint64_t size);
 /* The block whose code contains the given cache offset; NULL. Async-signal-safe. */
 struct block *block_find_host(const struct dbt *dbt, uint32_t offset);
 void *dbt_arena_alloc(struct dbt *dbt, size_t size);
 void dbt_arena_reset(struct dbt *dbt);
 void dbt_forget_blocks(struct dbt *dbt);
+
+/* perf.c: what tells perf about blocks. All do nothing if nobody asked for it. */
+void perf_open(struct dbt *dbt);
+void perf_close(struct dbt *dbt);
+void perf_block(struct dbt *dbt, const struct block *b);
+/* In the child: files of its own, with the blocks that it has got. */
+void perf_after_fork(struct dbt *dbt);
 
 /* translate.c */
 enum translate_result { TRANSLATE_OK, TRANSLATE_FULL, TRANSLATE_FETCH_FAULT };

@@ -43,11 +43,11 @@ static bool add_page(struct block *b, uint64_t addr)
 {
     uint64_t page = addr >> BLOCK_PAGE_SHIFT;
     for (unsigned i = 0; i < b->n_pages; i++)
-        if (b->pages[i] == page)
+        if (b->pages[i].page == page)
             return true;
     if (b->n_pages == BLOCK_MAX_PAGES)
         return false;
-    b->pages[b->n_pages++] = page;
+    b->pages[b->n_pages++].page = page;
     return true;
 }
 
@@ -181,7 +181,8 @@ static void log_lifted(struct dbt *dbt, FILE *f)
 enum translate_result dbt_translate(struct dbt *dbt, const void *model, uint64_t pc, uint32_t mode,
                                     struct block **out)
 {
-    unsigned max_insns = dbt->config.one_insn ? 1 : dbt->config.max_insns;
+    bool interpret = dbt->config.interpreter || mode & MODE_ONE_INSN;
+    unsigned max_insns = dbt->config.one_insn || mode & MODE_ONE_INSN ? 1 : dbt->config.max_insns;
     FILE *f = dbt->config.log_file;
 
     if (dbt->n_blocks == dbt->max_blocks)
@@ -191,7 +192,7 @@ enum translate_result dbt_translate(struct dbt *dbt, const void *model, uint64_t
     struct block *b = dbt_arena_alloc(dbt, sizeof(*b));
     for (;;) {
         *b = (struct block){ .pc = pc, .mode = mode, .index = dbt->n_blocks };
-        enum translate_result r = dbt_lift(dbt, model, pc, mode, max_insns, b);
+        enum translate_result r = dbt_lift(dbt, model, pc, mode & ~MODE_ONE_INSN, max_insns, b);
         if (r != TRANSLATE_OK)
             return r;
         if (dbt->config.log)
@@ -208,10 +209,10 @@ enum translate_result dbt_translate(struct dbt *dbt, const void *model, uint64_t
         }
         b->n_insns = (uint16_t)dbt->unit->n_insns;
         bool too_big = false;
-        b->interpret = dbt->config.interpreter;
-        if (dbt->config.interpreter || dbt->config.lockstep)
+        b->interpret = interpret;
+        if (interpret || dbt->config.lockstep)
             keep_ir(dbt, b);
-        if (dbt->config.interpreter || host_compile(dbt, dbt->unit, b, &too_big))
+        if (interpret || host_compile(dbt, dbt->unit, b, &too_big))
             break;
         if (!too_big)
             return TRANSLATE_FULL;
@@ -224,9 +225,8 @@ enum translate_result dbt_translate(struct dbt *dbt, const void *model, uint64_t
     }
     if (dbt->config.log & DBT_LOG_OUT_ASM && !b->interpret)
         host_log_code(dbt, b, f);
-    if (dbt->perf_map)
-        fprintf(dbt->perf_map, "%" PRIxPTR " %x guest_0x%" PRIx64 "\n",
-                (uintptr_t)dbt->cache.rx + b->code, b->code_end - b->code, pc);
+    if (dbt->perf)
+        perf_block(dbt, b);
     dbt->stats.blocks++;
     dbt->stats.guest_insns += b->n_insns;
     dbt->stats.host_bytes += b->code_end - b->code;

@@ -27,6 +27,8 @@ enum vcpu_exit {
     VCPU_EXIT_FENCE_I,    /* internal to dbt: code may have been changed; pc = next instruction */
     VCPU_EXIT_MODE,       /* internal to dbt: vcpu.mode changed; pc = next instruction */
     VCPU_EXIT_YIELD,      /* the guest waits in a loop (pause, wrs); pc = next instruction */
+    VCPU_EXIT_WORD,       /* a store to section.word is due; pc = it: dbt_section_store */
+    VCPU_EXIT_RESTART,    /* the section was preempted and is over; pc = what wasn't done in it */
 };
 
 enum vcpu_fault_kind {
@@ -48,6 +50,18 @@ enum {
 struct jump_cache_entry {
     uint64_t pc;
     const void *code;
+};
+
+/* Restartable sections (section.h). What is not private to dbt is said to be so. */
+struct vcpu_section {
+    uint64_t word;             /* guest address whose 64-bit stores are caught; ~0: none. The
+                                  caller's: any time that the vCPU isn't running */
+    volatile uint64_t *token;  /* the same on the host, in a section */
+    uint64_t start, end;       /* guest code of the section */
+    uint64_t value;            /* what was stored to the word, if [caught] */
+    bool on;                   /* in a section */
+    bool catching;             /* the next store to the word goes to [value] */
+    bool caught;
 };
 
 struct vcpu {
@@ -91,6 +105,7 @@ struct vcpu {
     bool fault_general;        /* the host gave no address for the last fault: not canonical */
     bool thread_ready;         /* host_thread_enter was called by the vCPU's thread */
 
+    struct vcpu_section section;
     struct ir_unit *step_unit; /* for single steps */
     struct dbt *dbt;
     const struct guest_arch *arch;

@@ -173,6 +173,7 @@ static bool setup_frame(struct lu_thread *t, int sig, const struct lu_sigaction 
     if (lu_on_altstack(t, sp) && !lu_on_altstack(t, addr)) {
         return false; /* the alternate stack is full */
     }
+    lu_rseq_signal(t);
     memset(&frame, 0, sizeof(frame));
     frame.info = *info;
     lu_get_altstack(t, sp, &stack);

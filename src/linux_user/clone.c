@@ -319,7 +319,7 @@ static void fork_unlock_child(struct lu_thread *t)
         struct lu_thread *next = others->next;
 
         if (others != t) {
-            others->cpu = NULL; /* dbt_after_fork has seen to it */
+            others->cpu = NULL; /* dbt_after_fork has freed it */
             free_thread(others);
         }
         others = next;
@@ -467,6 +467,10 @@ static struct lu_process *copy_process(struct lu_process *p)
 static void vm_child_free(struct vm_child *v)
 {
     if (v->stack) {
+#ifdef NANDU_SANITIZE
+        /* If it was killed its marks are left, for whoever gets these addresses next. */
+        ASAN_UNPOISON_MEMORY_REGION(v->stack, HOST_STACK_SIZE);
+#endif
         munmap(v->stack, HOST_STACK_SIZE);
     }
     if (v->thread) {
@@ -494,11 +498,6 @@ static struct vm_child *vm_child_new(struct lu_thread *t, const struct lu_clone 
     if (v->stack == MAP_FAILED) {
         v->stack = NULL;
     }
-#ifdef NANDU_SANITIZE
-    if (v->stack) { /* a child that was killed on a stack here has left its marks */
-        ASAN_UNPOISON_MEMORY_REGION(v->stack, HOST_STACK_SIZE);
-    }
-#endif
     v->process = share ? NULL : copy_process(t->process);
     if (v->stack && (share || v->process)) {
         v->thread = lu_thread_new(share ? t->process : v->process, t);
@@ -557,6 +556,7 @@ static int64_t vm_child_run(struct vm_child *v)
     if (pid < 0) {
         return pid;
     }
+    dbt_vcpu_died(t->cpu, v->stack, HOST_STACK_SIZE);
     lu_thread_list_remove(t);
     user = lu_thread_take_user(t);
     lu_thread_release_user(p, &user);

@@ -319,11 +319,24 @@ static void add_dbt_options(GPtrArray *args, const struct dbt_config *c)
     if (c->perf_map) {
         add(args, "-perfmap");
     }
+    if (c->jitdump) {
+        add(args, "-jitdump");
+    }
+}
+
+/* The log goes on, by a descriptor that stays open: -1 if it is standard error, or there is no room
+ * for it. */
+static int pass_log_fd(const struct lu_process *p)
+{
+    enum { FIRST_OWN_FD = 500 };
+    FILE *log = p->options->log_file;
+
+    return log && log != stderr ? fcntl(fileno(log), F_DUPFD, FIRST_OWN_FD) : -1;
 }
 
 /* Nandu's options as they were given to this one (not -g, and not changes of the environment, which
  * the guest has seen already). */
-static void add_options(GPtrArray *args, const struct lu_process *p)
+static void add_options(GPtrArray *args, const struct lu_process *p, int log_fd)
 {
     const struct lu_options *o = p->options;
     g_autofree char *name = g_strdup_printf("nandu-%s", p->abi->name);
@@ -331,6 +344,8 @@ static void add_options(GPtrArray *args, const struct lu_process *p)
     g_autofree char *base = g_strdup_printf("0x%" G_GINT64_MODIFIER "x", o->guest_base);
     g_autofree char *reserved = g_strdup_printf("0x%" G_GINT64_MODIFIER "x", o->reserved_va);
     g_autofree char *prefix = o->prefix ? g_canonicalize_filename(o->prefix, NULL) : NULL;
+    g_autofree char *seed = g_strdup_printf("%" G_GUINT64_FORMAT, o->seed);
+    g_autofree char *log = g_strdup_printf("%d", log_fd);
 
     add(args, name);
     add2(args, "-L", prefix);
@@ -339,6 +354,9 @@ static void add_options(GPtrArray *args, const struct lu_process *p)
     add2(args, "-s", o->stack_size ? stack : NULL);
     add2(args, "-B", o->have_guest_base ? base : NULL);
     add2(args, "-R", o->reserved_va ? reserved : NULL);
+    add2(args, "-seed", o->have_seed ? seed : NULL);
+    add2(args, "-D", log_fd >= 0 ? o->log_name : NULL);
+    add2(args, "-log-fd", log_fd >= 0 ? log : NULL);
     if (o->strace) {
         add(args, "-strace");
     }
@@ -359,13 +377,14 @@ static int64_t exec_nandu(struct lu_thread *t, const struct program *prog, struc
     const struct lu_process *p = t->process;
     g_autoptr(GPtrArray) args = g_ptr_array_new_with_free_func(g_free);
     struct lu_seccomp_pass seccomp;
-    int passed = -1;
+    int passed = -1, log_fd;
     int64_t r = lu_seccomp_pass(t, rq->envp, &seccomp);
 
     if (r < 0) {
         return r;
     }
-    add_options(args, p);
+    log_fd = pass_log_fd(p);
+    add_options(args, p, log_fd);
     add2(args, "-0", rq->argv->len ? rq->argv->pdata[0] : "");
     if (prog->path[0] == '-') {
         g_ptr_array_add(args, g_strconcat("./", prog->path, NULL)); /* not an option */
@@ -387,6 +406,9 @@ static int64_t exec_nandu(struct lu_thread *t, const struct program *prog, struc
         r = p->nandu_path
                 ? LU_BLOCK(t, SYS_execve, p->nandu_path, args->pdata, seccomp.envp->pdata)
                 : -ENOENT;
+    }
+    if (log_fd >= 0) {
+        close(log_fd);
     }
     lu_seccomp_pass_undo(t, &seccomp);
     return r;

@@ -93,6 +93,7 @@ struct lu_options {
     bool strace;
     const char *gdb;              /* -g PORT or socket path */
     FILE *log_file;               /* borrowed; strace and -d go here */
+    const char *log_name;         /* -D, absolute, with its %d; NULL: none */
     unsigned log_unimp;           /* -d unimp: name unimplemented calls */
     unsigned log_int;             /* -d int: signals and faults */
     unsigned log_page;            /* -d page: mappings */
@@ -163,6 +164,10 @@ struct lu_thread {
 
     uint64_t clear_child_tid;     /* guest address; 0: none */
     uint64_t robust_list, robust_list_size;
+    /* rseq.c: guest address of the structure that is registered, 0 for none; and where the sequence
+     * that the thread is in goes on when it is preempted. */
+    uint64_t rseq, rseq_abort;
+    uint32_t rseq_size, rseq_signature;
 
     uint64_t syscall_nr, syscall_arg0; /* of the call being made, for restarts */
     struct lu_filter *filter;     /* seccomp: the newest one; NULL: none. Owned; written under lock */
@@ -296,6 +301,17 @@ int64_t lu_safe_syscall(struct lu_thread *t, long nr, ...);
 /* Make the system call that the vCPU's registers ask for; returns result or -errno or
  * -LU_ERESTART*, -LU_SIGRETURN. Traces it with -strace. */
 int64_t lu_syscall(struct lu_thread *t, uint64_t nr, const uint64_t args[6]);
+
+/* ---- Restartable sequences (rseq.c; rseq(2)) ---- */
+
+/* VCPU_EXIT_WORD: do the instruction, by which a sequence begins. Returns as dbt_run. */
+enum vcpu_exit lu_rseq_store(struct lu_thread *t);
+/* VCPU_EXIT_RESTART: go on where the sequence says. */
+void lu_rseq_restart(struct lu_thread *t);
+/* A signal is to be delivered: it ends a sequence. */
+void lu_rseq_signal(struct lu_thread *t);
+/* The thread ends: the kernel shall leave its memory alone. */
+void lu_rseq_exit(struct lu_thread *t);
 
 /* ---- Seccomp filters (seccomp.c; seccomp(2)) ---- */
 

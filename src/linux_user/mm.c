@@ -621,6 +621,9 @@ static int64_t do_mmap(struct lu_process *p, uint64_t addr, uint64_t size, uint6
     if (had_code) {
         mm_invalidate(mm, addr, size);
     }
+    if (prot & PROT_EXEC) {
+        mm_code_added(mm, addr, size);
+    }
     return (int64_t)addr;
 }
 
@@ -759,6 +762,9 @@ static int protect(struct lu_mm *mm, uint64_t addr, uint64_t end, uint32_t prot)
     /* Code that is written to in full view of the translator, and code that is none any more. */
     if (had_code && (prot & PROT_WRITE || !(prot & PROT_EXEC))) {
         mm_invalidate(mm, addr, end - addr);
+    }
+    if (prot & PROT_EXEC) {
+        mm_code_added(mm, addr, end - addr);
     }
     return 0;
 }

@@ -40,6 +40,8 @@ struct lu_mm {
     bool has_growsdown; /* there was a MAP_GROWSDOWN mapping */
     uint64_t brk_start, brk;
     GArray *segments; /* struct mm_segment */
+    uint32_t watched_word; /* mm_watch.c: looked for in code; 0: not, or not any more */
+    bool word_found;
 };
 
 /* Arguments of a host mmap, without the address. */
@@ -90,6 +92,9 @@ void mm_unclaim_holes(struct lu_mm *mm, uint64_t addr, uint64_t size);
 void mm_unmap(struct lu_mm *mm, uint64_t addr, uint64_t size);
 /* Guest code in the range is no longer what it was. */
 void mm_invalidate(struct lu_mm *mm, uint64_t addr, uint64_t size);
+/* What is executable in the range may not have been before. Only what can't be found in time has to
+ * be told; see mm_watch.c. */
+void mm_code_added(struct lu_mm *mm, uint64_t addr, uint64_t size);
 /* True if the guest's RLIMIT_AS forbids [size] more bytes. */
 bool mm_over_limit(struct lu_process *p, uint64_t size);
 

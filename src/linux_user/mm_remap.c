@@ -67,6 +67,7 @@ static void moved(struct lu_mm *mm, const struct remap *m, uint64_t to)
     if (had_code) {
         mm_invalidate(mm, m->old, m->old_size);
         mm_invalidate(mm, to, m->new_size);
+        mm_code_added(mm, to, m->new_size);
     }
 }
 
@@ -147,6 +148,7 @@ static int64_t resize(struct lu_process *p, const struct remap *m)
     if (ret == 0) {
         mm_ranges_set(&mm->ranges, m->old + m->old_size, m->old + m->new_size, m->range.prot,
                       m->range.flags);
+        mm_code_added(mm, m->old, m->new_size);
         return (int64_t)m->old;
     }
     return m->flags & MREMAP_MAYMOVE ? remap_elsewhere(mm, m) : ret;
@@ -306,6 +308,7 @@ static int64_t do_shmat(struct lu_process *p, int id, uint64_t addr, uint64_t si
     if (had_code) {
         mm_invalidate(mm, addr, size);
     }
+    mm_code_added(mm, addr, size);
     return (int64_t)addr;
 }
 

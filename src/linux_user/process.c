@@ -77,6 +77,18 @@ static struct dbt *make_dbt(struct lu_process *p, GError **error)
     return dbt;
 }
 
+static void protect_perf_files(struct lu_process *p)
+{
+    int fds[2];
+
+    dbt_perf_fds(p->dbt, fds);
+    for (unsigned i = 0; i < G_N_ELEMENTS(fds); i++) {
+        if (fds[i] >= 0) {
+            lu_fd_protect_in_place(p, fds[i]);
+        }
+    }
+}
+
 static bool make_machine(struct lu_process *p, GError **error)
 {
     p->model = riscv_model_parse(p->options->cpu, error);
@@ -92,6 +104,7 @@ static bool make_machine(struct lu_process *p, GError **error)
         return false;
     }
     lu_mm_set_dbt(p->mm, p->dbt);
+    protect_perf_files(p);
     return true;
 }
 

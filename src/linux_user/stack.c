@@ -17,6 +17,10 @@
 #ifndef AT_HWCAP2
 #define AT_HWCAP2 26
 #endif
+#ifndef AT_RSEQ_FEATURE_SIZE
+#define AT_RSEQ_FEATURE_SIZE 27
+#define AT_RSEQ_ALIGN 28
+#endif
 #ifndef AT_MINSIGSTKSZ
 #define AT_MINSIGSTKSZ 51
 #endif
@@ -106,6 +110,10 @@ static void make_aux(struct lu_process *p, const struct lu_image *image, uint64_
     aux_add(a, AT_SECURE, getauxval(AT_SECURE));
     aux_add(a, AT_RANDOM, random);
     aux_add(a, AT_HWCAP2, p->abi->hwcap2(p->model));
+    if (getauxval(AT_RSEQ_FEATURE_SIZE)) { /* as the host's kernel fills the structure */
+        aux_add(a, AT_RSEQ_FEATURE_SIZE, getauxval(AT_RSEQ_FEATURE_SIZE));
+        aux_add(a, AT_RSEQ_ALIGN, getauxval(AT_RSEQ_ALIGN));
+    }
     aux_add(a, AT_EXECFN, exec_name);
     if (platform) {
         aux_add(a, AT_PLATFORM, platform);

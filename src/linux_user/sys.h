@@ -229,6 +229,7 @@ lu_syscall_fn sys_sched_get_priority_max;
 lu_syscall_fn sys_sched_get_priority_min;
 lu_syscall_fn sys_sched_rr_get_interval;
 lu_syscall_fn sys_restart_syscall;
+lu_syscall_fn sys_rseq;
 
 /* Files, sockets, time, IPC, memory, the rest */
 lu_syscall_fn sys_io_setup;

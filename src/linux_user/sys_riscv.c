@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "guest/riscv/riscv.h"
+#include "linux_user/mm.h"
 
 /* ---- riscv_hwprobe ---- */
 
@@ -52,11 +53,8 @@ static const struct {
     {28, RISCV_EXT_ZFHMIN}, {29, RISCV_EXT_ZIHINTNTL}, {32, RISCV_EXT_ZFA},
     {34, RISCV_EXT_ZACAS},  {35, RISCV_EXT_ZICOND},    {36, RISCV_EXT_ZIHINTPAUSE},
     {42, RISCV_EXT_ZIMOP},  {44, RISCV_EXT_ZCB},       {47, RISCV_EXT_ZCMOP},
-    {48, RISCV_EXT_ZAWRS},
+    {48, RISCV_EXT_ZAWRS},  {43, RISCV_EXT_ZCA},       {45, RISCV_EXT_ZCD},
 };
-
-/* Zca is C without floating-point loads and stores, Zcd these with D. */
-enum { IMA_ZCA = 43, IMA_ZCD = 45 };
 
 static uint64_t extension_bits(const struct riscv_model *model)
 {
@@ -70,8 +68,7 @@ static uint64_t extension_bits(const struct riscv_model *model)
         }
     }
     bits |= fd ? UINT64_C(1) << IMA_FD : 0;
-    bits |= c ? UINT64_C(1) << IMA_C | UINT64_C(1) << IMA_ZCA : 0;
-    bits |= c && fd ? UINT64_C(1) << IMA_ZCD : 0;
+    bits |= c ? UINT64_C(1) << IMA_C : 0;
     return bits;
 }
 
@@ -209,8 +206,10 @@ int64_t sys_riscv_flush_icache(struct lu_thread *t, const uint64_t a[6])
     }
     if (a[0] < a[1]) {
         dbt_invalidate(t->process->dbt, a[0], a[1] - a[0]);
+        lu_mm_code_written(t->process->mm, a[0], a[1] - a[0]);
     } else {
         dbt_invalidate_unstable(t->process->dbt);
+        lu_mm_code_written(t->process->mm, 0, UINT64_MAX);
     }
     return 0;
 }

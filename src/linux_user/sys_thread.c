@@ -200,17 +200,8 @@ int64_t sys_restart_syscall(struct lu_thread *t, const uint64_t a[6])
 
 int64_t sys_membarrier(struct lu_thread *t, const uint64_t a[6])
 {
-    const int64_t rseq =
-        MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ | MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ;
-    int cmd = (int)a[0];
-    int64_t r;
-
     (void)t;
-    if (cmd & rseq) {
-        return -EINVAL; /* without rseq there are none */
-    }
-    r = LU_HOST(SYS_membarrier, cmd, (uint32_t)a[1], (int)a[2]);
-    return cmd == MEMBARRIER_CMD_QUERY && r > 0 ? r & ~rseq : r;
+    return LU_HOST(SYS_membarrier, (int)a[0], (uint32_t)a[1], (int)a[2]);
 }
 
 /* ---- Scheduling ---- */

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -63,6 +64,7 @@ struct lu_thread *lu_thread_new(struct lu_process *p, const struct lu_thread *pa
     if (parent) {
         copy_guest_state(t->cpu, parent->cpu);
         t->blocked = parent->blocked;
+        t->cpu->section.word = parent->cpu->section.word; /* it may share memory, and not know */
     }
     return t;
 }
@@ -158,7 +160,7 @@ static void memory_fault(struct lu_thread *t)
 {
     const struct vcpu *cpu = t->cpu;
     const struct lu_options *o = t->process->options;
-    int sig = SIGSEGV, code = SEGV_MAPERR;
+    int sig = SIGSEGV, code = SEGV_MAPERR, prot;
 
     switch (cpu->fault_kind) {
     case VCPU_FAULT_ALIGN:
@@ -172,8 +174,13 @@ static void memory_fault(struct lu_thread *t)
     default:
         /* The host's answer isn't the guest's: memory of Nandu's own isn't mapped for the guest,
          * and what the guest may execute the host may not. */
-        if (lu_mm_prot(t->process, cpu->fault_addr) >= 0) {
+        prot = lu_mm_prot(t->process, cpu->fault_addr);
+        if (prot >= 0) {
             code = SEGV_ACCERR;
+        }
+        if (prot >= 0 && (prot & PROT_EXEC) && cpu->fault_access == VCPU_FETCH) {
+            sig = SIGBUS; /* beyond the end of the file that is mapped there */
+            code = BUS_ADRERR;
         }
         break;
     }
@@ -218,6 +225,9 @@ static void cpu_loop(struct lu_thread *t)
             lu_gdb_thread_pause(t);
         }
         reason = t->vfork_child ? run_not_debugged(t->cpu) : dbt_run(t->cpu);
+        if (reason == VCPU_EXIT_WORD) {
+            reason = lu_rseq_store(t);
+        }
         switch (reason) {
         case VCPU_EXIT_SYSCALL: system_call(t); continue;
         case VCPU_EXIT_FAULT: memory_fault(t); break;
@@ -228,6 +238,7 @@ static void cpu_loop(struct lu_thread *t)
                 lu_gdb_stop(t);
             }
             break;
+        case VCPU_EXIT_RESTART: lu_rseq_restart(t); break;
         case VCPU_EXIT_YIELD: syscall(SYS_sched_yield); break;
         default: /* VCPU_EXIT_INTERRUPT; the others don't leave dbt */ break;
         }
@@ -303,6 +314,7 @@ void lu_exit_thread(struct lu_thread *t, int status)
     lu_host_block_signals();
     lu_signals_give_back(t);
     lu_host_robust_list(p, 0);
+    lu_rseq_exit(t);
     pthread_mutex_lock(&p->lock);
     last = p->n_threads == 1;
     pthread_mutex_unlock(&p->lock);
@@ -315,6 +327,9 @@ void lu_exit_thread(struct lu_thread *t, int status)
         }
         if (p->gdb && last) {
             lu_gdb_exit(p, (status & 0xff) << 8);
+        }
+        if (last && !t->vfork_child) {
+            dbt_perf_finish(p->dbt);
         }
         lu_thread_list_remove(t);
         user = lu_thread_take_user(t);
@@ -332,6 +347,9 @@ void lu_exit_group(struct lu_thread *t, int status)
 
     if (p->gdb && !t->vfork_child) {
         lu_gdb_exit(p, (status & 0xff) << 8);
+    }
+    if (!t->vfork_child) {
+        dbt_perf_finish(p->dbt);
     }
     if (p->options->log_file) {
         fflush(p->options->log_file);

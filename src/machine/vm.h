@@ -8,8 +8,10 @@
 #include "object/object.h"
 #include "qapi/command.h"
 #include "qapi/qapi_types.h"
+#include "util/auto.h"
 #include "util/clock.h"
 #include "util/event_loop.h"
+#include "util/fdset.h"
 #include "util/log.h"
 
 /* A board, as class_data of an object type that descends from "machine" (named "none-machine", ...). */
@@ -28,37 +30,63 @@ struct machine_class {
 struct vm {
     const char *arch;               /* "riscv64": what nandu-system-ARCH says */
     struct object *root;
+    struct object_context object_context;
     struct event_loop *loop;        /* main */
     struct clocks *clocks;
     struct log *log;
+    struct fdsets *fdsets;
     struct qapi_event_sink *events; /* NULL until there are monitors */
     const struct machine_class *machine_class;
     char *name;                     /* -name; NULL: none */
-    char *process_name;
     char uuid[37];                  /* text; all zeroes if not set */
     bool uuid_set;
     enum qapi_run_state state;
-    struct qapi_actions {           /* -action, set-action */
+    struct vm_actions {             /* -action, set-action */
         enum qapi_reboot_action reboot;
         enum qapi_shutdown_action shutdown;
         enum qapi_panic_action panic;
         enum qapi_watchdog_action watchdog;
     } action;
+    bool preconfig;                 /* --preconfig: the machine isn't made yet */
+    bool autostart;                 /* not -S */
+    uint64_t ram_size;              /* bytes; 0: none */
     GMainLoop *main_loop;
     int exit_status;
-    json_object *command_line;      /* what was given, by option: for -writeconfig and introspection */
+    struct vm_requests *requests;
+    /* Makes the machine and starts it: what --preconfig puts off. */
+    bool (*finish_start)(struct vm *vm, GError **error);
+    void *start_opaque;
+    /* Answers query-command-line-options: the table of options is above this layer. */
+    bool (*list_options)(const char *option, struct qapi_command_line_option_info_list *ret, GError **error);
 };
 
-struct vm *vm_new(const char *arch, struct event_loop *loop, struct log *log);
+/* Takes references of loop; log and fdsets must outlive it. The state is prelaunch. */
+struct vm *vm_new(const char *arch, struct event_loop *loop, struct log *log, struct fdsets *fdsets);
 void vm_free(struct vm *vm);
+DEFINE_AUTO_PTR(vm, vm_free)
 
-/* Run states: transitions are a table in vm.c; events STOP, RESUME, SHUTDOWN, RESET... are sent here. */
+/*
+ * Makes the machine: an object of type "NAME-machine" at /machine with the given properties (JSON or
+ * key=value strings; NULL: none). False and *error: no such machine or property.
+ */
+bool vm_create_machine(struct vm *vm, const char *name, json_object *properties, bool keyval, GError **error);
+/* The machine type of this name (or alias) for the guest, or NULL; the default one if name is NULL. */
+const struct machine_class *machine_find(const char *arch, const char *name);
+/* All machine types for a guest, by name. Free the array with g_ptr_array_unref. */
+GPtrArray *machine_list(const char *arch);
+
+/* Run states. Main thread. Events STOP and RESUME are sent when it changes. */
 void vm_start(struct vm *vm);
 void vm_stop(struct vm *vm, enum qapi_run_state state);
 bool vm_is_running(const struct vm *vm);
-/* Asks for it; happens at the main loop's next turn. Any thread. */
+
+/* Ask for it; it happens at the main loop's next turn, with its event. Any thread, also a signal handler's
+ * thread that isn't the main one. */
 void vm_request_shutdown(struct vm *vm, enum qapi_shutdown_cause cause);
 void vm_request_reset(struct vm *vm, enum qapi_shutdown_cause cause);
 void vm_request_powerdown(struct vm *vm);
+
+/* Runs the main loop until a shutdown that isn't turned into a pause; returns the exit status. */
+int vm_run(struct vm *vm);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * Types of the schema, as const tables that src/qapi/generate.py writes, and what works on any value
- * by its table: from and to JSON, from key=value, copy, free. Generated C: see docs/architecture.md.
+ * Types of the schema, as const tables that src/qapi/generate.py writes, and what works on any
+ * value by its table: from and to JSON, from key=value, copy, free.
  *
  *   schema                     C
  *   str                        char *, owned; NULL if optional and absent
@@ -10,14 +10,16 @@
  *   null                       bool (always true)
  *   enum Foo                   enum qapi_foo { QAPI_FOO_BAR, ..., QAPI_FOO__COUNT }
  *   struct Foo                 struct qapi_foo; as a member: a pointer, owned, NULL if absent
- *   ['Foo']                    struct qapi_foo_list { size_t n; struct qapi_foo *v; }, elements inline;
- *                              as a member: inline, with has_NAME if optional
- *   union Foo                  struct qapi_foo: members of the base, then union { struct qapi_bar bar; } u;
- *                              by the tag, branches inline
+ *   ['Foo']                    struct qapi_foo_list { size_t n; struct qapi_foo *v; }, elements
+ *                              inline; as a member: inline, with has_NAME if optional
+ *   union Foo                  struct qapi_foo: members of the base, then
+ *                              union { struct qapi_bar bar; } u; by the tag, branches inline
  *   alternate Foo              struct qapi_foo { enum qapi_foo_kind kind; union { ... } u; }
  *   command foo-bar            arguments: struct qapi_foo_bar_arg
  *   event FOO                  struct qapi_foo_event
- * CamelCase becomes snake_case, "-" and "." become "_"; a C keyword gets a "_" at its end.
+ * Names of types: CamelCase becomes snake_case (a run of capitals is one word: IOThreadInfo is
+ * qapi_io_thread_info); "-" and "." become "_"; a C keyword, and what is a macro (unix, linux,
+ * errno), gets a "_" at its end.
  */
 #ifndef NANDU_QAPI_TYPE_H
 #define NANDU_QAPI_TYPE_H
@@ -62,10 +64,10 @@ struct qapi_type {
     const char *name;                   /* as in the schema; lists: the element's, with "List" */
     enum qapi_kind kind;
     uint32_t size;                      /* of the C value, in bytes */
-    const struct qapi_member *members;  /* struct, union: also the base's, in order */
+    const struct qapi_member *members;  /* struct, union: the base's first */
     uint32_t n_members;
     const struct qapi_member *tag;      /* union: its enum member */
-    const struct qapi_branch *branches; /* union: one per tag value, in the enum's order; alternate */
+    const struct qapi_branch *branches; /* union: one per tag value, in their order; alternate */
     uint32_t n_branches;
     const struct qapi_enum_value *values;
     uint32_t n_values;
@@ -98,11 +100,15 @@ struct qapi_any_list { size_t n; json_object **v; };
  */
 
 /* *out (type->size bytes, filled with zeroes here first) gets the value; on failure it is clear. */
-bool qapi_from_json(const struct qapi_type *type, struct json_object *json, void *out, GError **error);
-/* The same for what keyval_parse made: scalars are strings ("on", "4k", "0x10"), lists may be strings
- * with ranges where QEMU allows them ("0-3"). */
-bool qapi_from_keyval(const struct qapi_type *type, struct json_object *keyval, void *out, GError **error);
-/* A new value. */
+bool qapi_from_json(const struct qapi_type *type, struct json_object *json, void *out,
+                    GError **error);
+/*
+ * The same for what keyval_parse made: scalars are strings ("on", "4k", "0x10"), a list of integers
+ * may be a string with ranges ("0-3,5").
+ */
+bool qapi_from_keyval(const struct qapi_type *type, struct json_object *keyval, void *out,
+                      GError **error);
+/* A new value. A required string may be NULL, which is "". */
 json_object *qapi_to_json(const struct qapi_type *type, const void *value);
 /* Frees what the value owns and fills it with zeroes; qapi_free also frees value itself. */
 void qapi_clear(const struct qapi_type *type, void *value);

@@ -16,7 +16,7 @@ enum clock_kind {
 
 /*
  * One machine's clocks. The virtual clock starts at 0, stopped. Thread-safe; timers belong to the
- * loops that they were made on.
+ * loops that they were made on. Where the kind is CLOCK_REAL or CLOCK_HOST, clocks may be NULL.
  */
 struct clocks;
 struct clocks *clocks_new(void);
@@ -29,14 +29,21 @@ void clocks_start_virtual(struct clocks *clocks);
 void clocks_stop_virtual(struct clocks *clocks);
 /* Makes the virtual clock a manual one that only clocks_step moves (tests, -accel qtest). */
 void clocks_set_manual(struct clocks *clocks);
-/* Moves a manual virtual clock by ns and wakes the loops whose timers became due. */
+/* Moves a manual virtual clock by ns (not back) and wakes the loops whose timers became due. */
 void clocks_step(struct clocks *clocks, int64_t ns);
+/* The earliest deadline of the virtual clock's timers, on all loops; -1: none is armed. */
+int64_t clocks_next_deadline(struct clocks *clocks);
 
 struct timer;
-/* fn(opaque) runs on loop's thread at or after the deadline, once for each arming. */
+/*
+ * fn(opaque) runs on loop's thread at or after the deadline, once for each arming. Timers of a
+ * virtual clock that is stopped don't run, even if they are due; after a jump of the host's clock
+ * its timers may be late.
+ */
 struct timer *timer_new(struct event_loop *loop, struct clocks *clocks, enum clock_kind kind,
                         event_fn *fn, void *opaque);
-void timer_arm(struct timer *timer, int64_t deadline_ns);   /* absolute; any thread; moves an armed one */
+/* Absolute; any thread; moves an armed one. */
+void timer_arm(struct timer *timer, int64_t deadline_ns);
 void timer_disarm(struct timer *timer);                     /* any thread */
 bool timer_is_armed(const struct timer *timer);
 int64_t timer_deadline(const struct timer *timer);          /* -1: not armed */

@@ -1,6 +1,7 @@
 /*
- * Stackful coroutines. A coroutine runs on the thread of an event loop, from its start to its end on
- * the same loop; it waits by yielding and is woken on that loop. Stacks are pooled, with a guard page.
+ * Stackful coroutines. A coroutine runs on the thread of an event loop, from its start to its end
+ * on the same loop; it waits by yielding and is woken on that loop. Stacks are pooled, with a guard
+ * page.
  *
  * The functions that wait (co_...) may only be called in a coroutine.
  */
@@ -31,12 +32,12 @@ void co_yield(void);
 /* Waits ns on the real clock. */
 void co_sleep(int64_t ns);
 /*
- * Waits until fd is ready for events (POLLIN, POLLOUT), the loop's only watch of it in this direction.
- * False if co_cancel_wait(fd) was called meanwhile.
+ * Waits until fd is ready for events (POLLIN, POLLOUT), the loop's only watch of it in this
+ * direction. False if co_cancel_wait(fd) was called meanwhile.
  */
 bool co_wait_fd(int fd, short events);
 void co_cancel_wait(struct event_loop *loop, int fd);
-/* Runs fn(opaque) in the process's pool of threads and waits for it. */
+/* Runs fn(opaque) in one of the loop's pool of threads and waits for it. */
 void co_run_in_pool(event_fn *fn, void *opaque);
 
 /* A mutex between coroutines of one or several loops: first come, first served. */
@@ -50,7 +51,9 @@ void co_mutex_clear(struct co_mutex *mutex);
 void co_mutex_lock(struct co_mutex *mutex);
 void co_mutex_unlock(struct co_mutex *mutex);
 
-/* Coroutines that wait for a condition; like a condition variable under a co_mutex (may be NULL). */
+/*
+ * Coroutines that wait for a condition; like a condition variable under a co_mutex (may be NULL).
+ */
 struct co_queue {
     GMutex lock;
     GQueue waiting;

@@ -74,6 +74,27 @@ def nandu():
 
 
 @pytest.fixture(scope="session")
+def nandu_system():
+    """Path of nandu-system-riscv64."""
+    path = os.path.join(build_folder(), "nandu-system-riscv64")
+    if not os.access(path, os.X_OK):
+        pytest.fail(f"{path} is not built")
+    return path
+
+
+@pytest.fixture(scope="session")
+def qemu_system():
+    """Path of qemu-system-riscv64 10, the oracle."""
+    path = shutil.which("qemu-system-riscv64")
+    if not path:
+        pytest.skip("qemu-system-riscv64 is not installed")
+    text = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
+    if "version 10." not in text:
+        pytest.skip(f"qemu-system-riscv64 is not QEMU 10: {text.splitlines()[:1]}")
+    return path
+
+
+@pytest.fixture(scope="session")
 def qemu():
     """Path of qemu-riscv64, the oracle."""
     for name in ("qemu-riscv64-static", "qemu-riscv64"):

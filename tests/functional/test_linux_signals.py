@@ -11,9 +11,10 @@ from conftest import TESTS, run
 
 SOURCES = os.path.join(TESTS, "linux_user")
 PROGRAMS = ["sig_basic", "sig_restart", "sig_fault", "sig_default", "sig_timer", "thr_basic",
-            "thr_futex", "thr_fork", "thr_signal", "proc_fork", "proc_exec", "proc_stress"]
+            "thr_futex", "thr_fork", "thr_signal", "proc_fork", "proc_exec", "proc_kill",
+            "proc_stress"]
 # Only for RISC-V: they print what is expected and "FAIL" for what is not.
-RISCV_PROGRAMS = ["riscv_context"]
+RISCV_PROGRAMS = ["riscv_context", "riscv_fetch"]
 MODES = {
     "default": [],
     "interpreter": ["-dbt", "interp=on"],

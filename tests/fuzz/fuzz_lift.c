@@ -325,11 +325,12 @@ static enum vcpu_exit step(struct fuzz *f, struct vcpu *cpu, const struct interp
     enum lift_result lifted;
     enum vcpu_exit reason;
     char *error = NULL;
+    uint8_t bytes[4];
 
     ir_unit_reset(f->unit, &riscv64_arch, cpu->pc, cpu->mode);
     lifted = riscv64_arch.lift(&ctx);
     if (lifted == LIFT_FETCH_FAULT) {
-        cpu->fault_addr = cpu->pc;
+        cpu->fault_addr = cpu->pc + fetch_code(f, cpu->pc, bytes, sizeof(bytes));
         return VCPU_EXIT_FAULT;
     }
     if (lifted != LIFT_END && !f->unit->ended) {

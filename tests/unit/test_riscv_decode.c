@@ -104,7 +104,7 @@ static void test_search(void)
     for (uint32_t w = 0; w < 0x10000; w++) {
         if ((w & 3) != 3) {
             check_against_search(w, all_ext);
-            check_against_search(w, EXT(C));
+            check_against_search(w, EXT(ZCA));
             check_against_search(w, 0);
         }
     }
@@ -140,6 +140,7 @@ static void test_undefined(void)
         0x00006001,           /* c.lui 0 */
         0x00008000 | 7 << 10, /* 100 111 in quadrant 0 */
     };
+    const uint64_t compressed = EXT(ZCA) | EXT(ZCD) | EXT(ZCB) | EXT(ZCMOP);
     union riscv_args args;
 
     for (size_t i = 0; i < G_N_ELEMENTS(words); i++) {
@@ -149,8 +150,7 @@ static void test_undefined(void)
     }
     for (uint32_t w = 0; w < 0x10000; w++) {
         if ((w & 3) != 3) {
-            g_assert_cmpint(riscv_decode(w, all_ext & ~(EXT(C) | EXT(ZCB) | EXT(ZCMOP)), &args), ==,
-                            -1);
+            g_assert_cmpint(riscv_decode(w, all_ext & ~compressed, &args), ==, -1);
         }
     }
 }
@@ -469,7 +469,12 @@ static void test_models(void)
         {"rva22u64", EXT(ZFHMIN) | EXT(ZBB), EXT(ZBC) | EXT(ZIFENCEI)},
         {"rva22s64", EXT(ZIFENCEI), EXT(ZBC)},
         {"rv64i", 0, all_ext},
-        {"rv64i,m=on,a=on,zicsr=on,f=true,d=yes", EXT(M) | EXT(D), EXT(C) | EXT(ZICNTR)},
+        {"rv64i,m=on,a=on,zicsr=on,f=true,d=yes", EXT(M) | EXT(D) | EXT(ZICNTR), EXT(C)},
+        {"rv64i,zfh=on", EXT(ZFHMIN) | EXT(F) | EXT(ZICSR), EXT(D)},
+        {"rv64i,zcd=on", EXT(ZCA) | EXT(D) | EXT(F), EXT(C)},
+        {"rv64i,m=on,zmmul=off", EXT(M) | EXT(ZMMUL), EXT(A)},
+        {"max,m=off", EXT(ZMMUL), EXT(M)},
+        {"rv64i,zicntr=on", EXT(ZICSR), 0},
         {"rv64i,g=on", EXT(M) | EXT(D) | EXT(ZIFENCEI), EXT(C)},
         {"rv64i,rva22u64=on", EXT(ZBA) | EXT(C), EXT(ZBC)},
         {"rv64,zba=off", EXT(ZBB), EXT(ZBA)},
@@ -500,9 +505,12 @@ static void test_models(void)
         {"rv64,i=off", "can't be switched off"},
         {"rv64,f=off", "requires F extension"},
         {"rv64,zacas=on,a=off", "requires A extension"},
-        {"rv64,c=off,zcb=on", "Zcb extension requires C extension"},
-        {"rv64,zca=off", "part of"},
-        {"rv64i,zmmul=on", "part of"},
+        {"rv64,zca=off,zcb=on", "Zcb extension requires Zca extension"},
+        {"rv64i,zcmop=on", "Zcmop extension requires Zca extension"},
+        {"sifive-u54,zba=on", "does not allow enabling extensions"},
+        {"rv64,smaiaa=on", "did you mean 'smaia'?"},
+        {"rv64,u=off", "switch s off too"},
+        {"rv64,priv_spec=v1.12.0", "leave it out"},
         {"rv64,cboz_blocksize=32", "64 bytes"},
         {"rv64,xtheadba=on", "not built yet"},
     };
@@ -534,8 +542,8 @@ static void test_model_texts(void)
     g_autofree char *help = riscv_model_help();
 
     g_assert_cmpstr(isa, ==,
-                    "rv64imafdc_zicsr_zifencei_zmmul_zaamo_zalrsc_zca_zcd_zba_zbkb_zbkc_zbkx_zkn_"
-                    "zknd_zkne_zknh");
+                    "rv64imafdc_zicntr_zicsr_zifencei_zmmul_zaamo_zalrsc_zca_zcd_zba_zbkb_zbkc_zbkx_"
+                    "zkn_zknd_zkne_zknh");
     g_assert_true(g_str_has_prefix(help, "Available CPUs:\n  max\n  rv64\n"));
     riscv_model_free(model);
 }

@@ -14,6 +14,7 @@
 #include "dbt/guest.h"
 #include "dbt/interp/memory.h"
 #include "dbt/ir_eval.h"
+#include "dbt/section.h"
 
 struct interp {
     struct vcpu *cpu;
@@ -183,11 +184,121 @@ static uint64_t do_store_exclusive(struct interp *in, const struct ir_op *op)
     return !interp_compare_swap(host, ir_type_bytes(op->aux2), &old, in->v[op->arg[1]]);
 }
 
-/* A memory operation; false: misaligned. */
-static bool do_memory(struct interp *in, const struct ir_op *op, uint64_t *result)
+/* ---- Memory in a restartable section: true if it was accessed, false if preempted ---- */
+
+static bool section_do_load(struct interp *in, const struct ir_op *op, uint64_t *result)
 {
-    if (!check_alignment(in, op, op->op != IR_LOAD && op->op != IR_LDX)) {
+    void *host = guest_address(in, op, true, false);
+    uint64_t value;
+
+    if (!section_load(in->cpu, host, ir_type_bytes(op->aux2), &value)) {
         return false;
+    }
+    if (op->op == IR_LDX) {
+        in->cpu->excl_addr = in->v[op->arg[0]];
+        in->cpu->excl_value = value;
+    }
+    *result = widen(op, op->op == IR_LDX || op->aux & IR_MEM_SIGNED, value);
+    return true;
+}
+
+static bool section_do_store(struct interp *in, const struct ir_op *op)
+{
+    void *host = guest_address(in, op, false, true);
+
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (!section_store(in->cpu, host, ir_type_bytes(op->aux2), in->v[op->arg[1]])) {
+        return false;
+    }
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    return true;
+}
+
+static bool section_do_amo(struct interp *in, const struct ir_op *op, uint64_t *result)
+{
+    void *host = guest_address(in, op, true, true);
+    uint64_t operand = in->v[op->arg[1]], old = 0, value;
+    unsigned size = ir_type_bytes(op->aux2);
+    bool swapped = false;
+
+    while (!swapped) {
+        value = interp_atomic_result(op->aux32, op->aux2, old, operand);
+        if (!section_compare_swap(in->cpu, host, size, &old, value, &swapped)) {
+            return false;
+        }
+    }
+    *result = widen(op, true, old);
+    return true;
+}
+
+static bool section_do_cas(struct interp *in, const struct ir_op *op, uint64_t *result)
+{
+    uint64_t old = ir_zero_extend(in->v[op->arg[1]], ir_word_bits(op->aux2));
+    void *host = guest_address(in, op, true, true);
+    bool swapped;
+
+    if (!section_compare_swap(in->cpu, host, ir_type_bytes(op->aux2), &old, in->v[op->arg[2]],
+                              &swapped)) {
+        return false;
+    }
+    *result = widen(op, true, old);
+    return true;
+}
+
+static bool section_do_store_exclusive(struct interp *in, const struct ir_op *op, uint64_t *result)
+{
+    struct vcpu *cpu = in->cpu;
+    uint64_t old = cpu->excl_value;
+    bool reserved = cpu->excl_addr == in->v[op->arg[0]], swapped = false;
+
+    cpu->excl_addr = ~UINT64_C(0);
+    if (reserved &&
+        !section_compare_swap(cpu, guest_address(in, op, false, true), ir_type_bytes(op->aux2),
+                              &old, in->v[op->arg[1]], &swapped)) {
+        return false;
+    }
+    *result = !swapped;
+    return true;
+}
+
+static bool section_memory(struct interp *in, const struct ir_op *op, uint64_t *result)
+{
+    switch (op->op) {
+    case IR_LOAD:
+    case IR_LDX: return section_do_load(in, op, result);
+    case IR_STORE: return section_do_store(in, op);
+    case IR_AMO: return section_do_amo(in, op, result);
+    case IR_CAS: return section_do_cas(in, op, result);
+    default: return section_do_store_exclusive(in, op, result);
+    }
+}
+
+/* A store to the word that sections begin with: kept for who asked for it. */
+static enum vcpu_exit store_to_word(struct interp *in, const struct ir_op *op)
+{
+    struct vcpu_section *s = &in->cpu->section;
+
+    if (!s->catching) {
+        return VCPU_EXIT_WORD;
+    }
+    s->caught = true;
+    s->value = in->v[op->arg[1]];
+    return VCPU_EXIT_NONE;
+}
+
+/* A memory operation: VCPU_EXIT_NONE when it was done. */
+static enum vcpu_exit do_memory(struct interp *in, const struct ir_op *op, uint64_t *result)
+{
+    const struct vcpu_section *s = &in->cpu->section;
+
+    if (!check_alignment(in, op, op->op != IR_LOAD && op->op != IR_LDX)) {
+        return VCPU_EXIT_FAULT;
+    }
+    if (op->op == IR_STORE && op->aux2 == IR_I64 && in->v[op->arg[0]] + op->imm == s->word) {
+        return store_to_word(in, op);
+    }
+    if (s->on) {
+        return section_memory(in, op, result) ? VCPU_EXIT_NONE : VCPU_EXIT_RESTART;
     }
     switch (op->op) {
     case IR_LOAD: *result = do_load(in, op); break;
@@ -197,7 +308,7 @@ static bool do_memory(struct interp *in, const struct ir_op *op, uint64_t *resul
     case IR_LDX: *result = do_load_exclusive(in, op); break;
     default: *result = do_store_exclusive(in, op); break;
     }
-    return true;
+    return VCPU_EXIT_NONE;
 }
 
 /* ---- Floating point ---- */
@@ -320,7 +431,12 @@ static enum vcpu_exit run(struct interp *in)
 
         switch (op->op) {
         case IR_NOP: break;
-        case IR_INSN: cpu->pc = op->imm; break;
+        case IR_INSN:
+            cpu->pc = op->imm;
+            if (cpu->section.on && section_preempted(cpu)) {
+                return VCPU_EXIT_RESTART;
+            }
+            break;
         case IR_PUT:
         case IR_STS:
         case IR_FENCE:
@@ -331,8 +447,9 @@ static enum vcpu_exit run(struct interp *in)
         case IR_CAS:
         case IR_LDX:
         case IR_STX:
-            if (!do_memory(in, op, &v[i])) {
-                return VCPU_EXIT_FAULT;
+            reason = do_memory(in, op, &v[i]);
+            if (reason != VCPU_EXIT_NONE) {
+                return reason;
             }
             break;
         case IR_HELPER:

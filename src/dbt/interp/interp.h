@@ -19,7 +19,8 @@ struct interp_hooks {
  * Execute [u] from its start; guest memory is at host address guest + [guest_base]. On return
  * cpu->pc is the next guest pc to execute. Returns VCPU_EXIT_NONE when the unit was left by a jump,
  * or the reason of an EXIT, of a helper that set exit_reason, or VCPU_EXIT_FAULT for a misaligned
- * access that must be aligned. A helper that leaves the unit may set cpu->pc; else it is the pc of
+ * access that must be aligned, or VCPU_EXIT_WORD or VCPU_EXIT_RESTART (section.h), where the access
+ * wasn't made. A helper that leaves the unit may set cpu->pc; else it is the pc of
  * its instruction. Needs 64 KiB of stack.
  *
  * A host fault (SIGSEGV) on a guest access arrives in the caller's signal handler; cpu->pc then

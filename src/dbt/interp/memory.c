@@ -88,7 +88,7 @@ interp_compare_swap(void *host, unsigned size, uint64_t *expected, uint64_t desi
     }
 }
 
-static uint64_t apply(enum ir_amo kind, enum ir_type type, uint64_t old, uint64_t operand)
+uint64_t interp_atomic_result(enum ir_amo kind, enum ir_type type, uint64_t old, uint64_t operand)
 {
     switch (kind) {
     case IR_AMO_SWAP: return operand;
@@ -109,8 +109,8 @@ uint64_t interp_atomic(enum ir_amo kind, enum ir_type type, void *host, uint64_t
      * memory that can't be written the fault then says so. */
     uint64_t old = 0;
 
-    while (
-        !interp_compare_swap(host, ir_word_bits(type) / 8, &old, apply(kind, type, old, operand))) {
+    while (!interp_compare_swap(host, ir_word_bits(type) / 8, &old,
+                                interp_atomic_result(kind, type, old, operand))) {
     }
     return old;
 }

@@ -22,33 +22,39 @@
      BIT(ZFHMIN) | BIT(ZKT))
 #define EXT_RVA22S64 (EXT_RVA22U64 | BIT(ZIFENCEI))
 
-/* Models. One with a [missing] text is known but can't be had. */
+/* Modes beyond the user's, which a model has or hasn't; for what contradicts in switching them. */
+enum { MODE_U = 1, MODE_S = 2, MODE_H = 4 };
+
+/* Models. One with a [missing] text is known but can't be had. One of a vendor's takes only
+ * switches that turn something off. */
 static const struct {
     const char *name;
     uint64_t ext;
     const char *missing;
+    uint8_t modes;
+    bool vendor;
 } models[] = {
-    {"max", EXT_ALL, NULL},
-    {"rv64", EXT_RV64, NULL},
-    {"rv64e", 0, "the embedded base ISA is not supported"},
-    {"rv64i", 0, NULL},
-    {"rva22s64", EXT_RVA22S64, NULL},
-    {"rva22u64", EXT_RVA22U64, NULL},
-    {"rva23s64", 0, "it needs the vector extension, which is not built yet; try max"},
-    {"rva23u64", 0, "it needs the vector extension, which is not built yet; try max"},
-    {"shakti-c", EXT_GC | BIT(ZICNTR), NULL},
-    {"sifive-e51", (EXT_GC & ~(BIT(F) | BIT(D))) | BIT(ZICNTR), NULL},
-    {"sifive-u54", EXT_GC | BIT(ZICNTR), NULL},
-    {"thead-c906", 0, "its vendor extensions are not supported; try rv64"},
-    {"tt-ascalon", 0, "it needs the vector extension, which is not built yet; try max"},
-    {"veyron-v1", 0, "its vendor extensions are not supported; try rv64"},
-    {"x-rv128", 0, "128-bit registers are not supported"},
-    {"xiangshan-nanhu", EXT_GC | EXT_B | BIT(ZBC) | BIT(ZICNTR) | EXT_ZKN | EXT_ZKS, NULL},
+    {"max", EXT_ALL, NULL, MODE_U | MODE_S | MODE_H, false},
+    {"rv64", EXT_RV64, NULL, MODE_U | MODE_S | MODE_H, false},
+    {"rv64e", 0, "the embedded base ISA is not supported", 0, false},
+    {"rv64i", BIT(ZICNTR), NULL, 0, false}, /* which goes without Zicsr */
+    {"rva22s64", EXT_RVA22S64, NULL, MODE_U | MODE_S, false},
+    {"rva22u64", EXT_RVA22U64, NULL, MODE_U, false},
+    {"rva23s64", 0, "it needs the vector extension, which is not built yet; try max", 0, false},
+    {"rva23u64", 0, "it needs the vector extension, which is not built yet; try max", 0, false},
+    {"shakti-c", EXT_GC | BIT(ZICNTR), NULL, MODE_U | MODE_S, true},
+    {"sifive-e51", (EXT_GC & ~(BIT(F) | BIT(D))) | BIT(ZICNTR), NULL, MODE_U, true},
+    {"sifive-u54", EXT_GC | BIT(ZICNTR), NULL, MODE_U | MODE_S, true},
+    {"thead-c906", 0, "its vendor extensions are not supported; try rv64", 0, true},
+    {"tt-ascalon", 0, "it needs the vector extension, which is not built yet; try max", 0, true},
+    {"veyron-v1", 0, "its vendor extensions are not supported; try rv64", 0, true},
+    {"x-rv128", 0, "128-bit registers are not supported", 0, false},
+    {"xiangshan-nanhu", EXT_GC | EXT_B | BIT(ZBC) | BIT(ZICNTR) | EXT_ZKN | EXT_ZKS, NULL,
+     MODE_U | MODE_S, true},
 };
 
 enum feature_kind {
     EXTENSION,
-    PART,    /* comes and goes with the extensions that it is part of */
     GROUP,   /* on: so are its members, but for those switched by name; off: nothing changes */
     PROFILE, /* switches all its members */
 };
@@ -75,18 +81,18 @@ static const struct {
     {"zihintntl", BIT(ZIHINTNTL), EXTENSION, true},
     {"zihintpause", BIT(ZIHINTPAUSE), EXTENSION, true},
     {"zimop", BIT(ZIMOP), EXTENSION, true},
-    {"zmmul", BIT(M), PART, true},
-    {"zaamo", BIT(A), PART, true},
+    {"zmmul", BIT(ZMMUL), EXTENSION, true},
+    {"zaamo", BIT(ZAAMO), EXTENSION, true},
     {"zabha", BIT(ZABHA), EXTENSION, true},
     {"zacas", BIT(ZACAS), EXTENSION, true},
-    {"zalrsc", BIT(A), PART, true},
+    {"zalrsc", BIT(ZALRSC), EXTENSION, true},
     {"zawrs", BIT(ZAWRS), EXTENSION, true},
     {"zfa", BIT(ZFA), EXTENSION, true},
     {"zfh", BIT(ZFH), EXTENSION, true},
     {"zfhmin", BIT(ZFHMIN), EXTENSION, true},
-    {"zca", BIT(C), PART, true},
+    {"zca", BIT(ZCA), EXTENSION, true},
     {"zcb", BIT(ZCB), EXTENSION, true},
-    {"zcd", BIT(C) | BIT(D), PART, true},
+    {"zcd", BIT(ZCD), EXTENSION, true},
     {"zcmop", BIT(ZCMOP), EXTENSION, true},
     {"zba", BIT(ZBA), EXTENSION, true},
     {"zbb", BIT(ZBB), EXTENSION, true},
@@ -135,9 +141,81 @@ static const struct {
     {"ztso", "total store ordering"},
     {"rva23u64", "the vector extension"},
     {"rva23s64", "the vector extension"},
+    {"zvbb", "the vector extension"},
+    {"zvbc", "the vector extension"},
+    {"zve32f", "the vector extension"},
+    {"zve32x", "the vector extension"},
+    {"zve64d", "the vector extension"},
+    {"zve64f", "the vector extension"},
+    {"zve64x", "the vector extension"},
+    {"zvfbfmin", "the vector extension"},
+    {"zvfbfwma", "the vector extension"},
+    {"zvfh", "the vector extension"},
+    {"zvfhmin", "the vector extension"},
+    {"zvkb", "the vector extension"},
+    {"zvkg", "the vector extension"},
+    {"zvkn", "the vector extension"},
+    {"zvknc", "the vector extension"},
+    {"zvkned", "the vector extension"},
+    {"zvkng", "the vector extension"},
+    {"zvknha", "the vector extension"},
+    {"zvknhb", "the vector extension"},
+    {"zvks", "the vector extension"},
+    {"zvksc", "the vector extension"},
+    {"zvksed", "the vector extension"},
+    {"zvksg", "the vector extension"},
+    {"zvksh", "the vector extension"},
+    {"zvkt", "the vector extension"},
+    {"xtheadba", "this vendor's extension"},
+    {"xtheadbb", "this vendor's extension"},
+    {"xtheadbs", "this vendor's extension"},
+    {"xtheadcmo", "this vendor's extension"},
+    {"xtheadcondmov", "this vendor's extension"},
+    {"xtheadfmemidx", "this vendor's extension"},
+    {"xtheadfmv", "this vendor's extension"},
+    {"xtheadmac", "this vendor's extension"},
+    {"xtheadmemidx", "this vendor's extension"},
+    {"xtheadmempair", "this vendor's extension"},
+    {"xtheadsync", "this vendor's extension"},
+    {"xventanacondops", "this vendor's extension"},
 };
 
-/* What needs what. */
+/* Machine-level features. They don't exist in user mode, whatever the value: no instruction of a
+ * program depends on them. */
+static const char *const privileged[] = {
+    "s",        "u",       "h",        "mmu",      "pmp",      "debug",   "smaia",   "smcdeleg",
+    "smcntrpmf", "smcsrind", "smctr",  "smdbltrp", "smepmp",   "smmpm",   "smnpm",   "smrnmi",
+    "smstateen", "ssaia",  "ssccfg",   "sscofpmf", "sscsrind", "ssctr",   "ssdbltrp", "ssnpm",
+    "sspm",     "sstc",    "supm",     "svade",    "svadu",    "svinval", "svnapot", "svpbmt",
+    "svvptc",   "x-svukte",
+};
+
+/* What turns on what, but for what was switched off by name. In the order in which they follow. */
+static const struct {
+    uint64_t ext;
+    uint64_t implied;
+} implications[] = {
+    {BIT(ZCD), BIT(D) | BIT(ZCA)},
+    {BIT(ZCB), BIT(ZCA)},
+    {BIT(ZFH), BIT(ZFHMIN)},
+    {BIT(ZFHMIN), BIT(F)},
+    {BIT(ZFA), BIT(F)},
+    {BIT(D), BIT(F)},
+    {BIT(F), BIT(ZICSR)},
+};
+
+/* What is part of what: it is there too if it was switched off, but then nothing can rely on it. */
+static const struct {
+    uint64_t whole;
+    uint64_t parts;
+} wholes[] = {
+    {BIT(M), BIT(ZMMUL)},
+    {BIT(A), BIT(ZAAMO) | BIT(ZALRSC)},
+    {BIT(C), BIT(ZCA)},
+    {BIT(C) | BIT(D), BIT(ZCD)},
+};
+
+/* What needs what, and doesn't bring it along. */
 static const struct {
     uint8_t ext;
     uint8_t needs;
@@ -149,10 +227,8 @@ static const struct {
     {RISCV_EXT_ZFHMIN, RISCV_EXT_F, "Zfh/Zfhmin extensions require F extension"},
     {RISCV_EXT_ZAWRS, RISCV_EXT_A, "Zawrs extension requires A extension"},
     {RISCV_EXT_ZACAS, RISCV_EXT_A, "Zacas extension requires A extension"},
-    {RISCV_EXT_ZABHA, RISCV_EXT_A, "Zabha extension requires A extension"},
-    {RISCV_EXT_ZCB, RISCV_EXT_C, "Zcb extension requires C extension"},
-    {RISCV_EXT_ZCMOP, RISCV_EXT_C, "Zcmop extension requires C extension"},
-    {RISCV_EXT_ZKR, RISCV_EXT_ZICSR, "Zkr extension requires Zicsr"},
+    {RISCV_EXT_ZCB, RISCV_EXT_ZCA, "Zcb extension requires Zca extension"},
+    {RISCV_EXT_ZCMOP, RISCV_EXT_ZCA, "Zcmop extension requires Zca extension"},
 };
 
 __attribute__((format(printf, 2, 3)))
@@ -233,6 +309,9 @@ static const char *nearest_feature(const char *name)
     for (size_t i = 0; i < G_N_ELEMENTS(missing); i++) {
         consider(name, missing[i].name, &best, &least);
     }
+    for (size_t i = 0; i < G_N_ELEMENTS(privileged); i++) {
+        consider(name, privileged[i], &best, &least);
+    }
     return best;
 }
 
@@ -242,8 +321,8 @@ struct parse {
     struct riscv_model *model;
     uint64_t explicit;   /* extensions that were switched by name: no group changes them */
     uint64_t groups;     /* extensions of the groups that are on */
-    uint64_t parts_on;   /* parts that were asked for: bits 1 << index in features */
-    uint64_t parts_off;
+    bool vendor;
+    uint8_t modes;       /* MODE_* */
 };
 
 static bool parse_switch(const char *name, const char *value, bool *on, GError **error)
@@ -256,17 +335,21 @@ static bool parse_switch(const char *name, const char *value, bool *on, GError *
            fail(error, "Parameter '%s' expects 'on' or 'off'", name);
 }
 
-/*
- * Machine-level features don't exist in user mode, whatever the value: no instruction of a program
- * depends on them. They are known by their prefixes, by which the ISA manual names them (27.4).
- */
-static bool is_privileged(const char *name)
+static bool set_privileged(struct parse *p, const char *name, const char *value, GError **error)
 {
-    static const char *const names[] = {"s", "u", "h", "mmu", "pmp", NULL};
+    static const char modes[] = "ush";
+    const char *mode = name[1] ? NULL : strchr(modes, name[0]);
+    bool on;
 
-    return g_strv_contains(names, name) || g_str_has_prefix(name, "ss") ||
-           g_str_has_prefix(name, "sm") || g_str_has_prefix(name, "sv") ||
-           g_str_has_prefix(name, "su");
+    if (!parse_switch(name, value, &on, error)) {
+        return false;
+    }
+    if (mode) {
+        uint8_t bit = (uint8_t)(1 << (mode - modes));
+
+        p->modes = on ? p->modes | bit : p->modes & ~bit;
+    }
+    return true;
 }
 
 static bool set_missing(const char *name, const char *what, const char *value, GError **error)
@@ -288,11 +371,13 @@ static bool set_known(struct parse *p, size_t index, const char *value, GError *
     if (!parse_switch(features[index].name, value, &on, error)) {
         return false;
     }
+    if (p->vendor && on && (ext & ~p->model->ext)) {
+        return fail(error, "'%s' CPU does not allow enabling extensions", p->model->name);
+    }
     switch (features[index].kind) {
     case EXTENSION: p->explicit |= ext; /* fall through */
     case PROFILE: p->model->ext = on ? p->model->ext | ext : p->model->ext & ~ext; break;
     case GROUP: p->groups |= on ? ext : 0; break;
-    case PART: *(on ? &p->parts_on : &p->parts_off) |= UINT64_C(1) << index; break;
     }
     return true;
 }
@@ -300,13 +385,16 @@ static bool set_known(struct parse *p, size_t index, const char *value, GError *
 /* Sizes that QEMU lets one choose and that are fixed here. */
 static bool set_block_size(const char *name, const char *value, GError **error)
 {
-    return !strcmp(value, "64") || fail(error, "%s=%s: cache blocks have 64 bytes", name, value);
+    return !strcmp(value, "64") ||
+           fail(error, "%s=%s: cache blocks have 64 bytes; leave it out", name, value);
 }
 
 static bool set_feature(struct parse *p, const char *name, const char *value, GError **error)
 {
     static const char *const vector[] = {"vlen", "elen", "vext_spec", "rvv_ta_all_1s",
                                          "rvv_ma_all_1s", "rvv_vl_half_avl", NULL};
+    static const char *const fixed[] = {"priv_spec", "pmu-mask", "pmu-num", "mvendorid",
+                                        "marchid",   "mimpid",   NULL};
     static const char *const blocks[] = {"cbom_blocksize", "cbop_blocksize", "cboz_blocksize",
                                          NULL};
 
@@ -329,19 +417,16 @@ static bool set_feature(struct parse *p, const char *name, const char *value, GE
     if (g_strv_contains(blocks, name)) {
         return set_block_size(name, value, error);
     }
+    if (g_strv_contains(fixed, name)) {
+        return fail(error, "%s can't be chosen for a program; leave it out", name);
+    }
     if (g_strv_contains(vector, name)) {
         return fail(error, "%s: the vector extension is not built yet", name);
     }
-    if (g_str_has_prefix(name, "zv")) {
-        return set_missing(name, "the vector extension", value, error);
-    }
-    if (g_str_has_prefix(name, "xthead") || !strcmp(name, "xventanacondops")) {
-        return set_missing(name, "this vendor's extension", value, error);
-    }
-    if (is_privileged(name)) {
-        bool on;
-
-        return parse_switch(name, value, &on, error);
+    for (size_t i = 0; i < G_N_ELEMENTS(privileged); i++) {
+        if (!strcmp(privileged[i], name)) {
+            return set_privileged(p, name, value, error);
+        }
     }
     return fail(error, "CPU '%s' has no property '%s'; did you mean '%s'?", p->model->name, name,
                 nearest_feature(name));
@@ -366,37 +451,51 @@ static bool parse_word(struct parse *p, const char *word, GError **error)
     return set_feature(p, name, equals + 1, error);
 }
 
+static void add_parts(struct parse *p, uint64_t except)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(wholes); i++) {
+        if (!(wholes[i].whole & ~p->model->ext)) {
+            p->model->ext |= wholes[i].parts & ~except;
+        }
+    }
+}
+
+static void add_implied(struct parse *p)
+{
+    uint64_t *ext = &p->model->ext;
+
+    *ext |= p->groups & ~p->explicit;
+    for (size_t i = 0; i < G_N_ELEMENTS(implications); i++) {
+        if (*ext & implications[i].ext) {
+            *ext |= implications[i].implied & ~p->explicit;
+        }
+    }
+    add_parts(p, p->explicit);
+    if (p->explicit & *ext & BIT(ZICNTR)) {
+        *ext |= BIT(ZICSR) & ~p->explicit;
+    } else if (!(*ext & BIT(ZICSR))) {
+        *ext &= ~BIT(ZICNTR);
+    }
+}
+
 /* What follows from what, and what contradicts. */
 static bool resolve(struct parse *p, GError **error)
 {
     uint64_t *ext = &p->model->ext;
 
-    *ext |= p->groups & ~p->explicit;
-    if (*ext & BIT(ZFH)) {
-        *ext |= BIT(ZFHMIN);
-    }
-    if (!(*ext & BIT(ZICSR)) && !(p->explicit & BIT(ZICNTR))) {
-        *ext &= ~BIT(ZICNTR);
-    }
+    add_implied(p);
     for (size_t i = 0; i < G_N_ELEMENTS(needs); i++) {
         if ((*ext >> needs[i].ext & 1) && !(*ext >> needs[i].needs & 1)) {
             return fail(error, "%s", needs[i].text);
         }
     }
-    return true;
-}
-
-/* After resolve: a part that was asked for must be as its extension is. */
-static bool check_parts(const struct parse *p, GError **error)
-{
-    for (size_t i = 0; i < G_N_ELEMENTS(features); i++) {
-        bool have = !(features[i].ext & ~p->model->ext);
-
-        if ((have ? p->parts_off : p->parts_on) >> i & 1) {
-            return fail(error, "%s=%s: it comes and goes with the extension that it is part of",
-                        features[i].name, have ? "off" : "on");
-        }
+    if ((p->modes & MODE_H) && !(p->modes & MODE_S)) {
+        return fail(error, "H extension implicitly requires S-mode; switch h off too");
     }
+    if ((p->modes & MODE_S) && !(p->modes & MODE_U)) {
+        return fail(error, "S extension requires U extension; switch s off too");
+    }
+    add_parts(p, 0);
     return true;
 }
 
@@ -407,7 +506,7 @@ static bool parse_words(struct parse *p, char **words, GError **error)
             return false;
         }
     }
-    return resolve(p, error) && check_parts(p, error);
+    return resolve(p, error);
 }
 
 struct riscv_model *riscv_model_parse(const char *text, GError **error)
@@ -427,6 +526,8 @@ struct riscv_model *riscv_model_parse(const char *text, GError **error)
         p.model = g_new0(struct riscv_model, 1);
         p.model->name = models[i].name;
         p.model->ext = models[i].ext;
+        p.modes = models[i].modes;
+        p.vendor = models[i].vendor;
     }
     if (!p.model) {
         fail(error, "unable to find CPU model '%s'; did you mean '%s'?", name, nearest_model(name));
@@ -470,4 +571,23 @@ char *riscv_model_isa_string(const struct riscv_model *model)
         g_string_append(s, features[i].name);
     }
     return g_string_free(s, FALSE);
+}
+
+const char *riscv_model_name(unsigned index)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(models); i++) {
+        if (!models[i].missing && index-- == 0) {
+            return models[i].name;
+        }
+    }
+    return NULL;
+}
+
+const char *riscv_model_feature(const struct riscv_model *model, unsigned index, bool *on)
+{
+    if (index >= G_N_ELEMENTS(features)) {
+        return NULL;
+    }
+    *on = !(features[index].ext & ~model->ext);
+    return features[index].name;
 }

@@ -64,6 +64,10 @@ static uint64_t amocas_q(struct vcpu *cpu, uint64_t addr, uint64_t rd, uint64_t 
         cpu->exit_reason = VCPU_EXIT_FAULT;
         return 0;
     }
+    if (cpu->section.on) { /* section_commit has no store of 16 bytes: better loud than unprotected */
+        cpu->exit_reason = VCPU_EXIT_ILLEGAL;
+        return 0;
+    }
     old = __sync_val_compare_and_swap(p, get_pair(cpu, (unsigned)rd), get_pair(cpu, (unsigned)rs2));
     if (rd) {
         cpu->r[rd] = (uint64_t)old;

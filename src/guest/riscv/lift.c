@@ -63,7 +63,7 @@ static enum lift_result riscv_lift(struct lift_ctx *ctx)
     unsigned length;
     int row;
 
-    if ((ctx->pc & 2) && !riscv_has(model, RISCV_EXT_C)) {
+    if ((ctx->pc & 2) && !riscv_has(model, RISCV_EXT_ZCA)) {
         return lift_misaligned(ctx);
     }
     length = fetch(ctx, &w);

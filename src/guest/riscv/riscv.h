@@ -22,6 +22,8 @@ enum riscv_ext {
     RISCV_EXT_ZBKB, RISCV_EXT_ZBKC, RISCV_EXT_ZBKX,
     RISCV_EXT_ZKND, RISCV_EXT_ZKNE, RISCV_EXT_ZKNH, RISCV_EXT_ZKSED, RISCV_EXT_ZKSH,
     RISCV_EXT_ZKR, RISCV_EXT_ZKT,
+    /* Parts of M, A, C, and C with D: always there with these, and what instructions depend on. */
+    RISCV_EXT_ZMMUL, RISCV_EXT_ZAAMO, RISCV_EXT_ZALRSC, RISCV_EXT_ZCA, RISCV_EXT_ZCD,
     RISCV_EXT_COUNT
 };
 
@@ -54,6 +56,10 @@ struct riscv_model *riscv_model_parse(const char *text, GError **error);
 void riscv_model_free(struct riscv_model *model);
 /* "-cpu help": one name a line, as QEMU's. Caller frees. */
 char *riscv_model_help(void);
+/* The models that can be had, one by one: NULL past the last. */
+const char *riscv_model_name(unsigned index);
+/* The switches of a model, one by one, and whether they are on: NULL past the last. */
+const char *riscv_model_feature(const struct riscv_model *model, unsigned index, bool *on);
 /* "rv64imafdc_zicsr_..." as in a device tree's riscv,isa and /proc/cpuinfo. Caller frees. */
 char *riscv_model_isa_string(const struct riscv_model *model);
 

@@ -45,6 +45,7 @@ enum far_kind {
     FAR_ALIGN,            /* misaligned: reg = address */
     FAR_LOAD_CONST,       /* dest xmm := constant at target; back to resume */
     FAR_FP_HELPER,        /* dest := fp_helper(src...); back to resume */
+    FAR_WORD,             /* store to vcpu.section.word */
     FAR_REASON,           /* leave with vcpu.exit_reason set by a helper */
 };
 

@@ -351,6 +351,13 @@ static void far_align(struct cg *g, const struct far *f)
     as_jmp(&g->s, thunk(g, g->dbt->thunks.exit));
 }
 
+static void far_word(struct cg *g, const struct far *f)
+{
+    store_pc(g, f->pc);
+    as_mov_imm(&g->s, RAX, VCPU_EXIT_WORD << 8 | CODE_EXIT_REASON);
+    as_jmp(&g->s, thunk(g, g->dbt->thunks.exit));
+}
+
 static void far_reason(struct cg *g)
 {
     struct mem m = cpu_mem(CPU_DISP(exit_reason));
@@ -394,6 +401,7 @@ void cg_emit_far(struct cg *g)
             as_jmp(&g->s, f->resume);
             break;
         case FAR_FP_HELPER: far_fp_helper(g, f); break;
+        case FAR_WORD: far_word(g, f); break;
         case FAR_REASON: far_reason(g); break;
         }
     }

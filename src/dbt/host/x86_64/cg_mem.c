@@ -77,11 +77,32 @@ static void fence(struct cg *g)
     as_alu_mi(&g->s, ALU_OR, false, cpu_mem(CPU_DISP(mxcsr_scratch)), 0);
 }
 
+/* Leave, with the store to [m] not made, if that is the word that restartable sections begin with
+ * (section.h). */
+static void check_word(struct cg *g, struct mem m)
+{
+    struct mem word = cpu_mem(CPU_DISP(section.word));
+
+    m.gs = false;
+    if (m.base >= 0 && !m.disp) {
+        as_rm(&g->s, 0x3b, true, m.base, word);
+    } else {
+        int t = cg_scratch(g);
+        as_lea(&g->s, true, t, m);
+        as_rm(&g->s, 0x3b, true, t, word);
+        g->locked &= ~(1u << t);
+    }
+    as_jcc(&g->s, CC_E, g->s.p);
+    cg_far(g, FAR_WORD, g->s.p)->pc = g->cur_pc;
+}
+
 static void op_store(struct cg *g, const struct ir_op *o)
 {
     struct mem m = address(g, o->arg[0], (int64_t)o->imm);
     ir_val v = o->arg[1];
 
+    if (g->dbt->watch_words && o->aux2 == IR_I64)
+        check_word(g, m);
     if (ir_type_is_float(g->u->ops[v].type)) {
         int r = cg_xmm(g, v);
         if (o->aux2 == IR_F16 || o->aux2 == IR_I16) {

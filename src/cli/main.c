@@ -1,0 +1,66 @@
+/* nandu: the name that it is called by, or its first word, picks the program. */
+#include <glib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/system_main.h"
+
+static const char *const guests[] = {"riscv64"};
+
+/* The guest of "nandu-system-ARCH" or "qemu-system-ARCH", or NULL. */
+static const char *guest_of(const char *name)
+{
+    static const char *const prefixes[] = {"nandu-system-", "qemu-system-"};
+
+    for (size_t p = 0; p < G_N_ELEMENTS(prefixes); p++) {
+        if (!g_str_has_prefix(name, prefixes[p])) {
+            continue;
+        }
+        for (size_t i = 0; i < G_N_ELEMENTS(guests); i++) {
+            if (g_str_equal(name + strlen(prefixes[p]), guests[i])) {
+                return guests[i];
+            }
+        }
+    }
+    return NULL;
+}
+
+static int usage(FILE *out, int status)
+{
+    fputs("Nandu " NANDU_VERSION ": a machine emulator\n"
+          "usage: nandu system GUEST [options]     a machine (also called nandu-system-GUEST); -h lists options\n"
+          "guests: riscv64\n"
+          "Programs of other architectures are run by nandu-riscv64.\n", out);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    const char *slash = argc ? strrchr(argv[0], '/') : NULL;
+    const char *name = slash ? slash + 1 : argc ? argv[0] : "nandu";
+    const char *guest = guest_of(name);
+
+    if (guest) {
+        return system_main(guest, argc, argv);
+    }
+    if (argc > 1 && (g_str_equal(argv[1], "help") || g_str_equal(argv[1], "--help") || g_str_equal(argv[1], "-h"))) {
+        return usage(stdout, EXIT_SUCCESS);
+    }
+    if (argc > 1 && g_str_equal(argv[1], "--version")) {
+        puts("Nandu " NANDU_VERSION);
+        return EXIT_SUCCESS;
+    }
+    if (argc > 2 && g_str_equal(argv[1], "system")) {
+        g_autofree char *full = g_strconcat("nandu-system-", argv[2], NULL);
+
+        guest = guest_of(full);
+        if (guest) {
+            argv[2] = full;
+            return system_main(guest, argc - 2, argv + 2);
+        }
+        fprintf(stderr, "nandu: there are no machines for \"%s\"; guests: riscv64\n", argv[2]);
+        return EXIT_FAILURE;
+    }
+    return usage(stderr, EXIT_FAILURE);
+}

@@ -1,0 +1,149 @@
+#include "machine/machine.h"
+
+#include <string.h>
+
+#include "machine/vm.h"
+#include "util/nearest.h"
+
+static const struct property machine_properties[] = {
+    PROPERTY_LINK("memory-backend", machine, memory_backend, "memory-backend",
+                  "the main memory's back end"),
+    PROPERTY("dump-guest-core", machine, dump_guest_core, qapi_type_bool, "on",
+             "whether guest memory is in a core dump"),
+    PROPERTY("mem-merge", machine, mem_merge, qapi_type_bool, "on",
+             "whether the host may merge equal pages of guest memory"),
+};
+
+static const struct object_type machine_type = {
+    .name = "machine",
+    .parent = "object",
+    .description = "a board",
+    .abstract = true,
+    .instance_size = sizeof(struct machine),
+    .properties = machine_properties,
+    .n_properties = G_N_ELEMENTS(machine_properties),
+};
+OBJECT_TYPE(machine_type);
+
+static const struct machine_class none_class = {
+    .name = "none",
+    .description = "empty machine",
+    .default_ram_id = "ram",
+    .max_cpus = 1,
+    .default_cpus = 0,
+};
+
+static const struct object_type none_type = {
+    .name = "none-machine",
+    .parent = "machine",
+    .description = "empty machine",
+    .class_data = &none_class,
+};
+OBJECT_TYPE(none_type);
+
+static bool is_for(const struct machine_class *class, const char *arch)
+{
+    return !class->archs || g_strv_contains(class->archs, arch);
+}
+
+GPtrArray *machine_list(const char *arch)
+{
+    g_autoptr(GPtrArray) types = object_type_list("machine", false);
+    GPtrArray *classes = g_ptr_array_new();
+
+    for (guint i = 0; i < types->len; i++) {
+        const struct object_type *type = types->pdata[i];
+        const struct machine_class *class = type->class_data;
+
+        if (is_for(class, arch)) {
+            g_ptr_array_add(classes, (gpointer)class);
+        }
+    }
+    return classes;
+}
+
+const struct machine_class *machine_find(const char *arch, const char *name)
+{
+    g_autoptr(GPtrArray) classes = machine_list(arch);
+
+    for (guint i = 0; i < classes->len; i++) {
+        const struct machine_class *class = classes->pdata[i];
+
+        if (name ? g_str_equal(class->name, name) || g_strcmp0(class->alias, name) == 0
+                 : class->is_default) {
+            return class;
+        }
+    }
+    return NULL;
+}
+
+static const char *nearest_machine(const char *arch, const char *name)
+{
+    g_autoptr(GPtrArray) classes = machine_list(arch);
+    g_autofree const char **names = g_new0(const char *, classes->len);
+
+    for (guint i = 0; i < classes->len; i++) {
+        names[i] = ((const struct machine_class *)classes->pdata[i])->name;
+    }
+    return util_nearest(name, names, classes->len);
+}
+
+/* Main memory of ram_size bytes, unless a back end was named. */
+static bool create_ram(struct vm *vm, struct machine *machine, GError **error)
+{
+    g_autoptr(json_object) options = NULL;
+    struct object *backend;
+
+    if (machine->memory_backend || !vm->ram_size) {
+        return true;
+    }
+    options = json_object_new_object();
+    json_object_object_add(options, "qom-type", json_object_new_string("memory-backend-ram"));
+    json_object_object_add(options, "id", json_object_new_string(vm->machine_class->default_ram_id));
+    json_object_object_add(options, "size", json_object_new_uint64(vm->ram_size));
+    json_object_object_add(options, "dump", json_object_new_boolean(machine->dump_guest_core));
+    json_object_object_add(options, "merge", json_object_new_boolean(machine->mem_merge));
+    backend = object_create_user(vm->root, options, false, error);
+    if (!backend) {
+        return false;
+    }
+    machine->memory_backend = object_ref(backend);
+    return true;
+}
+
+bool vm_create_machine(struct vm *vm, const char *name, json_object *properties, bool keyval,
+                       GError **error)
+{
+    const struct machine_class *class = machine_find(vm->arch, name);
+    g_autofree char *type_name = NULL;
+    auto_ptr(object) obj = NULL;
+
+    if (!name && !class) {
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
+                    "No machine specified, and there is no default\nUse -machine help to list "
+                    "supported machines");
+        return false;
+    }
+    if (!class) {
+        const char *nearest = nearest_machine(vm->arch, name);
+
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
+                    "unsupported machine type: \"%s\"%s%s%s\nUse -machine help to list supported machines",
+                    name, nearest ? " (did you mean \"" : "", nearest ? nearest : "",
+                    nearest ? "\"?)" : "");
+        return false;
+    }
+    type_name = g_strdup_printf("%s-machine", class->name);
+    obj = object_new(object_type_find(type_name));
+    if (!object_add_child(vm->root, "machine", obj, error)) {
+        return false;
+    }
+    vm->machine_class = class;
+    if ((properties && !object_set_all(obj, properties, NULL, keyval, error)) ||
+        !create_ram(vm, (struct machine *)obj, error) || !object_complete(obj, error)) {
+        object_remove(obj);
+        vm->machine_class = NULL;
+        return false;
+    }
+    return true;
+}
