@@ -9,6 +9,7 @@
 
 #include "util/fdset.h"
 #include "util/log.h"
+#include "util/trace.h"
 
 struct chardev_waiter {
     event_fn *fn;
@@ -253,6 +254,7 @@ void chardev_opened(struct chardev_backend *b)
         return;
     }
     chr->open = true;
+    trace_chardev_open(chr->context->log, chr->id, chardev_filename(chr));
     object_ref(&chr->obj);
     send_event(chr, CHARDEV_OPENED);
     watch_writable(chr);
@@ -267,6 +269,7 @@ void chardev_closed(struct chardev_backend *b)
         return;
     }
     chr->open = false;
+    trace_chardev_close(chr->context->log, chr->id);
     queue_clear(chr);
     object_ref(&chr->obj);
     watch_writable(chr);
@@ -289,6 +292,7 @@ bool chardev_attach(struct chardev *chr, const struct chardev_frontend_ops *ops,
 {
     struct chardev_backend *b = chr->backend;
 
+    trace_chardev_attach(chr->context->log, chr->id, opaque);
     if (b->ops->attach) {
         if (!b->ops->attach(b, ops, opaque, error)) {
             return false;
@@ -313,6 +317,7 @@ void chardev_detach(struct chardev *chr, void *opaque)
 {
     struct chardev_backend *b = chr->backend;
 
+    trace_chardev_detach(chr->context->log, chr->id, opaque);
     for (guint i = chr->waiters->len; i-- > 0;) {
         if (g_array_index(chr->waiters, struct chardev_waiter, i).opaque == opaque) {
             g_array_remove_index(chr->waiters, i);

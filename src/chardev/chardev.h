@@ -93,6 +93,10 @@ const char *
 chardev_filename(const struct chardev *chr);        /* "pty:/dev/pts/3", as query-chardev has it */
 const char *chardev_pty(const struct chardev *chr); /* "/dev/pts/3"; NULL: it isn't a pty */
 char *chardev_help(void);                           /* -chardev help */
+/* -chardev's options of all kinds, once each. */
+typedef void chardev_visit_option(void *opaque, const char *name,
+                                  enum qapi_command_line_parameter_type type);
+void chardev_foreach_option(chardev_visit_option *fn, void *opaque);
 
 /*
  * False and *error if it has a front end already (and isn't a mux). Sends CHARDEV_OPENED if it is

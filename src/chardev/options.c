@@ -13,54 +13,65 @@
 struct option_row {
     enum qapi_chardev_backend_kind kind;
     const char *option, *member;
+    enum qapi_command_line_parameter_type type;
 };
+
+#define TEXT   QAPI_COMMAND_LINE_PARAMETER_TYPE_STRING
+#define BOOL   QAPI_COMMAND_LINE_PARAMETER_TYPE_BOOLEAN
+#define NUMBER QAPI_COMMAND_LINE_PARAMETER_TYPE_NUMBER
+#define SIZE   QAPI_COMMAND_LINE_PARAMETER_TYPE_SIZE
 
 static const struct option_row rows[] = {
-    {KIND(FILE), "path", "out"},
-    {KIND(FILE), "input-path", "in"},
-    {KIND(FILE), "append", "append"},
-    {KIND(SERIAL), "path", "device"},
-    {KIND(PIPE), "path", "device"},
-    {KIND(SOCKET), "path", "addr.data.path"},
-    {KIND(SOCKET), "abstract", "addr.data.abstract"},
-    {KIND(SOCKET), "tight", "addr.data.tight"},
-    {KIND(SOCKET), "host", "addr.data.host"},
-    {KIND(SOCKET), "port", "addr.data.port"},
-    {KIND(SOCKET), "to", "addr.data.to"},
-    {KIND(SOCKET), "ipv4", "addr.data.ipv4"},
-    {KIND(SOCKET), "ipv6", "addr.data.ipv6"},
-    {KIND(SOCKET), "mptcp", "addr.data.mptcp"},
-    {KIND(SOCKET), "fd", "addr.data.str"},
-    {KIND(SOCKET), "server", "server"},
-    {KIND(SOCKET), "wait", "wait"},
-    {KIND(SOCKET), "nodelay", "nodelay"},
-    {KIND(SOCKET), "delay", "delay"}, /* not a member: see socket_options */
-    {KIND(SOCKET), "telnet", "telnet"},
-    {KIND(SOCKET), "tn3270", "tn3270"},
-    {KIND(SOCKET), "websocket", "websocket"},
-    {KIND(SOCKET), "reconnect", "reconnect"},
-    {KIND(SOCKET), "reconnect-ms", "reconnect-ms"},
-    {KIND(SOCKET), "tls-creds", "tls-creds"},
-    {KIND(SOCKET), "tls-authz", "tls-authz"},
-    {KIND(UDP), "host", "remote.data.host"},
-    {KIND(UDP), "port", "remote.data.port"},
-    {KIND(UDP), "ipv4", "remote.data.ipv4"},
-    {KIND(UDP), "ipv6", "remote.data.ipv6"},
-    {KIND(UDP), "localaddr", "local.data.host"},
-    {KIND(UDP), "localport", "local.data.port"},
-    {KIND(PTY), "path", "path"},
-    {KIND(MUX), "chardev", "chardev"},
-    {KIND(HUB), "chardevs.0", "chardevs.0"},
-    {KIND(HUB), "chardevs.1", "chardevs.1"},
-    {KIND(HUB), "chardevs.2", "chardevs.2"},
-    {KIND(HUB), "chardevs.3", "chardevs.3"},
-    {KIND(STDIO), "signal", "signal"},
-    {KIND(RINGBUF), "size", "size"},
-    {KIND(MEMORY), "size", "size"},
+    {KIND(FILE), "path", "out", TEXT},
+    {KIND(FILE), "input-path", "in", TEXT},
+    {KIND(FILE), "append", "append", BOOL},
+    {KIND(SERIAL), "path", "device", TEXT},
+    {KIND(PIPE), "path", "device", TEXT},
+    {KIND(SOCKET), "path", "addr.data.path", TEXT},
+    {KIND(SOCKET), "abstract", "addr.data.abstract", BOOL},
+    {KIND(SOCKET), "tight", "addr.data.tight", BOOL},
+    {KIND(SOCKET), "host", "addr.data.host", TEXT},
+    {KIND(SOCKET), "port", "addr.data.port", TEXT},
+    {KIND(SOCKET), "to", "addr.data.to", NUMBER},
+    {KIND(SOCKET), "ipv4", "addr.data.ipv4", BOOL},
+    {KIND(SOCKET), "ipv6", "addr.data.ipv6", BOOL},
+    {KIND(SOCKET), "mptcp", "addr.data.mptcp", BOOL},
+    {KIND(SOCKET), "fd", "addr.data.str", TEXT},
+    {KIND(SOCKET), "server", "server", BOOL},
+    {KIND(SOCKET), "wait", "wait", BOOL},
+    {KIND(SOCKET), "nodelay", "nodelay", BOOL},
+    {KIND(SOCKET), "delay", "delay", BOOL}, /* not a member: see socket_options */
+    {KIND(SOCKET), "telnet", "telnet", BOOL},
+    {KIND(SOCKET), "tn3270", "tn3270", BOOL},
+    {KIND(SOCKET), "websocket", "websocket", BOOL},
+    {KIND(SOCKET), "reconnect", "reconnect", NUMBER},
+    {KIND(SOCKET), "reconnect-ms", "reconnect-ms", NUMBER},
+    {KIND(SOCKET), "tls-creds", "tls-creds", TEXT},
+    {KIND(SOCKET), "tls-authz", "tls-authz", TEXT},
+    {KIND(UDP), "host", "remote.data.host", TEXT},
+    {KIND(UDP), "port", "remote.data.port", TEXT},
+    {KIND(UDP), "ipv4", "remote.data.ipv4", BOOL},
+    {KIND(UDP), "ipv6", "remote.data.ipv6", BOOL},
+    {KIND(UDP), "localaddr", "local.data.host", TEXT},
+    {KIND(UDP), "localport", "local.data.port", TEXT},
+    {KIND(PTY), "path", "path", TEXT},
+    {KIND(MUX), "chardev", "chardev", TEXT},
+    {KIND(HUB), "chardevs.0", "chardevs.0", TEXT},
+    {KIND(HUB), "chardevs.1", "chardevs.1", TEXT},
+    {KIND(HUB), "chardevs.2", "chardevs.2", TEXT},
+    {KIND(HUB), "chardevs.3", "chardevs.3", TEXT},
+    {KIND(STDIO), "signal", "signal", BOOL},
+    {KIND(RINGBUF), "size", "size", SIZE},
+    {KIND(MEMORY), "size", "size", SIZE},
 };
 
-/* Options of all kinds. */
-static const char *const common_options[] = {"logfile", "logappend"};
+/* Options that all kinds have: members of ChardevCommon, and what is for the chardev itself. */
+static const struct option_row common_rows[] = {
+    {0, "logfile", "logfile", TEXT},
+    {0, "logappend", "logappend", BOOL},
+    {0, "id", NULL, TEXT},
+    {0, "mux", NULL, BOOL},
+};
 
 /* Kinds that others have, and why they aren't here. */
 static const struct {
@@ -121,7 +132,12 @@ static const struct option_row *find_row(enum qapi_chardev_backend_kind kind, co
 
 static bool is_common(const char *option)
 {
-    return strcmp(option, common_options[0]) == 0 || strcmp(option, common_options[1]) == 0;
+    for (size_t i = 0; i < G_N_ELEMENTS(common_rows); i++) {
+        if (common_rows[i].member && strcmp(common_rows[i].option, option) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* All options of a kind; free the array. */
@@ -134,11 +150,9 @@ static GPtrArray *options_of(enum qapi_chardev_backend_kind kind)
             g_ptr_array_add(names, (void *)rows[i].option);
         }
     }
-    for (size_t i = 0; i < G_N_ELEMENTS(common_options); i++) {
-        g_ptr_array_add(names, (void *)common_options[i]);
+    for (size_t i = 0; i < G_N_ELEMENTS(common_rows); i++) {
+        g_ptr_array_add(names, (void *)common_rows[i].option);
     }
-    g_ptr_array_add(names, (void *)"id");
-    g_ptr_array_add(names, (void *)"mux");
     return names;
 }
 
@@ -362,6 +376,26 @@ static bool take_bool(json_object *options, const char *name, bool *value, GErro
     return true;
 }
 
+/* "-chardev socket,help": the options, as an error. */
+static bool options_help(json_object *options, GError **error)
+{
+    const char *type = options ? get(options, "backend") : NULL;
+    g_autoptr(GPtrArray) names = NULL;
+    g_autofree char *list = NULL;
+    int kind;
+
+    if (!type) {
+        return chardev_error(error, "-chardev help lists the backends");
+    }
+    if (!find_kind(type, &kind, error)) {
+        return false;
+    }
+    names = options_of(kind);
+    g_ptr_array_add(names, NULL);
+    list = g_strjoinv(", ", (char **)names->pdata);
+    return chardev_error(error, "options of chardev %s: %s", type, list);
+}
+
 bool chardev_parse_option(const char *text, char **id, struct qapi_chardev_backend *backend,
                           bool *mux, GError **error)
 {
@@ -374,7 +408,7 @@ bool chardev_parse_option(const char *text, char **id, struct qapi_chardev_backe
         return false;
     }
     if (help) {
-        return chardev_error(error, "-chardev help lists the backends");
+        return options_help(options, error);
     }
     name = g_strdup(get(options, "id"));
     json_object_object_del(options, "id");
@@ -594,7 +628,7 @@ static json_object *short_options(const char *text, GError **error)
 struct chardev *chardev_new_short(const struct chardev_context *context, const char *label,
                                   const char *text, bool with_mux, GError **error)
 {
-    bool mux = g_str_has_prefix(text, "mon:");
+    bool mux = g_str_has_prefix(text, "mon:"), mux_option;
     g_autoptr(json_object) options = NULL;
     struct qapi_chardev_backend backend;
     struct chardev *chr;
@@ -611,7 +645,7 @@ struct chardev *chardev_new_short(const struct chardev_context *context, const c
         return NULL;
     }
     options = short_options(mux ? text + strlen("mon:") : text, error);
-    if (!options) {
+    if (!options || !take_bool(options, "mux", &mux_option, error)) {
         return NULL;
     }
     if (mux && g_strcmp0(get(options, "backend"), "stdio") == 0) {
@@ -621,7 +655,7 @@ struct chardev *chardev_new_short(const struct chardev_context *context, const c
     if (!backend_from_options(options, &backend, error)) {
         return NULL;
     }
-    chr = new_from_command_line(context, label, &backend, mux, error);
+    chr = new_from_command_line(context, label, &backend, mux || mux_option, error);
     qapi_clear(&qapi_type_chardev_backend, &backend);
     return chr;
 }
@@ -644,4 +678,31 @@ char *chardev_help(void)
         g_string_append_printf(text, "  %s\n", names[i]);
     }
     return g_string_free(text, false);
+}
+
+static int by_option(const void *a, const void *b)
+{
+    const struct option_row *const *one = a, *const *two = b;
+
+    return strcmp((*one)->option, (*two)->option);
+}
+
+void chardev_foreach_option(chardev_visit_option *fn, void *opaque)
+{
+    const struct option_row *sorted[G_N_ELEMENTS(rows) + G_N_ELEMENTS(common_rows)];
+    size_t n = 0;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        sorted[n++] = &rows[i];
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(common_rows); i++) {
+        sorted[n++] = &common_rows[i];
+    }
+    qsort(sorted, n, sizeof(sorted[0]), by_option);
+    fn(opaque, "backend", TEXT);
+    for (size_t i = 0; i < n; i++) {
+        if (!i || strcmp(sorted[i]->option, sorted[i - 1]->option) != 0) {
+            fn(opaque, sorted[i]->option, sorted[i]->type);
+        }
+    }
 }

@@ -21,6 +21,8 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -604,35 +606,55 @@ static bool socket_set_fds(struct chardev_backend *b, const int *fds, size_t n)
     return true;
 }
 
+/*
+ * Waits for a client outside of the event loop. Signals that end the program, which may be blocked
+ * so that the loop gets them, end the waiting.
+ */
+static bool wait_for_client(struct socket_backend *s, GError **error)
+{
+    struct pollfd pfds[8];
+    nfds_t n = MIN(s->listeners->len, G_N_ELEMENTS(pfds) - 1);
+    const char *id = s->base.chr->id;
+    bool interrupted = false;
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    for (nfds_t i = 0; i < n; i++) {
+        pfds[i] = (struct pollfd){.fd = g_array_index(s->listeners, int, i), .events = POLLIN};
+    }
+    pfds[n] = (struct pollfd){.fd = signalfd(-1, &signals, SFD_CLOEXEC), .events = POLLIN};
+    while (!interrupted && !accept_client(s)) {
+        interrupted = (poll(pfds, n + 1, -1) < 0 && errno != EINTR) || pfds[n].revents;
+    }
+    if (pfds[n].fd >= 0) {
+        close(pfds[n].fd);
+    }
+    return !interrupted || chardev_error(error, "chardev '%s': waiting for a client was interrupted", id);
+}
+
 static bool socket_wait_connected(struct chardev_backend *b, GError **error)
 {
     struct socket_backend *s = (struct socket_backend *)b;
     auto_ptr(chardev_backend) keep = chardev_backend_ref(b);
-    struct pollfd pfds[8];
-    nfds_t n = MIN(s->listeners->len, G_N_ELEMENTS(pfds));
 
-    if (!s->server || !s->config.wait || s->channel || (s->attempt && !coroutine_self())) {
+    if (!s->server || !s->config.wait || s->channel) {
         return true;
     }
     if (coroutine_self()) {
         while (!s->channel && !b->closed) {
             s->waiter = coroutine_self();
-            co_yield ();
+            co_yield();
         }
         return s->channel || chardev_error(error, "The chardev went while it waited for a client");
     }
+    if (s->attempt) {
+        return true;                /* its handshakes go on in the event loop */
+    }
     log_error(b->chr->context->log, "info: waiting for connection on: %s", b->filename);
-    for (nfds_t i = 0; i < n; i++) {
-        pfds[i] = (struct pollfd){.fd = g_array_index(s->listeners, int, i), .events = POLLIN};
-    }
-    /* Handshakes go on in the event loop. */
-    while (!accept_client(s)) {
-        if (poll(pfds, n, -1) < 0 && errno != EINTR) {
-            return chardev_error(error, "waiting for a client of chardev '%s': %s", b->chr->id,
-                                 g_strerror(errno));
-        }
-    }
-    return true;
+    return wait_for_client(s, error);
 }
 
 static void socket_yank(struct chardev_backend *b)

@@ -393,6 +393,7 @@ static bool start(struct system *s, GError **error)
     if (!s->loop || !watch_signals(s, error)) {
         return false;
     }
+    event_loop_set_log(s->loop, s->log);
     event_loop_attach(s->loop, NULL);
     s->fdsets = fdsets_new();
     s->random = guest_random_new(o->has_seed, o->seed);

@@ -329,7 +329,7 @@ static bool apply(struct system_options *options, const struct given *given, GEr
     bool ok = true;
 
     if (row->type && !options->print && json_object_object_get_ex(given->value, "help", NULL)) {
-        options->print = member_help(row);
+        options->print = row->handle_help ? row->handle_help() : member_help(row);
         return true;
     }
     if (row->type) {

@@ -85,6 +85,7 @@ struct option_row {
     bool merge;                 /* used several times it counts as one, later keys win */
     const char *argument;       /* for help; of LATER: what isn't built ("networks"). NULL: not listed */
     const char *help;
+    char *(*handle_help)(void); /* "help" as the argument; NULL: a structure's members are listed */
     /* typed: of row->type if there is one; taken over if the handler sets *typed to NULL. */
     bool (*handle)(struct system_options *options, const struct given *given, void **typed, GError **error);
 };

@@ -402,12 +402,6 @@ static bool msg(struct system_options *o, const struct given *given, void **type
 
 static bool trace(struct system_options *o, const struct given *given, void **typed, GError **error)
 {
-    const struct qapi_trace_options *t = *typed;
-
-    if (t->enable && is_help(t->enable)) {
-        o->print = trace_help();
-        return true;
-    }
     g_ptr_array_add(o->traces, g_steal_pointer(typed));
     return true;
 }
@@ -571,7 +565,8 @@ const struct option_row system_option_rows[] = {
      .argument = "[timestamp=on|off][,guest-name=on|off]", .help = "How messages begin.", .handle = msg},
     {.name = "trace", .form = OPTION_FLAT, .group = "trace", .type = &qapi_type_trace_options,
      .implied_key = "enable", .argument = "[[enable=]PATTERN][,events=FILE][,file=FILE]",
-     .help = "Trace events; \"-trace help\" lists them.", .handle = trace},
+     .help = "Trace events; \"-trace help\" lists them.", .handle = trace,
+     .handle_help = trace_help},
     {.name = "sandbox", .form = OPTION_FLAT, .group = "sandbox", .type = &qapi_type_sandbox_options,
      .implied_key = "enable", .merge = true,
      .argument = "on|off[,obsolete=...][,elevateprivileges=...][,spawn=...][,resourcecontrol=...]",

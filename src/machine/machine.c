@@ -111,6 +111,18 @@ static bool create_ram(struct vm *vm, struct machine *machine, GError **error)
     return true;
 }
 
+/* As QEMU says it of a machine. */
+static bool check_names(const struct object_type *type, json_object *properties, GError **error)
+{
+    json_object_object_foreach(properties, name, value) {
+        if (!object_type_property(type, name)) {
+            g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "Property '%s.%s' not found", type->name, name);
+            return false;
+        }
+    }
+    return true;
+}
+
 bool vm_create_machine(struct vm *vm, const char *name, json_object *properties, bool keyval,
                        GError **error)
 {
@@ -139,7 +151,8 @@ bool vm_create_machine(struct vm *vm, const char *name, json_object *properties,
         return false;
     }
     vm->machine_class = class;
-    if ((properties && !object_set_all(obj, properties, NULL, keyval, error)) ||
+    if ((properties && (!check_names(obj->type, properties, error) ||
+                        !object_set_all(obj, properties, NULL, keyval, error))) ||
         !create_ram(vm, (struct machine *)obj, error) || !object_complete(obj, error)) {
         object_remove(obj);
         vm->machine_class = NULL;

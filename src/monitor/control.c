@@ -84,8 +84,8 @@ bool qmp_closefd(struct qmp_context *ctx, const struct qapi_closefd_arg *arg, GE
     return true;
 }
 
-bool qmp_add_fd(struct qmp_context *ctx, const struct qapi_add_fd_arg *arg, struct qapi_addfd_info *ret,
-                GError **error)
+bool qmp_add_fd(struct qmp_context *ctx, const struct qapi_add_fd_arg *arg,
+                struct qapi_addfd_info *ret, GError **error)
 {
     int fd = monitor_receive_fd(ctx->monitor, error);
 
@@ -99,7 +99,8 @@ bool qmp_add_fd(struct qmp_context *ctx, const struct qapi_add_fd_arg *arg, stru
         return false;
     }
     ret->fd = fd;
-    ret->fdset_id = fdsets_add(ctx->fdsets, fd, arg->has_fdset_id ? arg->fdset_id : -1, arg->opaque, error);
+    ret->fdset_id =
+        fdsets_add(ctx->fdsets, fd, arg->has_fdset_id ? arg->fdset_id : -1, arg->opaque, error);
     return ret->fdset_id >= 0;
 }
 
@@ -108,7 +109,8 @@ bool qmp_remove_fd(struct qmp_context *ctx, const struct qapi_remove_fd_arg *arg
     if (arg->has_fd && (arg->fd < 0 || arg->fd > G_MAXINT)) {
         g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
                     "File descriptor named 'fdset-id:%" G_GINT64_FORMAT ", fd:%" G_GINT64_FORMAT
-                    "' not found", arg->fdset_id, arg->fd);
+                    "' not found",
+                    arg->fdset_id, arg->fd);
         return false;
     }
     return fdsets_remove(ctx->fdsets, arg->fdset_id, arg->has_fd ? (int)arg->fd : -1, error);
@@ -137,8 +139,9 @@ bool qmp_query_fdsets(struct qmp_context *ctx, struct qapi_fdset_info_list *ret,
 
 /* ---- HMP ---- */
 
-bool qmp_human_monitor_command(struct qmp_context *ctx, const struct qapi_human_monitor_command_arg *arg,
-                               char **ret, GError **error)
+bool qmp_human_monitor_command(struct qmp_context *ctx,
+                               const struct qapi_human_monitor_command_arg *arg, char **ret,
+                               GError **error)
 {
     struct monitors *monitors = ctx->monitor->owner;
     g_autofree char *printed = NULL;

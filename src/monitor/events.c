@@ -2,13 +2,16 @@
 #include "monitor/monitor_priv.h"
 
 #include "qapi/compat.h"
+#include "util/trace.h"
 
-/* What a guest can cause as often as it likes. Of each kind (and each value of the member key) only the
- * newest is sent, when period is over. */
+/*
+ * What a guest can cause as often as it likes. Of each kind (and each value of the member key)
+ * only the newest is sent, when period is over.
+ */
 struct rate_limit {
     const char *event;
-    int64_t period;             /* ns */
-    const char *key;            /* NULL: the kind alone counts */
+    int64_t period;  /* ns */
+    const char *key; /* NULL: the kind alone counts */
 };
 
 static const struct rate_limit rate_limits[] = {
@@ -27,9 +30,9 @@ struct events {
     struct qapi_event_sink sink;
     struct monitors *monitors;
     GMutex lock;
-    GQueue queue;               /* of struct queued; under lock */
+    GQueue queue; /* of struct queued; under lock */
     struct bottom_half *bh;
-    GHashTable *throttled;      /* char * -> struct throttle */
+    GHashTable *throttled; /* char * -> struct throttle */
 };
 
 struct queued {
@@ -42,8 +45,8 @@ struct throttle {
     struct events *events;
     const struct rate_limit *limit;
     struct timer *timer;
-    char *key;                  /* in the table */
-    json_object *latest;        /* to be sent then; NULL: none came since */
+    char *key;           /* in the table */
+    json_object *latest; /* to be sent then; NULL: none came since */
 };
 
 static void throttle_free(void *opaque)
@@ -97,7 +100,8 @@ static char *throttle_key(const struct rate_limit *limit, struct json_object *me
 }
 
 /* message is taken. */
-static void send_limited(struct events *events, const struct rate_limit *limit, json_object *message)
+static void send_limited(struct events *events, const struct rate_limit *limit,
+                         json_object *message)
 {
     char *key = throttle_key(limit, message);
     struct throttle *throttle = g_hash_table_lookup(events->throttled, key);
@@ -112,8 +116,8 @@ static void send_limited(struct events *events, const struct rate_limit *limit, 
     throttle->events = events;
     throttle->limit = limit;
     throttle->key = key;
-    throttle->timer = timer_new(events->monitors->context->loop, events->monitors->clocks, CLOCK_REAL,
-                                period_over, throttle);
+    throttle->timer = timer_new(events->monitors->context->loop, events->monitors->clocks,
+                                CLOCK_REAL, period_over, throttle);
     g_hash_table_insert(events->throttled, key, throttle);
     arm(throttle);
     monitors_send_event(events->monitors, message);
@@ -158,8 +162,10 @@ static json_object *timestamp(struct events *events)
     return object;
 }
 
-/* On the main thread an event is sent before this returns, so that what a command causes comes before
- * its answer. */
+/*
+ * On the main thread an event is sent before this returns, so that what a command causes comes
+ * before its answer.
+ */
 static void emit(struct qapi_event_sink *sink, const struct qapi_event *event, json_object *data)
 {
     struct events *events = (struct events *)sink;
@@ -170,6 +176,7 @@ static void emit(struct qapi_event_sink *sink, const struct qapi_event *event, j
         json_object_put(data);
         return;
     }
+    trace_monitor_event(events->monitors->log, event->name);
     qapi_compat_hide(compat, event->arg, data);
     queued = g_new(struct queued, 1);
     queued->event = event;

@@ -8,6 +8,7 @@
 #include "util/coroutine.h"
 #include "util/log.h"
 #include "util/nearest.h"
+#include "util/trace.h"
 
 /* ---- For handlers ---- */
 
@@ -256,12 +257,17 @@ char *hmp_run(const struct qapi_schema *schema, struct log *log, const struct qm
               const struct readline *readline, const char *line, int64_t cpu_index)
 {
     struct hmp hmp = {
-        .context = *context, .schema = schema, .log = log, .readline = readline, .cpu_index = cpu_index,
+        .context = *context,
+        .schema = schema,
+        .log = log,
+        .readline = readline,
+        .cpu_index = cpu_index,
         .out = g_string_new(NULL),
     };
     struct log_sink sink = {.write = write_message, .opaque = &hmp};
 
-    hmp.context.compat = NULL;      /* is about what programs do */
+    hmp.context.compat = NULL; /* is about what programs do */
+    trace_monitor_hmp(log, line);
     log_push_sink(log, &sink);
     run_line(&hmp, line);
     log_pop_sink(log, &sink);
@@ -298,8 +304,8 @@ static void complete_words(const struct hmp *hmp, char **words, guint n, GPtrArr
     }
 }
 
-size_t hmp_complete(const struct qapi_schema *schema, struct log *log, const struct qmp_context *context,
-                    const char *text, GPtrArray *candidates)
+size_t hmp_complete(const struct qapi_schema *schema, struct log *log,
+                    const struct qmp_context *context, const char *text, GPtrArray *candidates)
 {
     const struct hmp hmp = {.context = *context, .schema = schema, .log = log};
     g_autoptr(GPtrArray) words = g_ptr_array_new_with_free_func(g_free);

@@ -250,8 +250,8 @@ static char *parse_word(const char **text, GError **error)
 
 struct parser {
     const struct hmp_row *row;
-    const char *text;           /* what is left of the line */
-    char *name;                 /* of the word that is read now */
+    const char *text; /* what is left of the line */
+    char *name;       /* of the word that is read now */
     json_object *args;
 };
 
@@ -344,19 +344,17 @@ static bool parse_argument(struct parser *p, const char *kind, GError **error)
     if (*kind == '-') {
         return parse_option(p, kind[1]);
     }
-    if (!*p->text) {
-        return kind[1] == '?' || fail(p, error, strchr("sS", *kind) ? "string expected"
-                                                                    : "unexpected end of line");
+    if (!*p->text && kind[1] == '?') {
+        return true;
+    }
+    if (!*p->text && (*kind == 's' || *kind == 'S')) {
+        return fail(p, error, "string expected");
     }
     switch (*kind) {
-    case 's':
-        return parse_string(p, error);
-    case 'S':
-        return parse_rest(p, error);
-    case 'b':
-        return parse_bool(p, error);
-    default:
-        return parse_integer(p, *kind == 'i', error);
+    case 's': return parse_string(p, error);
+    case 'S': return parse_rest(p, error);
+    case 'b': return parse_bool(p, error);
+    default: return parse_integer(p, *kind == 'i', error);
     }
 }
 

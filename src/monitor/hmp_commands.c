@@ -15,6 +15,17 @@ static bool help(struct hmp *hmp, struct json_object *args, GError **error)
     return true;
 }
 
+static void print_character(struct hmp *hmp, unsigned char c)
+{
+    if (c == '\n' || c == '\r') {
+        hmp_print(hmp, c == '\n' ? "'\\n'\n" : "'\\r'\n");
+    } else if (c < ' ' || c >= 0x7f) {
+        hmp_print(hmp, "'\\x%02x'\n", c);
+    } else {
+        hmp_print(hmp, "'%s%c'\n", c == '\'' || c == '\\' ? "\\" : "", c);
+    }
+}
+
 /* print/x: the format is d, u, o, x or c. */
 static bool print(struct hmp *hmp, struct json_object *args, GError **error)
 {
@@ -22,27 +33,14 @@ static bool print(struct hmp *hmp, struct json_object *args, GError **error)
     int64_t value = hmp_int(args, "val");
 
     switch (format ? format[0] : 'x') {
-    case 'd':
-        hmp_print(hmp, "%" G_GINT64_FORMAT "\n", value);
-        break;
-    case 'u':
-        hmp_print(hmp, "%" G_GUINT64_FORMAT "\n", (uint64_t)value);
-        break;
-    case 'o':
-        hmp_print(hmp, "%#" G_GINT64_MODIFIER "o\n", (uint64_t)value);
-        break;
-    case 'x':
-        hmp_print(hmp, "%#" G_GINT64_MODIFIER "x\n", (uint64_t)value);
-        break;
-    case 'c':
-        if (value >= ' ' && value < 0x7f) {
-            hmp_print(hmp, "'%s%c'\n", value == '\'' || value == '\\' ? "\\" : "", (char)value);
-        } else {
-            hmp_print(hmp, "'\\x%02x'\n", (unsigned)value & 0xff);
-        }
-        break;
+    case 'd': hmp_print(hmp, "%" G_GINT64_FORMAT "\n", value); break;
+    case 'u': hmp_print(hmp, "%" G_GUINT64_FORMAT "\n", (uint64_t)value); break;
+    case 'o': hmp_print(hmp, "%#" G_GINT64_MODIFIER "o\n", (uint64_t)value); break;
+    case 'x': hmp_print(hmp, "%#" G_GINT64_MODIFIER "x\n", (uint64_t)value); break;
+    case 'c': print_character(hmp, (unsigned char)value); break;
     default:
-        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "format '%s' isn't one of d, u, o, x, c", format);
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "format '%s' isn't one of d, u, o, x, c",
+                    format);
         return false;
     }
     return true;
@@ -53,7 +51,8 @@ static bool print(struct hmp *hmp, struct json_object *args, GError **error)
 static bool object_add(struct hmp *hmp, struct json_object *args, GError **error)
 {
     bool want_help = false;
-    g_autoptr(json_object) options = keyval_parse(hmp_str(args, "object"), "qom-type", &want_help, error);
+    g_autoptr(json_object) options =
+        keyval_parse(hmp_str(args, "object"), "qom-type", &want_help, error);
     g_autofree char *text = NULL;
     const char *name;
     const struct object_type *type;
@@ -64,8 +63,8 @@ static bool object_add(struct hmp *hmp, struct json_object *args, GError **error
     name = options ? hmp_str(options, "qom-type") : NULL;
     type = name ? object_type_find(name) : NULL;
     if (name && (!type || !object_type_is(type, "user-creatable"))) {
-        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "Parameter 'qom-type' does not accept value '%s'",
-                    name);
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
+                    "Parameter 'qom-type' does not accept value '%s'", name);
         return false;
     }
     text = type ? object_type_help(type)
@@ -226,7 +225,8 @@ static bool chardev_change_row(struct hmp *hmp, struct json_object *args, GError
                             "the id goes in front of the back end, and stays as it is");
         return false;
     }
-    return call_chardev(hmp, "chardev-change", hmp_str(args, "id"), g_steal_pointer(&backend), error);
+    return call_chardev(hmp, "chardev-change", hmp_str(args, "id"), g_steal_pointer(&backend),
+                        error);
 }
 
 static void complete_chardev(const struct hmp *hmp, unsigned n, GPtrArray *candidates)
@@ -322,55 +322,131 @@ static void complete_watchdog_action(const struct hmp *hmp, unsigned n, GPtrArra
 }
 
 static const struct hmp_row rows[] = {
-    {.name = "chardev-add", .args = "args:S", .params = "args", .run = chardev_add_row,
-     .complete = complete_backend, .help = "add a character device, as -chardev does"},
-    {.name = "chardev-change", .args = "id:s,args:S", .params = "id args", .run = chardev_change_row,
-     .complete = complete_chardev, .help = "put another back end behind a character device"},
-    {.name = "chardev-remove", .args = "id:s", .params = "id", .command = "chardev-remove",
-     .complete = complete_chardev, .help = "remove a character device"},
-    {.name = "chardev-send-break", .args = "id:s", .params = "id", .command = "chardev-send-break",
-     .complete = complete_chardev, .help = "send a break on a character device"},
-    {.name = "closefd", .args = "fdname:s", .params = "name", .command = "closefd",
+    {.name = "chardev-add",
+     .args = "args:S",
+     .params = "args",
+     .run = chardev_add_row,
+     .complete = complete_backend,
+     .help = "add a character device, as -chardev does"},
+    {.name = "chardev-change",
+     .args = "id:s,args:S",
+     .params = "id args",
+     .run = chardev_change_row,
+     .complete = complete_chardev,
+     .help = "put another back end behind a character device"},
+    {.name = "chardev-remove",
+     .args = "id:s",
+     .params = "id",
+     .command = "chardev-remove",
+     .complete = complete_chardev,
+     .help = "remove a character device"},
+    {.name = "chardev-send-break",
+     .args = "id:s",
+     .params = "id",
+     .command = "chardev-send-break",
+     .complete = complete_chardev,
+     .help = "send a break on a character device"},
+    {.name = "closefd",
+     .args = "fdname:s",
+     .params = "name",
+     .command = "closefd",
      .help = "close a descriptor that getfd gave a name"},
     {.name = "cont|c", .params = "", .command = "cont", .help = "let the machine run"},
-    {.name = "exit_preconfig", .params = "", .command = "x-exit-preconfig",
+    {.name = "exit_preconfig",
+     .params = "",
+     .command = "x-exit-preconfig",
      .help = "make the machine, which --preconfig put off"},
-    {.name = "getfd", .args = "fdname:s", .params = "name", .command = "getfd",
+    {.name = "getfd",
+     .args = "fdname:s",
+     .params = "name",
+     .command = "getfd",
      .help = "give a name to a descriptor that came over the socket (SCM_RIGHTS)"},
-    {.name = "help|?", .args = "name:S?", .params = "[cmd]", .run = help, .help = "show this list, or one of it"},
-    {.name = "info", .params = "[subcommand]", .sub = &hmp_info_table,
+    {.name = "help|?",
+     .args = "name:S?",
+     .params = "[cmd]",
+     .run = help,
+     .help = "show this list, or one of it"},
+    {.name = "info",
+     .params = "[subcommand]",
+     .sub = &hmp_info_table,
      .help = "show the state of something"},
-    {.name = "log", .args = "items:s", .params = "item1[,...]", .run = log_row, .more_help = log_help,
+    {.name = "log",
+     .args = "items:s",
+     .params = "item1[,...]",
+     .run = log_row,
+     .more_help = log_help,
      .help = "log just these items; 'none': nothing"},
-    {.name = "logfile", .args = "filename:s", .params = "filename", .run = logfile,
+    {.name = "logfile",
+     .args = "filename:s",
+     .params = "filename",
+     .run = logfile,
      .help = "write the log to 'filename'"},
-    {.name = "object_add", .args = "object:S", .params = "[qom-type=]type,id=str[,prop=value][,...]",
-     .run = object_add, .complete = complete_object_type, .help = "create an object, as -object does"},
-    {.name = "object_del", .args = "id:s", .params = "id", .command = "object-del",
-     .complete = complete_object, .help = "remove an object"},
-    {.name = "print|p", .args = "fmt:/,val:l", .params = "/fmt expr", .run = print,
+    {.name = "object_add",
+     .args = "object:S",
+     .params = "[qom-type=]type,id=str[,prop=value][,...]",
+     .run = object_add,
+     .complete = complete_object_type,
+     .help = "create an object, as -object does"},
+    {.name = "object_del",
+     .args = "id:s",
+     .params = "id",
+     .command = "object-del",
+     .complete = complete_object,
+     .help = "remove an object"},
+    {.name = "print|p",
+     .args = "fmt:/,val:l",
+     .params = "/fmt expr",
+     .run = print,
      .help = "compute an expression; formats are d, u, o, x, c"},
-    {.name = "qom-get", .args = "path:s,property:s", .params = "path property", .run = qom_get,
+    {.name = "qom-get",
+     .args = "path:s,property:s",
+     .params = "path property",
+     .run = qom_get,
      .help = "show a property of an object"},
-    {.name = "qom-list", .args = "path:s?", .params = "path", .run = qom_list,
+    {.name = "qom-list",
+     .args = "path:s?",
+     .params = "path",
+     .run = qom_list,
      .help = "list an object's properties and the objects below it"},
-    {.name = "qom-set", .args = "json:-j,path:s,property:s,value:S", .params = "[-j] path property value",
-     .run = qom_set, .help = "set a property of an object\n\t\t\t-j: the value is JSON"},
+    {.name = "qom-set",
+     .args = "json:-j,path:s,property:s,value:S",
+     .params = "[-j] path property value",
+     .run = qom_set,
+     .help = "set a property of an object\n\t\t\t-j: the value is JSON"},
     {.name = "quit|q", .params = "", .command = "quit", .help = "end the program"},
-    {.name = "ringbuf_read", .args = "device:s,size:i", .params = "device size", .run = ringbuf_read,
-     .complete = complete_chardev, .help = "read from a ring buffer"},
-    {.name = "ringbuf_write", .args = "device:s,data:s", .params = "device data", .command = "ringbuf-write",
-     .complete = complete_chardev, .help = "write to a ring buffer"},
+    {.name = "ringbuf_read",
+     .args = "device:s,size:i",
+     .params = "device size",
+     .run = ringbuf_read,
+     .complete = complete_chardev,
+     .help = "read from a ring buffer"},
+    {.name = "ringbuf_write",
+     .args = "device:s,data:s",
+     .params = "device data",
+     .command = "ringbuf-write",
+     .complete = complete_chardev,
+     .help = "write to a ring buffer"},
     {.name = "stop|s", .params = "", .command = "stop", .help = "stop the machine"},
-    {.name = "system_powerdown", .params = "", .command = "system_powerdown",
+    {.name = "system_powerdown",
+     .params = "",
+     .command = "system_powerdown",
      .help = "press the machine's power button"},
     {.name = "system_reset", .params = "", .command = "system_reset", .help = "reset the machine"},
-    {.name = "system_wakeup", .params = "", .command = "system_wakeup", .help = "wake a suspended machine"},
-    {.name = "trace-event", .args = "name:s,enable:b", .params = "name on|off",
-     .command = "trace-event-set-state", .complete = complete_trace_event,
+    {.name = "system_wakeup",
+     .params = "",
+     .command = "system_wakeup",
+     .help = "wake a suspended machine"},
+    {.name = "trace-event",
+     .args = "name:s,enable:b",
+     .params = "name on|off",
+     .command = "trace-event-set-state",
+     .complete = complete_trace_event,
      .help = "switch trace events, of a name or a pattern with *"},
-    {.name = "watchdog_action", .args = "action:s",
-     .params = "[reset|shutdown|poweroff|pause|debug|none|inject-nmi]", .run = watchdog_action,
-     .complete = complete_watchdog_action, .help = "what the watchdog does when it expires"},
+    {.name = "watchdog_action",
+     .args = "action:s",
+     .params = "[reset|shutdown|poweroff|pause|debug|none|inject-nmi]",
+     .run = watchdog_action,
+     .complete = complete_watchdog_action,
+     .help = "what the watchdog does when it expires"},
 };
 const struct hmp_table hmp_table = {rows, G_N_ELEMENTS(rows)};

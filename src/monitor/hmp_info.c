@@ -43,8 +43,8 @@ static void show_cpu(struct hmp *hmp, struct json_object *row)
     int64_t index = hmp_int(row, "cpu-index");
     bool chosen = index == MAX(hmp->cpu_index, 0);
 
-    hmp_print(hmp, "%c CPU #%" G_GINT64_FORMAT ": thread_id=%" G_GINT64_FORMAT "\n", chosen ? '*' : ' ',
-              index, hmp_int(row, "thread-id"));
+    hmp_print(hmp, "%c CPU #%" G_GINT64_FORMAT ": thread_id=%" G_GINT64_FORMAT "\n",
+              chosen ? '*' : ' ', index, hmp_int(row, "thread-id"));
 }
 
 static bool info_cpus(struct hmp *hmp, struct json_object *args, GError **error)
@@ -76,14 +76,15 @@ static void show_hotpluggable_cpu(struct hmp *hmp, struct json_object *row)
 {
     struct json_object *props;
 
-    hmp_print(hmp, "  type: \"%s\"\n  vcpus_count: \"%" G_GINT64_FORMAT "\"\n", hmp_str(row, "type"),
-              hmp_int(row, "vcpus-count"));
+    hmp_print(hmp, "  type: \"%s\"\n  vcpus_count: \"%" G_GINT64_FORMAT "\"\n",
+              hmp_str(row, "type"), hmp_int(row, "vcpus-count"));
     if (hmp_str(row, "qom-path")) {
         hmp_print(hmp, "  qom_path: \"%s\"\n", hmp_str(row, "qom-path"));
     }
     hmp_print(hmp, "  CPUInstance Properties:\n");
     if (json_object_object_get_ex(row, "props", &props)) {
-        json_object_object_foreach(props, name, value) {
+        json_object_object_foreach(props, name, value)
+        {
             (void)value;
             show_member(hmp, props, name);
         }
@@ -103,9 +104,11 @@ static bool info_hotpluggable_cpus(struct hmp *hmp, struct json_object *args, GE
 
 static void show_iothread(struct hmp *hmp, struct json_object *row)
 {
-    static const char *const members[] = {"poll-max-ns", "poll-grow", "poll-shrink", "aio-max-batch"};
+    static const char *const members[] = {"poll-max-ns", "poll-grow", "poll-shrink",
+                                          "aio-max-batch"};
 
-    hmp_print(hmp, "%s:\n  thread_id=%" G_GINT64_FORMAT "\n", hmp_str(row, "id"), hmp_int(row, "thread-id"));
+    hmp_print(hmp, "%s:\n  thread_id=%" G_GINT64_FORMAT "\n", hmp_str(row, "id"),
+              hmp_int(row, "thread-id"));
     for (size_t i = 0; i < G_N_ELEMENTS(members); i++) {
         hmp_print(hmp, "  %s=%" G_GINT64_FORMAT "\n", members[i], hmp_int(row, members[i]));
     }
@@ -123,8 +126,10 @@ static bool info_kvm(struct hmp *hmp, struct json_object *args, GError **error)
     if (!hmp_call(hmp, "query-kvm", NULL, &info, error)) {
         return false;
     }
-    hmp_print(hmp, "kvm support: %s\n", !hmp_bool(info, "present") ? "not compiled" :
-                                        hmp_bool(info, "enabled") ? "enabled" : "disabled");
+    hmp_print(hmp, "kvm support: %s\n",
+              !hmp_bool(info, "present")  ? "not compiled"
+              : hmp_bool(info, "enabled") ? "enabled"
+                                          : "disabled");
     return true;
 }
 
@@ -144,7 +149,8 @@ static void show_memdev(struct hmp *hmp, struct json_object *row)
     hmp_print(hmp, "  policy: %s\n  host nodes: ", hmp_str(row, "policy"));
     json_object_object_get_ex(row, "host-nodes", &nodes);
     for (size_t i = 0; i < json_object_array_length(nodes); i++) {
-        hmp_print(hmp, "%s%s", i ? "," : "", json_object_get_string(json_object_array_get_idx(nodes, i)));
+        hmp_print(hmp, "%s%s", i ? "," : "",
+                  json_object_get_string(json_object_array_get_idx(nodes, i)));
     }
     hmp_print(hmp, "\n");
 }
@@ -221,7 +227,9 @@ static bool info_qom_tree(struct hmp *hmp, struct json_object *args, GError **er
     g_autofree char *full = NULL;
 
     if (!obj) {
-        hmp_print(hmp, ambiguous ? "Path '%s' is ambiguous.\n" : "Path '%s' could not be resolved.\n", path);
+        hmp_print(hmp,
+                  ambiguous ? "Path '%s' is ambiguous.\n" : "Path '%s' could not be resolved.\n",
+                  path);
         return true;
     }
     full = object_path(obj);
@@ -276,27 +284,43 @@ static bool info_uuid(struct hmp *hmp, struct json_object *args, GError **error)
 
 static bool info_version(struct hmp *hmp, struct json_object *args, GError **error)
 {
-    hmp_print(hmp, "%d.%d.%d (Nandu %s)\n", QEMU_VERSION_MAJOR, QEMU_VERSION_MINOR, QEMU_VERSION_MICRO,
-              NANDU_VERSION);
+    hmp_print(hmp, "%d.%d.%d (Nandu %s)\n", QEMU_VERSION_MAJOR, QEMU_VERSION_MINOR,
+              QEMU_VERSION_MICRO, NANDU_VERSION);
     return true;
 }
 
 static const struct hmp_row rows[] = {
     {.name = "chardev", .params = "", .run = info_chardev, .help = "show the character devices"},
     {.name = "cpus", .params = "", .run = info_cpus, .help = "show the vCPUs"},
-    {.name = "history", .params = "", .run = info_history, .help = "show the lines that were entered"},
-    {.name = "hotpluggable-cpus", .params = "", .run = info_hotpluggable_cpus,
+    {.name = "history",
+     .params = "",
+     .run = info_history,
+     .help = "show the lines that were entered"},
+    {.name = "hotpluggable-cpus",
+     .params = "",
+     .run = info_hotpluggable_cpus,
      .help = "show where vCPUs can be plugged"},
     {.name = "iothreads", .params = "", .run = info_iothreads, .help = "show the I/O threads"},
     {.name = "kvm", .params = "", .run = info_kvm, .help = "show whether KVM is used"},
     {.name = "memdev", .params = "", .run = info_memdev, .help = "show the memory back ends"},
-    {.name = "memory_size_summary", .params = "", .run = info_memory_size_summary,
+    {.name = "memory_size_summary",
+     .params = "",
+     .run = info_memory_size_summary,
      .help = "show how much memory the machine has, in bytes"},
     {.name = "name", .params = "", .run = info_name, .help = "show the machine's name"},
-    {.name = "qom-tree", .args = "path:s?", .params = "[path]", .run = info_qom_tree,
+    {.name = "qom-tree",
+     .args = "path:s?",
+     .params = "[path]",
+     .run = info_qom_tree,
      .help = "show the tree of objects below path (/machine)"},
-    {.name = "status", .params = "", .run = info_status, .help = "show the machine's state (running|paused)"},
-    {.name = "trace-events", .args = "name:s?", .params = "[name]", .run = info_trace_events,
+    {.name = "status",
+     .params = "",
+     .run = info_status,
+     .help = "show the machine's state (running|paused)"},
+    {.name = "trace-events",
+     .args = "name:s?",
+     .params = "[name]",
+     .run = info_trace_events,
      .help = "show trace events, of a name or a pattern with *, and whether they are on"},
     {.name = "uuid", .params = "", .run = info_uuid, .help = "show the machine's UUID"},
     {.name = "version", .params = "", .run = info_version, .help = "show the version"},

@@ -8,13 +8,13 @@
 #include "monitor/version.h"
 #include "util/coroutine.h"
 
-enum { MAX_LINE = 65536 };      /* bytes, without line editing */
+enum { MAX_LINE = 65536 }; /* bytes, without line editing */
 
 struct hmp_session {
     struct monitor mon;
-    struct readline *readline;  /* NULL: no line editing, no prompt */
-    GString *partial;           /* a line that hasn't ended, without line editing */
-    char *line;                 /* waits to be run; NULL: none */
+    struct readline *readline; /* NULL: no line editing, no prompt */
+    GString *partial;          /* a line that hasn't ended, without line editing */
+    char *line;                /* waits to be run; NULL: none */
     bool open;
     bool prompt_shown;
 };
@@ -100,9 +100,9 @@ static void read_input(struct monitor *mon)
     unsigned connection = mon->connection;
 
     while (mon->input->len && monitor_may_read(mon)) {
-        guint used = session->readline
-                         ? (guint)readline_feed(session->readline, mon->input->data, mon->input->len)
-                         : read_plain(session, mon->input->data, mon->input->len);
+        guint used = session->readline ? (guint)readline_feed(session->readline, mon->input->data,
+                                                              mon->input->len)
+                                       : read_plain(session, mon->input->data, mon->input->len);
 
         if (mon->connection != connection) {
             return;
@@ -132,12 +132,14 @@ static size_t complete(void *opaque, const char *text, GPtrArray *candidates)
 {
     struct hmp_session *session = opaque;
 
-    return hmp_complete(session->mon.owner->schema, session->mon.owner->log, &session->mon.context, text,
-                        candidates);
+    return hmp_complete(session->mon.owner->schema, session->mon.owner->log, &session->mon.context,
+                        text, candidates);
 }
 
 static const struct readline_ops readline_ops = {
-    .write = terminal_write, .line = on_line, .complete = complete,
+    .write = terminal_write,
+    .line = on_line,
+    .complete = complete,
 };
 
 /* ---- The session ---- */
@@ -145,9 +147,9 @@ static const struct readline_ops readline_ops = {
 static void opened(struct monitor *mon)
 {
     struct hmp_session *session = (struct hmp_session *)mon;
-    g_autofree char *banner = g_strdup_printf(
-        "QEMU %d.%d.%d monitor (Nandu %s) - type 'help' for more information\n", QEMU_VERSION_MAJOR,
-        QEMU_VERSION_MINOR, QEMU_VERSION_MICRO, NANDU_VERSION);
+    g_autofree char *banner =
+        g_strdup_printf("QEMU %d.%d.%d monitor (Nandu %s) - type 'help' for more information\n",
+                        QEMU_VERSION_MAJOR, QEMU_VERSION_MINOR, QEMU_VERSION_MICRO, NANDU_VERSION);
 
     session->open = true;
     chardev_set_echo(mon->chr, !session->readline);

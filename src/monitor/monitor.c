@@ -37,7 +37,7 @@ static void flush_output(struct monitor *mon)
         ssize_t n = chardev_write(mon->chr, mon->output->data + sent, mon->output->len - sent);
 
         if (n < 0) {
-            sent = mon->output->len;    /* the client is gone */
+            sent = mon->output->len; /* the client is gone */
         } else if (n == 0) {
             mon->output_blocked = true;
             break;
@@ -122,7 +122,8 @@ int monitor_take_fd(struct monitor *mon, const char *name, GError **error)
     int fd;
 
     if (!named) {
-        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "File descriptor named '%s' not found", name);
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "File descriptor named '%s' not found",
+                    name);
         return -1;
     }
     fd = named->fd;
@@ -154,8 +155,9 @@ static void close_received(struct monitor *mon)
 }
 
 /*
- * A command finds the descriptors that came with it also when commands before it are still to be run.
- * Those which came when nothing was left to be run and which nobody took are closed when others come.
+ * A command finds the descriptors that came with it also when commands before it are still to be
+ * run. Those which came when nothing was left to be run and which nobody took are closed when
+ * others come.
  */
 static void take_received(struct monitor *mon)
 {
@@ -178,7 +180,8 @@ static void take_received(struct monitor *mon)
 
 bool monitor_may_read(const struct monitor *mon)
 {
-    return mon->ops->n_requests(mon) + mon->running < mon->ops->max_requests(mon) && !output_busy(mon);
+    return mon->ops->n_requests(mon) + mon->running < mon->ops->max_requests(mon) &&
+           !output_busy(mon);
 }
 
 /*
@@ -220,12 +223,8 @@ static void event(void *opaque, enum chardev_event event)
     struct monitor *mon = opaque;
 
     switch (event) {
-    case CHARDEV_OPENED:
-        mon->ops->opened(mon);
-        break;
-    case CHARDEV_CLOSED:
-        drop_client(mon);
-        break;
+    case CHARDEV_OPENED: mon->ops->opened(mon); break;
+    case CHARDEV_CLOSED: drop_client(mon); break;
     case CHARDEV_MUX_IN:
     case CHARDEV_MUX_OUT:
         mon->out_of_focus = event == CHARDEV_MUX_OUT;
@@ -235,13 +234,14 @@ static void event(void *opaque, enum chardev_event event)
         flush_output(mon);
         monitors_wake(mon->owner);
         break;
-    case CHARDEV_BREAK:
-        break;
+    case CHARDEV_BREAK: break;
     }
 }
 
 static const struct chardev_frontend_ops frontend_ops = {
-    .can_receive = can_receive, .receive = receive, .event = event,
+    .can_receive = can_receive,
+    .receive = receive,
+    .event = event,
 };
 
 /* ---- Taking turns ---- */
@@ -260,7 +260,8 @@ void monitor_done(struct monitor *mon)
 
 static bool can_run(const struct monitor *mon)
 {
-    return !mon->owner->busy && mon->ops->n_requests(mon) && !output_busy(mon) && !mon->out_of_focus;
+    return !mon->owner->busy && mon->ops->n_requests(mon) && !output_busy(mon) &&
+           !mon->out_of_focus;
 }
 
 static void run_one(struct monitors *monitors)

@@ -1,18 +1,19 @@
 /*
  * Monitors' inside.
  *
- * How commands are run: what a client sends is only stored when it comes. A bottom half of the main loop
- * (monitors_wake) takes it from there: it reads requests out of what was stored, and starts one. At any
- * time one request of all sessions is being run, as commands may rely on (one that waits, in a coroutine,
- * isn't disturbed by others). Sessions take turns.
+ * How commands are run: what a client sends is only stored when it comes. A bottom half of the
+ * main loop (monitors_wake) takes it from there: it reads requests out of what was stored, and
+ * starts one. At any time one request of all sessions is being run, as commands may rely on (one
+ * that waits, in a coroutine, isn't disturbed by others). Sessions take turns.
  *
- * Out-of-band commands are the exception: they are run where they are read. The main thread can read
- * while a command waits, since waiting commands are coroutines, and no handler may block the thread.
- * So this needs no thread of its own.
+ * Out-of-band commands are the exception: they are run where they are read. The main thread can
+ * read while a command waits, since waiting commands are coroutines, and no handler may block the
+ * thread. So this needs no thread of its own.
  *
- * What a session may take up is bounded: input by what is waiting (INPUT_SIZE, then the back end isn't
- * read) and the limits of json_stream, requests by their number, output by not running commands nor
- * reading while more than OUTPUT_BUSY bytes wait, and not sending events while more than OUTPUT_FULL do.
+ * What a session may take up is bounded: input by what is waiting (INPUT_SIZE, then the back end
+ * isn't read) and the limits of json_stream, requests by their number, output by not running
+ * commands nor reading while more than OUTPUT_BUSY bytes wait, and not sending events while more
+ * than OUTPUT_FULL do.
  */
 #ifndef NANDU_MONITOR_MONITOR_PRIV_H
 #define NANDU_MONITOR_MONITOR_PRIV_H
@@ -23,10 +24,10 @@
 #include "util/log.h"
 
 enum {
-    INPUT_SIZE = 4096,              /* bytes taken from the back end at once */
+    INPUT_SIZE = 4096, /* bytes taken from the back end at once */
     OUTPUT_BUSY = 64 << 10,
     OUTPUT_FULL = 1 << 20,
-    MAX_FDS = 16,                   /* descriptors that no command has taken yet */
+    MAX_FDS = 16, /* descriptors that no command has taken yet */
 };
 
 struct monitor_ops {
@@ -41,9 +42,9 @@ struct monitor_ops {
     /* A client has come, or has gone: then nothing of it may be left. */
     void (*opened)(struct monitor *mon);
     void (*closed)(struct monitor *mon);
-    void (*focus)(struct monitor *mon, bool in);    /* of a mux; may be NULL */
-    void (*event)(struct monitor *mon, json_object *event);     /* may be NULL */
-    void (*free)(struct monitor *mon);      /* all but what struct monitor holds */
+    void (*focus)(struct monitor *mon, bool in);            /* of a mux; may be NULL */
+    void (*event)(struct monitor *mon, json_object *event); /* may be NULL */
+    void (*free)(struct monitor *mon);                      /* all but what struct monitor holds */
 };
 
 /* A descriptor that getfd gave a name. */
@@ -56,17 +57,17 @@ struct named_fd {
 struct monitor {
     const struct monitor_ops *ops;
     struct monitors *owner;
-    struct qmp_context context;     /* whose monitor is this one */
+    struct qmp_context context; /* whose monitor is this one */
     struct chardev *chr;
-    bool running;                   /* a request of this session is being run */
-    unsigned connection;            /* number of the client: what was begun for another one is dropped */
+    bool running;        /* a request of this session is being run */
+    unsigned connection; /* number of the client: what was begun for another one is dropped */
     GByteArray *input;
     GByteArray *output;
-    bool output_blocked;            /* the back end will tell when it takes more */
-    bool out_of_focus;              /* of a mux: output waits */
+    bool output_blocked; /* the back end will tell when it takes more */
+    bool out_of_focus;   /* of a mux: output waits */
     bool events_lost;
-    GArray *received_fds;           /* int; came with the input and wait for a command that takes them */
-    GPtrArray *named_fds;           /* struct named_fd */
+    GArray *received_fds; /* int; came with the input and wait for a command that takes them */
+    GPtrArray *named_fds; /* struct named_fd */
 };
 
 struct events;
@@ -76,10 +77,10 @@ struct monitors {
     const struct qmp_context *context;
     struct clocks *clocks;
     struct log *log;
-    GPtrArray *sessions;            /* struct monitor, with its own part behind */
-    struct monitor *internal;       /* without a client: whose monitor_run_hmp's commands are */
-    guint next;                     /* whose turn it is */
-    bool busy;                      /* a request is being run */
+    GPtrArray *sessions;      /* struct monitor, with its own part behind */
+    struct monitor *internal; /* without a client: whose monitor_run_hmp's commands are */
+    guint next;               /* whose turn it is */
+    bool busy;                /* a request is being run */
     struct bottom_half *turn;
     struct events *events;
 };
@@ -98,7 +99,7 @@ void monitor_print(struct monitor *mon, const char *text);
 void monitor_write(struct monitor *mon, const void *data, size_t size);
 /* The oldest descriptor that came with the input; -1 and *error: none. The caller's. */
 int monitor_receive_fd(struct monitor *mon, GError **error);
-void monitor_name_fd(struct monitor *mon, const char *name, int fd);    /* fd is taken */
+void monitor_name_fd(struct monitor *mon, const char *name, int fd); /* fd is taken */
 
 /* Whether the command may be used now: not before the machine is made if it isn't for that. */
 bool monitor_check_preconfig(const struct qmp_context *context, const struct qapi_command *command,
@@ -115,6 +116,7 @@ void monitors_send_event(struct monitors *monitors, json_object *event);
 
 /* qmp.c: for the handler of qmp_capabilities. */
 struct qapi_qmp_capabilities_arg;
-bool qmp_negotiate(struct monitor *mon, const struct qapi_qmp_capabilities_arg *arg, GError **error);
+bool qmp_negotiate(struct monitor *mon, const struct qapi_qmp_capabilities_arg *arg,
+                   GError **error);
 
 #endif

@@ -6,10 +6,11 @@
 #include "monitor/version.h"
 #include "qapi/qapi_types.h"
 #include "util/coroutine.h"
+#include "util/trace.h"
 
 enum {
-    MAX_MESSAGE = 64 << 20,     /* bytes */
-    MAX_REQUESTS = 8,           /* of a session with out-of-band commands; the one that runs counts */
+    MAX_MESSAGE = 64 << 20, /* bytes */
+    MAX_REQUESTS = 8,       /* of a session with out-of-band commands; the one that runs counts */
 };
 
 struct qmp_session {
@@ -17,21 +18,21 @@ struct qmp_session {
     bool pretty;
     bool negotiated, oob;
     struct json_stream *stream;
-    GQueue requests;            /* of struct request */
+    GQueue requests; /* of struct request */
 };
 
 /* A message of the client: what it asked for, or what is wrong with it. */
 struct request {
     struct qmp_session *session;
-    unsigned connection;        /* whose answer this is */
-    json_object *message;       /* NULL: it wasn't JSON */
+    unsigned connection;  /* whose answer this is */
+    json_object *message; /* NULL: it wasn't JSON */
     bool has_id;
-    json_object *id;            /* the rest is borrowed from message */
+    json_object *id; /* the rest is borrowed from message */
     const char *name;
     bool out_of_band;
-    json_object *arguments;     /* NULL: none */
+    json_object *arguments; /* NULL: none */
     const struct qapi_command *command;
-    GError *error;              /* the answer, if it is set */
+    GError *error; /* the answer, if it is set */
 };
 
 static void request_free(void *opaque)
@@ -94,6 +95,8 @@ static void answer(struct request *request, json_object *value)
         json_object_object_add(message, "id", json_object_get(request->id));
     }
     if (request->error) {
+        trace_monitor_qmp_error(session->mon.owner->log, chardev_id(session->mon.chr),
+                                request->error->message);
         json_object_object_add(message, "error", error_object(request->error));
     }
     if (request->connection == session->mon.connection) {
@@ -159,7 +162,8 @@ static bool read_request(struct request *request)
         return wrong(request, "QMP input must be a JSON object");
     }
     request->has_id = json_object_object_get_ex(request->message, "id", &request->id);
-    json_object_object_foreach(request->message, name, value) {
+    json_object_object_foreach(request->message, name, value)
+    {
         if (!read_member(request, name, value)) {
             return false;
         }
@@ -171,7 +175,8 @@ static bool read_request(struct request *request)
 static bool find_command(struct request *request)
 {
     struct qmp_session *session = request->session;
-    const struct qapi_command *command = qapi_find_command(session->mon.owner->schema, request->name);
+    const struct qapi_command *command =
+        qapi_find_command(session->mon.owner->schema, request->name);
 
     if (!session->negotiated && !g_str_equal(request->name, "qmp_capabilities")) {
         g_set_error_literal(&request->error, QAPI_ERROR, QAPI_ERROR_COMMAND_NOT_FOUND,
@@ -193,8 +198,12 @@ static bool find_command(struct request *request)
 /* Runs a request's command and answers. */
 static void run_command(struct request *request)
 {
-    json_object *value = qapi_invoke(request->command, &request->session->mon.context,
-                                     request->arguments, &request->error);
+    const struct monitor *mon = &request->session->mon;
+    json_object *value;
+
+    trace_monitor_qmp(mon->owner->log, chardev_id(mon->chr), request->name, request->out_of_band);
+    value = qapi_invoke(request->command, &request->session->mon.context, request->arguments,
+                        &request->error);
 
     if (!request->error && (request->command->flags & QAPI_COMMAND_NO_RESPONSE)) {
         json_object_put(value);
@@ -284,8 +293,8 @@ static void run_out_of_band(struct qmp_session *session, GList *from)
 }
 
 /*
- * Up to the next "}", since what follows may have to wait: without a "}" there is no request but a few
- * wrong ones.
+ * Up to the next "}", since what follows may have to wait: without a "}" there is no request but
+ * a few wrong ones.
  */
 static void read_input(struct monitor *mon)
 {
@@ -303,7 +312,7 @@ static void read_input(struct monitor *mon)
         done += size;
         run_out_of_band(session, last ? last->next : session->requests.head);
         if (mon->connection != connection) {
-            return;         /* the command has cut off its own client */
+            return; /* the command has cut off its own client */
         }
     }
     g_byte_array_remove_range(mon->input, 0, done);

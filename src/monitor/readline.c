@@ -3,16 +3,16 @@
 #include <string.h>
 
 enum {
-    MAX_LINE = 4095,            /* bytes; what is typed beyond is dropped */
-    MAX_HISTORY = 64,           /* lines */
-    COLUMNS = 80,               /* for lists of candidates */
+    MAX_LINE = 4095,  /* bytes; what is typed beyond is dropped */
+    MAX_HISTORY = 64, /* lines */
+    COLUMNS = 80,     /* for lists of candidates */
 };
 
 enum state {
     STATE_NORMAL,
-    STATE_ESCAPE,               /* after ESC */
-    STATE_CSI,                  /* after ESC [: parameters, then a final byte */
-    STATE_SS3,                  /* after ESC O: one more byte */
+    STATE_ESCAPE, /* after ESC */
+    STATE_CSI,    /* after ESC [: parameters, then a final byte */
+    STATE_SS3,    /* after ESC O: one more byte */
 };
 
 struct readline {
@@ -20,16 +20,16 @@ struct readline {
     void *opaque;
     char *prompt;
     GString *line;
-    size_t cursor;              /* byte in line */
-    GString *screen;            /* the line as the terminal shows it */
-    size_t screen_cursor;       /* byte in screen */
-    GString *out;               /* for the terminal, until the end of readline_feed */
-    GString *killed;            /* what Ctrl-Y brings back */
-    GQueue history;             /* of char *, the oldest first */
-    GList *recalled;            /* in history; NULL: a line of its own */
-    char *unfinished;           /* the own line while another one is recalled */
+    size_t cursor;        /* byte in line */
+    GString *screen;      /* the line as the terminal shows it */
+    size_t screen_cursor; /* byte in screen */
+    GString *out;         /* for the terminal, until the end of readline_feed */
+    GString *killed;      /* what Ctrl-Y brings back */
+    GQueue history;       /* of char *, the oldest first */
+    GList *recalled;      /* in history; NULL: a line of its own */
+    char *unfinished;     /* the own line while another one is recalled */
     enum state state;
-    unsigned parameter;         /* of the CSI sequence */
+    unsigned parameter; /* of the CSI sequence */
     bool after_cr;
 };
 
@@ -117,7 +117,10 @@ static size_t same_beginning(const GString *a, const GString *b)
     return same;
 }
 
-/* Makes the terminal show the line, with as little as possible: what is typed at the end is echoed. */
+/*
+ * Makes the terminal show the line, with as little as possible: what is typed at the end is
+ * echoed.
+ */
 static void update_screen(struct readline *rl)
 {
     size_t same = same_beginning(rl->screen, rl->line);
@@ -216,7 +219,8 @@ static void recall_newer(struct readline *rl)
 
 static void remember(struct readline *rl)
 {
-    if (!rl->line->len || (rl->history.tail && g_str_equal(rl->history.tail->data, rl->line->str))) {
+    if (!rl->line->len ||
+        (rl->history.tail && g_str_equal(rl->history.tail->data, rl->line->str))) {
         return;
     }
     g_queue_push_tail(&rl->history, g_strdup(rl->line->str));
@@ -264,7 +268,8 @@ static void list_candidates(struct readline *rl, const GPtrArray *candidates)
     for (guint i = 0; i < candidates->len; i++) {
         bool last = i + 1 == candidates->len || column + 2 * width > COLUMNS;
 
-        g_string_append_printf(rl->out, "%-*s", last ? 0 : (int)width, (char *)candidates->pdata[i]);
+        g_string_append_printf(rl->out, "%-*s", last ? 0 : (int)width,
+                               (char *)candidates->pdata[i]);
         column += width;
         if (last) {
             g_string_append_c(rl->out, '\n');
@@ -314,85 +319,47 @@ static void end_line(struct readline *rl)
     rl->ops->line(rl->opaque, line);
 }
 
-#define CTRL(key) ((key) & 0x1f)
+#define CTRL(key) ((key)&0x1f)
 
 static void control_key(struct readline *rl, uint8_t key)
 {
     switch (key) {
-    case CTRL('a'):
-        rl->cursor = 0;
-        break;
-    case CTRL('b'):
-        rl->cursor = before(rl->line, rl->cursor);
-        break;
+    case CTRL('a'): rl->cursor = 0; break;
+    case CTRL('b'): rl->cursor = before(rl->line, rl->cursor); break;
     case CTRL('c'):
         new_line(rl);
         clear_line(rl);
         show_prompt(rl);
         break;
-    case CTRL('d'):
-        erase(rl, rl->cursor, after(rl->line, rl->cursor));
-        break;
-    case CTRL('e'):
-        rl->cursor = rl->line->len;
-        break;
-    case CTRL('f'):
-        rl->cursor = after(rl->line, rl->cursor);
-        break;
+    case CTRL('d'): erase(rl, rl->cursor, after(rl->line, rl->cursor)); break;
+    case CTRL('e'): rl->cursor = rl->line->len; break;
+    case CTRL('f'): rl->cursor = after(rl->line, rl->cursor); break;
     case CTRL('h'):
-    case 0x7f:
-        erase(rl, before(rl->line, rl->cursor), rl->cursor);
-        break;
-    case CTRL('i'):
-        complete(rl);
-        break;
-    case CTRL('k'):
-        kill_text(rl, rl->cursor, rl->line->len);
-        break;
+    case 0x7f: erase(rl, before(rl->line, rl->cursor), rl->cursor); break;
+    case CTRL('i'): complete(rl); break;
+    case CTRL('k'): kill_text(rl, rl->cursor, rl->line->len); break;
     case CTRL('l'):
         g_string_append(rl->out, "\033[H\033[J");
         show_prompt(rl);
         break;
-    case CTRL('n'):
-        recall_newer(rl);
-        break;
-    case CTRL('p'):
-        recall_older(rl);
-        break;
-    case CTRL('u'):
-        kill_text(rl, 0, rl->cursor);
-        break;
-    case CTRL('w'):
-        kill_text(rl, word_before(rl->line, rl->cursor), rl->cursor);
-        break;
-    case CTRL('y'):
-        insert(rl, rl->killed->str, rl->killed->len);
-        break;
-    case 0x1b:
-        rl->state = STATE_ESCAPE;
-        break;
-    default:
-        break;
+    case CTRL('n'): recall_newer(rl); break;
+    case CTRL('p'): recall_older(rl); break;
+    case CTRL('u'): kill_text(rl, 0, rl->cursor); break;
+    case CTRL('w'): kill_text(rl, word_before(rl->line, rl->cursor), rl->cursor); break;
+    case CTRL('y'): insert(rl, rl->killed->str, rl->killed->len); break;
+    case 0x1b: rl->state = STATE_ESCAPE; break;
+    default: break;
     }
 }
 
 static void meta_key(struct readline *rl, uint8_t key)
 {
     switch (key) {
-    case 'b':
-        rl->cursor = word_before(rl->line, rl->cursor);
-        break;
-    case 'f':
-        rl->cursor = word_after(rl->line, rl->cursor);
-        break;
-    case 'd':
-        kill_text(rl, rl->cursor, word_after(rl->line, rl->cursor));
-        break;
-    case 0x7f:
-        kill_text(rl, word_before(rl->line, rl->cursor), rl->cursor);
-        break;
-    default:
-        break;
+    case 'b': rl->cursor = word_before(rl->line, rl->cursor); break;
+    case 'f': rl->cursor = word_after(rl->line, rl->cursor); break;
+    case 'd': kill_text(rl, rl->cursor, word_after(rl->line, rl->cursor)); break;
+    case 0x7f: kill_text(rl, word_before(rl->line, rl->cursor), rl->cursor); break;
+    default: break;
     }
 }
 
@@ -406,29 +373,14 @@ static void cursor_key(struct readline *rl, uint8_t key)
         key = rl->parameter < sizeof(numbered) ? (uint8_t)numbered[rl->parameter] : 0;
     }
     switch (key) {
-    case 'A':
-        recall_older(rl);
-        break;
-    case 'B':
-        recall_newer(rl);
-        break;
-    case 'C':
-        rl->cursor = after(rl->line, rl->cursor);
-        break;
-    case 'D':
-        rl->cursor = before(rl->line, rl->cursor);
-        break;
-    case 'F':
-        rl->cursor = rl->line->len;
-        break;
-    case 'H':
-        rl->cursor = 0;
-        break;
-    case '~':
-        erase(rl, rl->cursor, after(rl->line, rl->cursor));
-        break;
-    default:
-        break;
+    case 'A': recall_older(rl); break;
+    case 'B': recall_newer(rl); break;
+    case 'C': rl->cursor = after(rl->line, rl->cursor); break;
+    case 'D': rl->cursor = before(rl->line, rl->cursor); break;
+    case 'F': rl->cursor = rl->line->len; break;
+    case 'H': rl->cursor = 0; break;
+    case '~': erase(rl, rl->cursor, after(rl->line, rl->cursor)); break;
+    default: break;
     }
 }
 
@@ -446,9 +398,7 @@ static void normal_key(struct readline *rl, uint8_t key)
 static void handle_key(struct readline *rl, uint8_t key)
 {
     switch (rl->state) {
-    case STATE_NORMAL:
-        normal_key(rl, key);
-        break;
+    case STATE_NORMAL: normal_key(rl, key); break;
     case STATE_ESCAPE:
         rl->parameter = 0;
         if (key == '[') {

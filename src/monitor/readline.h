@@ -1,6 +1,7 @@
 /*
- * Line editing for a terminal that is behind a byte stream: keys as in Emacs, history, completion. The
- * terminal is one that understands ECMA-48's cursor left and erase-in-line; text is UTF-8.
+ * Line editing for a terminal that is behind a byte stream: keys as in Emacs, history,
+ * completion. The terminal is one that understands ECMA-48's cursor left and erase-in-line; text
+ * is UTF-8.
  */
 #ifndef NANDU_MONITOR_READLINE_H
 #define NANDU_MONITOR_READLINE_H
@@ -15,11 +16,11 @@
 struct readline;
 
 struct readline_ops {
-    void (*write)(void *opaque, const char *text);      /* to the terminal; \n is a new line */
-    void (*line)(void *opaque, const char *line);       /* the user has ended a line */
+    void (*write)(void *opaque, const char *text); /* to the terminal; \n is a new line */
+    void (*line)(void *opaque, const char *line);  /* the user has ended a line */
     /*
-     * Appends to candidates (strings, owned by the array) what may stand in place of the end of text, the
-     * line up to the cursor; returns where in text that begins.
+     * Appends to candidates (strings, owned by the array) what may stand in place of the end of
+     * text, the line up to the cursor; returns where in text that begins.
      */
     size_t (*complete)(void *opaque, const char *text, GPtrArray *candidates);
 };

@@ -13,18 +13,20 @@ static void add_event(void *opaque, enum trace_event event, const char *name, bo
     info->state = enabled ? QAPI_TRACE_EVENT_STATE_ENABLED : QAPI_TRACE_EVENT_STATE_DISABLED;
 }
 
-bool qmp_trace_event_get_state(struct qmp_context *ctx, const struct qapi_trace_event_get_state_arg *arg,
+bool qmp_trace_event_get_state(struct qmp_context *ctx,
+                               const struct qapi_trace_event_get_state_arg *arg,
                                struct qapi_trace_event_info_list *ret, GError **error)
 {
-    if (!trace_foreach(ctx->monitor->owner->log, arg->name, add_event, ret) && !trace_is_pattern(arg->name)) {
+    if (!trace_foreach(ctx->monitor->owner->log, arg->name, add_event, ret) &&
+        !trace_is_pattern(arg->name)) {
         g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "unknown event \"%s\"", arg->name);
         return false;
     }
     return true;
 }
 
-bool qmp_trace_event_set_state(struct qmp_context *ctx, const struct qapi_trace_event_set_state_arg *arg,
-                               GError **error)
+bool qmp_trace_event_set_state(struct qmp_context *ctx,
+                               const struct qapi_trace_event_set_state_arg *arg, GError **error)
 {
     return trace_set(ctx->monitor->owner->log, arg->name, arg->enable, error);
 }

@@ -3,6 +3,7 @@
 #include <limits.h>
 
 #include "qapi/error.h"
+#include "util/event_loop.h"
 
 bool event_loop_base_check_count(struct object *obj, const struct property *prop, const void *value,
                                  GError **error)
@@ -15,9 +16,12 @@ bool event_loop_base_check_count(struct object *obj, const struct property *prop
     return true;
 }
 
+/* They are started at once, so a typing error mustn't take all of the host's. */
+enum { MAX_READY_THREADS = 1024 };
+
 static bool check_pool(int64_t min, int64_t max, GError **error)
 {
-    if (max < 1 || max > INT_MAX || min > max) {
+    if (max < 1 || max > INT_MAX || min > max || min > MAX_READY_THREADS) {
         g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
                     "bad thread-pool-min/thread-pool-max values");
         return false;
@@ -44,6 +48,19 @@ static bool set_max(struct object *obj, const struct property *prop, const void 
            (!obj->completed || check_pool(base->thread_pool_min, *(const int64_t *)value, error));
 }
 
+static void limits_changed(struct object *obj, const struct property *prop)
+{
+    const struct event_loop_base *base = (const struct event_loop_base *)obj;
+
+    event_loop_set_threads(base->loop, base->thread_pool_min, base->thread_pool_max);
+}
+
+void event_loop_base_attach(struct event_loop_base *base, struct event_loop *loop)
+{
+    base->loop = loop;
+    limits_changed(&base->object, NULL);
+}
+
 static bool base_complete(struct object *obj, GError **error)
 {
     const struct event_loop_base *base = (const struct event_loop_base *)obj;
@@ -52,12 +69,15 @@ static bool base_complete(struct object *obj, GError **error)
 }
 
 static const struct property base_properties[] = {
-    PROPERTY("aio-max-batch", event_loop_base, aio_max_batch, qapi_type_int, NULL, NULL,
+    PROPERTY("aio-max-batch", event_loop_base, aio_max_batch, qapi_type_int, NULL,
+             "Requests given to the kernel at once; 0: as it suits",
              .flags = PROPERTY_RUNTIME, .set = event_loop_base_check_count),
-    PROPERTY("thread-pool-min", event_loop_base, thread_pool_min, qapi_type_int, NULL, NULL,
-             .flags = PROPERTY_RUNTIME, .set = set_min),
-    PROPERTY("thread-pool-max", event_loop_base, thread_pool_max, qapi_type_int, "64", NULL,
-             .flags = PROPERTY_RUNTIME, .set = set_max),
+    PROPERTY("thread-pool-min", event_loop_base, thread_pool_min, qapi_type_int, NULL,
+             "Threads kept ready for blocking work", .flags = PROPERTY_RUNTIME, .set = set_min,
+             .changed = limits_changed),
+    PROPERTY("thread-pool-max", event_loop_base, thread_pool_max, qapi_type_int, "64",
+             "Threads that do blocking work at most", .flags = PROPERTY_RUNTIME, .set = set_max,
+             .changed = limits_changed),
 };
 
 static const char *const base_interfaces[] = {"user-creatable", NULL};
@@ -93,8 +113,10 @@ static bool main_loop_complete(struct object *obj, GError **error)
     object_foreach_child(obj->parent, is_other_main_loop, &only);
     if (!only) {
         g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "only one main-loop instance allowed");
+        return false;
     }
-    return only != NULL;
+    event_loop_base_attach((struct event_loop_base *)obj, object_context(obj)->loop);
+    return true;
 }
 
 static bool main_loop_can_be_deleted(struct object *obj, GError **error)

@@ -28,6 +28,7 @@ static bool complete(struct object *obj, GError **error)
         g_prefix_error(error, "iothread '%s' can't be started: ", obj->name);
         return false;
     }
+    event_loop_base_attach(&self->base, iothread_loop(self->thread));
     polling_changed(obj, NULL);
     return true;
 }

@@ -13,8 +13,10 @@
 enum {
     MAX_DEPTH = 1024,
     MAX_TOKENS = 2 << 20,
-    MAX_NUMBER = 1024, /* characters */
-    MAX_QUOTED = 60,   /* characters of the input in an error message */
+    CONTAINER_COST = 16, /* tokens: an empty object takes as much memory as so many numbers */
+    ARRAY_SIZE = 4,      /* elements that a list has room for at first */
+    MAX_NUMBER = 1024,   /* characters */
+    MAX_QUOTED = 60,     /* characters of the input in an error message */
 };
 
 enum lexer {
@@ -229,7 +231,9 @@ static void punctuation(struct json_stream *s, char c)
     case '{':
     case '[':
         if (expect_token(s, false)) {
-            open_container(s, c == '{' ? json_object_new_object() : json_object_new_array());
+            s->n_tokens += CONTAINER_COST;
+            open_container(s, c == '{' ? json_object_new_object()
+                                       : json_object_new_array_ext(ARRAY_SIZE));
         }
         return;
     case '}':

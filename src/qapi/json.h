@@ -35,7 +35,10 @@ char *json_print(struct json_object *value, bool pretty);
 struct json_stream;
 /* A value or an error, both fn's to free. */
 typedef void json_stream_fn(void *opaque, json_object *value, GError *error);
-/* max_bytes: limit of one value (QMP: 64 MiB), beyond which it is an error, as are 2M tokens. */
+/*
+ * max_bytes: limit of one value (QMP: 64 MiB), beyond which it is an error. So are 2M tokens, where
+ * an object or list counts as 16, so that memory stays in proportion.
+ */
 struct json_stream *json_stream_new(size_t max_bytes, json_stream_fn *fn, void *opaque);
 /*
  * fn is called, also several times, from inside; it must not feed or free the stream. After an

@@ -5,14 +5,17 @@
 #include "qapi/keyval.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "qapi/error.h"
 
 enum {
-    MAX_FRAGMENT = 127, /* characters of a key between two dots */
-    MAX_DEPTH = 64,     /* of nested keys */
-    MAX_QUOTED = 60,    /* characters of the input in a message */
+    MAX_FRAGMENT = 127,  /* characters of a key between two dots */
+    MAX_DEPTH = 64,      /* of nested keys */
+    MAX_QUOTED = 60,     /* characters of the input in a message */
+    MAX_FILE = 16 << 20, /* bytes of the FILE of "@FILE" */
 };
 
 static bool G_GNUC_PRINTF(2, 3) fail(GError **error, const char *format, ...)
@@ -282,6 +285,35 @@ json_object *keyval_parse_flat(const char *text, const char *implied_key, bool *
 
 /* ---- Options ---- */
 
+/* The file's text, which the caller frees with g_free, or NULL and *error. */
+static char *read_file(const char *path, GError **error)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    FILE *file = fopen(path, "re");
+    char buffer[4096];
+    size_t n;
+    int failed;
+
+    if (!file) {
+        fail(error, "Could not open '%s': %s", path, g_strerror(errno));
+        return NULL;
+    }
+    while (text->len <= MAX_FILE && (n = fread(buffer, 1, sizeof(buffer), file))) {
+        g_string_append_len(text, buffer, (gssize)n);
+    }
+    failed = ferror(file) ? errno : 0;
+    fclose(file);
+    if (failed) {
+        fail(error, "Could not read '%s': %s", path, g_strerror(failed));
+        return NULL;
+    }
+    if (text->len > MAX_FILE || strlen(text->str) != text->len) {
+        fail(error, "'%s' is not a text file of at most %d MiB", path, MAX_FILE >> 20);
+        return NULL;
+    }
+    return g_strdup(g_strstrip(text->str));
+}
+
 json_object *keyval_parse_option(const char *text, const char *implied_key, bool *help,
                                  bool *is_json, GError **error)
 {
@@ -292,16 +324,11 @@ json_object *keyval_parse_option(const char *text, const char *implied_key, bool
         *help = false;
     }
     if (text[0] == '@') {
-        gsize length;
-
-        if (!g_file_get_contents(text + 1, &contents, &length, error)) {
+        contents = read_file(text + 1, error);
+        if (!contents) {
             return NULL;
         }
-        if (strlen(contents) != length) {
-            fail(error, "'%s' isn't a text file", text + 1);
-            return NULL;
-        }
-        text = g_strstrip(contents);
+        text = contents;
     }
     if (text[0] == '{') {
         json_object *object = json_parse(text, error);

@@ -14,6 +14,6 @@
         }                                                                                          \
     }
 
-#define auto_ptr(tag) __attribute__((cleanup(tag##_auto_free))) struct tag *
+#define auto_ptr(tag) __attribute__((cleanup(tag##_auto_free), unused)) struct tag *
 
 #endif

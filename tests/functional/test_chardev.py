@@ -145,6 +145,16 @@ def test_wait_for_client(nandu_system, tmp_path):
     assert not os.path.exists(path)
 
 
+def test_wait_is_interrupted(nandu_system, tmp_path):
+    path = str(tmp_path / "s")
+    terminal = Terminal(nandu_system, "-machine", "none", "-display", "none", "-nodefaults", "-monitor",
+                        "stdio", "-serial", f"unix:{path},server=on")
+    read_until(terminal.master, b"waiting for connection")
+    terminal.process.send_signal(signal.SIGTERM)
+    assert terminal.end() == 1
+    assert not os.path.exists(path)
+
+
 def test_named_descriptor(nandu_system, tmp_path):
     with Machine(nandu_system, tmp_path) as machine:
         client = machine.client()
@@ -169,7 +179,7 @@ def test_nothing_leaks(nandu_system, tmp_path):
                  "-monitor", f"unix:{tmp_path}/m,server=on,wait=off") as machine:
         client = machine.client()
         before = machine.descriptors()
-        for i in range(200):
+        for i in range(201):
             for where in (path, f"{tmp_path}/m"):
                 sock = connect(where)
                 if i % 2:

@@ -47,6 +47,12 @@ def read(folder, name):
         return file.read()
 
 
+ENUM = "{ 'enum': 'E', 'data': [ 'a' ] }"
+STRUCT = "{ 'struct': 'S', 'data': {} }"
+A = "{ 'struct': 'A', 'data': {} }"
+A_WITH_B = "{ 'struct': 'A', 'data': { 'b': 'str' } }"
+UNION = "\n{ 'union': 'U', 'base': { 't': 'E' }, 'discriminator': 't', "
+
 # (line of the error, a part of it, schema)
 ERRORS = [
     # syntax
@@ -82,9 +88,10 @@ ERRORS = [
     (1, "a type is the name of one", "{ 'struct': 'A', 'data': { 'b': true } }"),
     (1, "no type 'B' (its condition is off)",
      "{ 'struct': 'A', 'data': { 'b': 'B' } } { 'struct': 'B', 'data': {}, 'if': 'OFF' }"),
-    (1, "the base 'E' isn't a struct", "{ 'struct': 'A', 'base': 'E', 'data': {} } { 'enum': 'E', 'data': [] }"),
+    (1, "the base 'E' isn't a struct", "{ 'struct': 'A', 'base': 'E', 'data': {} }" + ENUM),
     (1, "is its own base", "{ 'struct': 'A', 'base': 'A', 'data': {} }"),
-    (1, "needs a 'A' in it", "{ 'struct': 'A', 'data': { 'b': 'B' } } { 'struct': 'B', 'data': { 'a': 'A' } }"),
+    (1, "needs a 'A' in it", "{ 'struct': 'A', 'data': { 'b': 'B' } } "
+                             "{ 'struct': 'B', 'data': { 'a': 'A' } }"),
     (2, "clashes with 'x'", "{ 'struct': 'B', 'data': { 'x': 'str' } }\n"
                             "{ 'struct': 'A', 'base': 'B', 'data': { 'x': 'str' } }"),
     # enums
@@ -93,29 +100,28 @@ ERRORS = [
     (1, "is no name for a value", "{ 'enum': 'E', 'data': [ true ] }"),
     (1, "'data' is a list", "{ 'enum': 'E', 'data': { } }"),
     # unions
-    (1, "the discriminator 'x' must be", "{ 'union': 'U', 'base': { 'a': 'str' }, 'discriminator': 'x', "
-                                         "'data': { 'a': 'S' } } { 'struct': 'S', 'data': {} }"),
-    (1, "the discriminator 'a' must be", "{ 'union': 'U', 'base': { 'a': 'str' }, 'discriminator': 'a', "
-                                         "'data': { 'a': 'S' } } { 'struct': 'S', 'data': {} }"),
-    (2, "the discriminator 't' must be", "{ 'enum': 'E', 'data': [ 'a' ] } { 'struct': 'S', 'data': {} }\n{ 'union': 'U', "
+    (1, "the discriminator 'x' must be", "{ 'union': 'U', 'base': { 'a': 'str' }, "
+     "'discriminator': 'x', 'data': { 'a': 'S' } }" + STRUCT),
+    (1, "the discriminator 'a' must be", "{ 'union': 'U', 'base': { 'a': 'str' }, "
+     "'discriminator': 'a', 'data': { 'a': 'S' } }" + STRUCT),
+    (2, "the discriminator 't' must be", ENUM + STRUCT + "\n{ 'union': 'U', "
      "'base': { '*t': 'E' }, 'discriminator': 't', 'data': { 'a': 'S' } }"),
-    (2, "branch 'b' isn't a value of 'E'", "{ 'enum': 'E', 'data': [ 'a' ] } { 'struct': 'S', 'data': {} }\n"
-     "{ 'union': 'U', 'base': { 't': 'E' }, 'discriminator': 't', 'data': { 'b': 'S' } }"),
-    (2, "must be a struct or union", "{ 'enum': 'E', 'data': [ 'a' ] }\n"
-     "{ 'union': 'U', 'base': { 't': 'E' }, 'discriminator': 't', 'data': { 'a': 'str' } }"),
-    (1, "clashes with 't'", "{ 'struct': 'S', 'data': { 't': 'str' } } { 'enum': 'E', 'data': [ 'a' ] }\n"
-     "{ 'union': 'U', 'base': { 't': 'E' }, 'discriminator': 't', 'data': { 'a': 'S' } }"),
+    (2, "branch 'b' isn't a value of 'E'", ENUM + STRUCT + UNION + "'data': { 'b': 'S' } }"),
+    (2, "must be a struct or union", ENUM + UNION + "'data': { 'a': 'str' } }"),
+    (2, "has itself as a branch", ENUM + UNION + "'data': { 'a': 'U' } }"),
+    (1, "clashes with 't'", "{ 'struct': 'S', 'data': { 't': 'str' } }" + ENUM
+     + UNION + "'data': { 'a': 'S' } }"),
     # alternates
     (1, "can't be told from 'a'", "{ 'alternate': 'A', 'data': { 'a': 'int', 'b': 'number' } }"),
-    (1, "can't be told from 'a'", "{ 'enum': 'E', 'data': [ 'x' ] } { 'alternate': 'A', 'data': { 'a': 'str', 'b': 'E' } }"),
+    (1, "can't be told from 'a'",
+     ENUM + "{ 'alternate': 'A', 'data': { 'a': 'str', 'b': 'E' } }"),
     (1, "can't be a branch", "{ 'alternate': 'A', 'data': { 'a': 'any' } }"),
     (1, "with the branches", "{ 'alternate': 'A', 'data': { } }"),
     # commands and events
     (1, "no type 'X'", "{ 'command': 'c', 'data': 'X' }"),
     (1, "'data' must be a struct", "{ 'command': 'c', 'data': 'str' }"),
-    (2, "'data' must be a struct, or with 'boxed' a union",
-     "{ 'enum': 'E', 'data': [ 'a' ] } { 'union': 'U', 'base': { 't': 'E' }, 'discriminator': 't', 'data': { 'a': 'S' } }\n"
-     "{ 'command': 'c', 'data': 'U' } { 'struct': 'S', 'data': {} }"),
+    (3, "'data' must be a struct, or with 'boxed' a union",
+     ENUM + STRUCT + UNION + "'data': { 'a': 'S' } }\n{ 'command': 'c', 'data': 'U' }"),
     (1, "'boxed' is true where", "{ 'command': 'c', 'data': { 'a': 'str' }, 'boxed': true }"),
     (1, "'gen' is true or false", "{ 'command': 'c', 'gen': 'no' }"),
     (1, "never answers", "{ 'command': 'c', 'returns': 'str', 'success-response': false }"),
@@ -131,16 +137,16 @@ ERRORS = [
     # documentation
     (1, "begins a block that doesn't end", "##\n# @A:\n"),
     (2, "begins with '#'", "##\nA\n##\n"),
-    (2, "begins with '# '", "##\n#A\n##\n{ 'struct': 'A', 'data': {} }"),
+    (2, "begins with '# '", "##\n#A\n##\n" + A),
     (1, "no definition of 'A' follows", "##\n# @A:\n##\n"),
     (1, "documents 'A' but 'B' follows", "##\n# @A:\n##\n{ 'struct': 'B', 'data': {} }"),
-    (2, "nothing may follow '@A:'", "##\n# @A: text\n##\n{ 'struct': 'A', 'data': {} }"),
-    (4, "'A' has no 'bb'; is 'b' meant?", "##\n# @A:\n#\n# @bb: x\n##\n{ 'struct': 'A', 'data': { 'b': 'str' } }"),
-    (5, "'b' is documented twice", "##\n# @A:\n#\n# @b: x\n# @b: x\n##\n{ 'struct': 'A', 'data': { 'b': 'str' } }"),
-    (4, "'b' has no text", "##\n# @A:\n#\n# @b:\n##\n{ 'struct': 'A', 'data': { 'b': 'str' } }"),
-    (6, "indent what belongs", "##\n# @A:\n#\n# @b: x\n#\n# y\n##\n{ 'struct': 'A', 'data': { 'b': 'str' } }"),
+    (2, "nothing may follow '@A:'", "##\n# @A: text\n##\n" + A),
+    (4, "'A' has no 'bb'; is 'b' meant?", "##\n# @A:\n#\n# @bb: x\n##\n" + A_WITH_B),
+    (5, "'b' is documented twice", "##\n# @A:\n#\n# @b: x\n# @b: x\n##\n" + A_WITH_B),
+    (4, "'b' has no text", "##\n# @A:\n#\n# @b:\n##\n" + A_WITH_B),
+    (6, "indent what belongs", "##\n# @A:\n#\n# @b: x\n#\n# y\n##\n" + A_WITH_B),
     (1, "'c' returns nothing", "##\n# @c:\n#\n# Returns: x\n##\n{ 'command': 'c' }"),
-    (1, "'Returns:' is for commands", "##\n# @A:\n#\n# Returns: x\n##\n{ 'struct': 'A', 'data': {} }"),
+    (1, "'Returns:' is for commands", "##\n# @A:\n#\n# Returns: x\n##\n" + A),
     (6, "'c' has no feature 'f'", "##\n# @c:\n#\n# Features:\n#\n# @f: x\n##\n{ 'command': 'c' }"),
 ]
 
@@ -150,8 +156,9 @@ DOC_ERRORS = [
     (1, "is a list of names", "{ 'pragma': { 'documentation-exceptions': 'A' } }"),
     (2, "'A' isn't documented", EXCEPTION + "{ 'struct': 'A', 'data': {} }"),
     (2, "'A' isn't documented", REQUIRED + "{ 'struct': 'A', 'data': {} }"),
-    (2, "'b' isn't documented", REQUIRED + "##\n# @A:\n##\n{ 'struct': 'A', 'data': { 'b': 'str' } }"),
-    (2, "the feature 'f' isn't documented", REQUIRED + "##\n# @c:\n##\n{ 'command': 'c', 'features': [ 'f' ] }"),
+    (2, "'b' isn't documented", REQUIRED + "##\n# @A:\n##\n" + A_WITH_B),
+    (2, "the feature 'f' isn't documented",
+     REQUIRED + "##\n# @c:\n##\n{ 'command': 'c', 'features': [ 'f' ] }"),
 ]
 
 
@@ -172,7 +179,8 @@ def test_error_is_printed(tmp_path):
 
 def test_every_prefix(tmp_path):
     """A schema that ends anywhere gets an error, never a traceback."""
-    text = "##\n# @c:\n#\n# @a: x\n#\n# Returns: y\n##\n{ 'command': 'c',\n  'data': { '*a': [ 'str' ] }, 'returns': 'int' }\n"
+    text = ("##\n# @c:\n#\n# @a: x\n#\n# Returns: y\n##\n"
+            "{ 'command': 'c',\n  'data': { '*a': [ 'str' ] }, 'returns': 'int' }\n")
     for end in range(len(text)):
         error = check(tmp_path, text[:end])
         assert error is None or re.fullmatch(r"[^\n]*x.json:\d+: [^\n]+", error), (end, error)
@@ -186,7 +194,8 @@ def test_documentation_exception(tmp_path):
 CONDITIONS = """
 { 'enum': 'E', 'data': [ 'always', { 'name': 'sometimes', 'if': 'X' } ] }
 { 'struct': 'S', 'data': { 'a': 'int', '*b': { 'type': 'int', 'if': { 'not': 'X' } } } }
-{ 'union': 'U', 'base': { 'e': 'E' }, 'discriminator': 'e', 'data': { 'sometimes': { 'type': 'S', 'if': 'X' } } }
+{ 'union': 'U', 'base': { 'e': 'E' }, 'discriminator': 'e',
+  'data': { 'sometimes': { 'type': 'S', 'if': 'X' } } }
 { 'command': 'both', 'if': { 'all': [ 'X', 'Y' ] }, 'data': { 'q': 'int' } }
 { 'command': 'any-one', 'if': { 'any': [ 'X', 'Y' ] } }
 { 'event': 'NEITHER', 'if': { 'not': { 'any': [ 'X', 'Y' ] } } }

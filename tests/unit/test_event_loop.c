@@ -428,6 +428,106 @@ static void test_regular_file(struct fixture *f, gconstpointer backend)
     close(t.fd);
 }
 
+/* One of many descriptors that are watched, written, closed at random, also in callbacks. */
+struct random_end {
+    struct random_end *all;
+    struct event_loop *loop;
+    int fd;
+    bool reads, writes;     /* what it is watched for */
+    int64_t calls;
+};
+
+enum { N_ENDS = 16 };
+
+static void act(struct random_end *all, int n);
+
+static void random_read(void *opaque)
+{
+    struct random_end *end = opaque;
+    char c;
+
+    g_assert_true(end->reads);
+    end->calls++;
+    /* It doesn't block: what was reported is still so. */
+    g_assert_cmpint(read(end->fd, &c, 1), >=, 0);
+    act(end->all, 2);
+}
+
+static void random_write(void *opaque)
+{
+    struct random_end *end = opaque;
+
+    g_assert_true(end->writes);
+    end->calls++;
+    act(end->all, 1);
+}
+
+static void watch_randomly(struct random_end *end, int what)
+{
+    end->reads = what & 1;
+    end->writes = what & 2;
+    event_loop_watch(end->loop, end->fd, end->reads ? random_read : NULL,
+                     end->writes ? random_write : NULL, end);
+}
+
+static void open_ends(struct random_end *a, struct random_end *b)
+{
+    int fds[2];
+
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), ==, 0);
+    a->fd = fds[0];
+    b->fd = fds[1];
+}
+
+static void close_end(struct random_end *end)
+{
+    watch_randomly(end, 0);
+    close(end->fd);
+}
+
+static void act(struct random_end *all, int n)
+{
+    for (; n; n--) {
+        int i = g_test_rand_int_range(0, N_ENDS), what = g_test_rand_int_range(0, 16);
+        struct random_end *end = &all[i];
+
+        if (what < 6) {
+            watch_randomly(end, what & 3);
+        } else if (what < 14) {
+            g_assert_cmpint(send(end->fd, "x", 1, MSG_NOSIGNAL), <=, 1);
+        } else {
+            close_end(end);
+            close_end(&all[i ^ 1]);
+            open_ends(end, &all[i ^ 1]);
+        }
+    }
+}
+
+static void test_watch_random(struct fixture *f, gconstpointer backend)
+{
+    struct random_end ends[N_ENDS];
+    int64_t calls = 0;
+
+    for (int i = 0; i < N_ENDS; i++) {
+        ends[i] = (struct random_end) { .all = ends, .loop = f->loop };
+    }
+    for (int i = 0; i < N_ENDS; i += 2) {
+        open_ends(&ends[i], &ends[i + 1]);
+    }
+    for (int i = 0; i < 5000; i++) {
+        act(ends, 3);
+        event_loop_iterate(f->loop, false);
+    }
+    for (int i = 0; i < N_ENDS; i++) {
+        calls += ends[i].calls;
+        close_end(&ends[i]);
+    }
+    g_assert_cmpint(calls, >, 5000);
+    /* Nothing is left but the loop's own. */
+    settle(f->loop);
+    g_assert_cmpuint(f->loop->watches.length, ==, 1);
+}
+
 /* ---- waiting ---- */
 
 static void test_timeout(struct fixture *f, gconstpointer backend)
@@ -458,8 +558,9 @@ static void test_idle(struct fixture *f, gconstpointer backend)
     settle(f->loop);
     timer = timer_new(f->loop, NULL, CLOCK_REAL, count, &n);
     timer_arm(timer, clocks_now(NULL, CLOCK_REAL) + 30000000);
-    for (; n < 2; turns++) {
+    while (n < 2) {
         event_loop_iterate(f->loop, true);
+        turns++;
     }
     g_assert_cmpint(turns, <=, 5);
     event_loop_watch(f->loop, w.fd, NULL, NULL, NULL);
@@ -720,6 +821,7 @@ int main(int argc, char **argv)
         { "hang-up", test_hang_up },
         { "reuse", test_reuse },
         { "regular-file", test_regular_file },
+        { "watch-random", test_watch_random },
         { "timeout", test_timeout },
         { "idle", test_idle },
         { "polling", test_polling },

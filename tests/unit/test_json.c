@@ -319,14 +319,20 @@ static void test_endless(void)
 
 static void test_tokens(void)
 {
-    g_autoptr(GString) out = g_string_new(NULL), text = g_string_new("[");
-    auto_ptr(json_stream) stream = json_stream_new(64 << 20, collect, out);
+    static const char *const pieces[] = {"1,", "{},", "[{}],"};
 
-    while (text->len < 3 << 20) {
-        g_string_append(text, "1,");
+    for (size_t i = 0; i < G_N_ELEMENTS(pieces); i++) {
+        g_autoptr(GString) out = g_string_new(NULL), text = g_string_new("[");
+        auto_ptr(json_stream) stream = json_stream_new(64 << 20, collect, out);
+        size_t before = peak_kilobytes();
+
+        while (text->len < 20 << 20) {
+            g_string_append(text, pieces[i]);
+        }
+        json_stream_feed(stream, text->str, text->len);
+        g_assert_cmpstr(out->str, ==, "!JSON token count limit exceeded\n");
+        g_assert_cmpint(peak_kilobytes(), <, before + 300000);
     }
-    json_stream_feed(stream, text->str, text->len);
-    g_assert_cmpstr(out->str, ==, "!JSON token count limit exceeded\n");
 }
 
 int main(int argc, char **argv)

@@ -167,6 +167,9 @@ static void test_option(void)
     check_option(option, NULL, false);
     g_unlink(path);
     check_option(option, NULL, false);
+    check_option("@/", NULL, false);
+    check_option("@/dev/zero", NULL, false);
+    check_option("@", NULL, false);
 }
 
 /* ---- Scalars ---- */

@@ -37,7 +37,7 @@ static void test_expressions(void)
     check_expression("1+2*3", 7, "");
     check_expression("(1 + 2) * 3 x", 9, "x");
     check_expression("7/2-7%4", 0, "");
-    check_expression("1|2+4", 7, "");       /* | before + */
+    check_expression("1|2+4", 7, ""); /* | before + */
     check_expression("3&1*3^2", 1, "");
     check_expression("-5/2", -2, "");
     check_expression("--5", 5, "");
@@ -67,7 +67,8 @@ static void check_args(const char *args, const char *line, const char *expected)
     const struct hmp_row row = {.name = "cmd", .args = args};
     g_autoptr(GError) error = NULL;
     g_autoptr(json_object) value = hmp_parse_args(&row, line, &error);
-    g_autofree char *text = value ? json_print(value, false) : g_strconcat("!", error->message, NULL);
+    g_autofree char *text =
+        value ? json_print(value, false) : g_strconcat("!", error->message, NULL);
 
     g_assert_cmpstr(text, ==, expected);
 }
@@ -79,7 +80,8 @@ static void test_args(void)
     check_args("a:s", "  one ", "{\"a\": \"one\"}");
     check_args("a:s", "", "!cmd: string expected");
     check_args("a:s?", "", "{}");
-    check_args("a:s,b:s", "one \"two \\\"\\\\ \\n\\r\\'\"", "{\"a\": \"one\", \"b\": \"two \\\"\\\\ \\n\\r'\"}");
+    check_args("a:s,b:s", "one \"two \\\"\\\\ \\n\\r\\'\"",
+               "{\"a\": \"one\", \"b\": \"two \\\"\\\\ \\n\\r'\"}");
     check_args("a:s", "\"one", "!unterminated string");
     check_args("a:s", "\"one\\", "!unsupported escape code: '\\?'");
     check_args("a:s", "\"\\x\"", "!unsupported escape code: '\\x'");
@@ -89,7 +91,9 @@ static void test_args(void)
     check_args("a:i", "2*3", "{\"a\": 6}");
     check_args("a:i", "0x80000000", "!cmd: integer is for 32-bit values");
     check_args("a:l", "0x80000000", "{\"a\": 2147483648}");
-    check_args("a:i", "", "!cmd: unexpected end of line");
+    check_args("a:i", "", "!unexpected end of expression");
+    check_args("a:b", "", "!Expected 'on' or 'off'");
+    check_args("a:i?", "", "{}");
     check_args("a:b", "on", "{\"a\": true}");
     check_args("a:b", "off", "{\"a\": false}");
     check_args("a:b", "yes", "!Expected 'on' or 'off'");
@@ -173,7 +177,8 @@ static void set_up(struct fixture *f, const void *data)
     f->loop = event_loop_new("test", NULL);
     f->clocks = clocks_new();
     f->log = log_new("test");
-    f->object_context = (struct object_context){.loop = f->loop, .clocks = f->clocks, .log = f->log};
+    f->object_context =
+        (struct object_context){.loop = f->loop, .clocks = f->clocks, .log = f->log};
     f->root = object_root_new(&f->object_context);
     f->context = (struct qmp_context){.root = f->root, .loop = f->loop};
     f->monitors = monitors_new(&qapi_system_schema, &f->context, f->clocks, f->log);
@@ -212,6 +217,7 @@ static void test_lines(struct fixture *f, const void *data)
     check(f, "p/o 8", "010\n");
     check(f, "p/c 'a'", "'a'\n");
     check(f, "p/c 7", "'\\x07'\n");
+    check(f, "p/c 10", "'\\n'\n");
     check(f, "p/z 1", "Error: format 'z' isn't one of d, u, o, x, c\n");
     check(f, "p 1/0", "division by zero\nTry \"help p\" for more information\n");
     check(f, "/", "unknown command: ''\n");
@@ -241,7 +247,8 @@ static void test_objects(struct fixture *f, const void *data)
 {
     check_contains(f, "object_add help", "\n  iothread\n");
     check_contains(f, "object_add iothread,help", "poll-max-ns=<int>");
-    check(f, "object_add nonsense,help", "Error: Parameter 'qom-type' does not accept value 'nonsense'\n");
+    check(f, "object_add nonsense,help",
+          "Error: Parameter 'qom-type' does not accept value 'nonsense'\n");
     check(f, "object_add iothread,id=i0", "");
     check_contains(f, "info iothreads", "i0:\n  thread_id=");
     check(f, "info qom-tree /objects", "/objects (container)\n  /i0 (iothread)\n");
@@ -264,7 +271,10 @@ static void test_objects(struct fixture *f, const void *data)
 static void test_chardevs(struct fixture *f, const void *data)
 {
     struct chardev_context chardevs = {
-        .root = f->root, .loop = f->loop, .clocks = f->clocks, .log = f->log,
+        .root = f->root,
+        .loop = f->loop,
+        .clocks = f->clocks,
+        .log = f->log,
     };
 
     g_assert_nonnull(chardev_new_option(&chardevs, "ringbuf,id=r", NULL));
@@ -274,18 +284,26 @@ static void test_chardevs(struct fixture *f, const void *data)
     check_contains(f, "ringbuf_read r -1", "Error: ");
     check(f, "chardev-add null", "Error: chardev: no id specified\n");
     check_contains(f, "chardev-add null,id=n", "Error: The command chardev-add may have to wait");
-    check(f, "chardev-change r null,id=x", "Error: the id goes in front of the back end, and stays as it is\n");
+    check(f, "chardev-change r null,id=x",
+          "Error: the id goes in front of the back end, and stays as it is\n");
     check(f, "chardev-remove r", "");
     check(f, "chardev-remove r", "Error: Chardev 'r' not found\n");
 }
 
-static void check_completion(struct fixture *f, const char *text, size_t start, const char *expected)
+static int compare(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void check_completion(struct fixture *f, const char *text, size_t start,
+                             const char *expected)
 {
     g_autoptr(GPtrArray) candidates = g_ptr_array_new_with_free_func(g_free);
     g_autofree char *joined = NULL;
 
-    g_assert_cmpuint(hmp_complete(&qapi_system_schema, f->log, &f->context, text, candidates), ==, start);
-    g_ptr_array_sort(candidates, (GCompareFunc)g_strcmp0);
+    g_assert_cmpuint(hmp_complete(&qapi_system_schema, f->log, &f->context, text, candidates), ==,
+                     start);
+    g_ptr_array_sort(candidates, compare);
     g_ptr_array_add(candidates, NULL);
     joined = g_strjoinv(" ", (char **)candidates->pdata);
     g_assert_cmpstr(joined, ==, expected);

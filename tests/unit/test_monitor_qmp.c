@@ -1,4 +1,7 @@
-/* QMP sessions over socket pairs: what a client sees, in which order, and what a bad one can't do. */
+/*
+ * QMP sessions over socket pairs: what a client sees, in which order, and what a bad one can't
+ * do.
+ */
 #include "monitor/monitor.h"
 
 #include <signal.h>
@@ -17,8 +20,8 @@
 
 /* What the handlers below work on; the context's vm stands in for it. */
 struct world {
-    struct coroutine *waiting;      /* in test-wait */
-    int n_run;                      /* test-count's calls */
+    struct coroutine *waiting; /* in test-wait */
+    int n_run;                 /* test-count's calls */
     struct qapi_event_sink *events;
     int taken_fd;
 };
@@ -29,7 +32,8 @@ static struct world *world_of(struct qmp_context *ctx)
 }
 
 static const struct qapi_event event_plain = {.name = "TEST_PLAIN"};
-static const struct qapi_event event_limited = {.name = "VSERPORT_CHANGE", .arg = &qapi_type_closefd_arg};
+static const struct qapi_event event_limited = {.name = "VSERPORT_CHANGE",
+                                                .arg = &qapi_type_closefd_arg};
 
 static bool invoke_count(struct qmp_context *ctx, const void *arg, void *ret, GError **error)
 {
@@ -63,7 +67,7 @@ static bool invoke_take(struct qmp_context *ctx, const void *arg, void *ret, GEr
 static bool invoke_wait(struct qmp_context *ctx, const void *arg, void *ret, GError **error)
 {
     world_of(ctx)->waiting = coroutine_self();
-    co_yield();
+    co_yield ();
     world_of(ctx)->waiting = NULL;
     return true;
 }
@@ -73,7 +77,10 @@ static const struct qapi_command test_commands[] = {
     {.name = "test-event", .invoke = invoke_event, .gen = true},
     {.name = "test-null", .invoke = invoke_null, .gen = true, .ret = &qapi_type_any},
     {.name = "test-oob", .invoke = invoke_count, .gen = true, .flags = QAPI_COMMAND_OOB},
-    {.name = "test-silent", .invoke = invoke_silent, .gen = true, .flags = QAPI_COMMAND_NO_RESPONSE},
+    {.name = "test-silent",
+     .invoke = invoke_silent,
+     .gen = true,
+     .flags = QAPI_COMMAND_NO_RESPONSE},
     {.name = "test-take", .invoke = invoke_take, .gen = true},
     {.name = "test-wait", .invoke = invoke_wait, .gen = true, .flags = QAPI_COMMAND_COROUTINE},
 };
@@ -127,13 +134,19 @@ static void set_up(struct fixture *f, const void *data)
     f->clocks = clocks_new();
     f->log = log_new("test");
     f->fdsets = fdsets_new();
-    f->object_context = (struct object_context){.loop = f->loop, .clocks = f->clocks, .log = f->log};
+    f->object_context =
+        (struct object_context){.loop = f->loop, .clocks = f->clocks, .log = f->log};
     f->root = object_root_new(&f->object_context);
     f->chardevs = (struct chardev_context){
-        .root = f->root, .loop = f->loop, .clocks = f->clocks, .log = f->log,
+        .root = f->root,
+        .loop = f->loop,
+        .clocks = f->clocks,
+        .log = f->log,
     };
     f->context = (struct qmp_context){
-        .root = f->root, .loop = f->loop, .fdsets = f->fdsets,
+        .root = f->root,
+        .loop = f->loop,
+        .fdsets = f->fdsets,
         .chardevs = (const struct chardev_context *)&f->world,
     };
     f->monitors = monitors_new(&f->schema, &f->context, f->clocks, f->log);
@@ -218,7 +231,10 @@ static void client_send_fd(struct client *c, const char *text, int fd)
     } control = {.header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
     struct iovec iov = {(void *)text, strlen(text)};
     struct msghdr message = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control),
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = &control,
+        .msg_controllen = sizeof(control),
     };
 
     memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
@@ -278,10 +294,11 @@ static void expect_nothing(struct client *c)
     g_assert_cmpstr(c->in->str, ==, "");
 }
 
-#define GREETING "{\"QMP\": {\"version\": {\"qemu\": {\"major\": 10, \"minor\": 0, \"micro\": 2}, "       \
-                 "\"package\": \"Nandu " NANDU_VERSION "\"}, \"capabilities\": [\"oob\"]}}"
+#define GREETING                                                                       \
+    "{\"QMP\": {\"version\": {\"qemu\": {\"major\": 10, \"minor\": 0, \"micro\": 2}, " \
+    "\"package\": \"Nandu " NANDU_VERSION "\"}, \"capabilities\": [\"oob\"]}}"
 #define ERROR(class, text) "{\"error\": {\"class\": \"" class "\", \"desc\": \"" text "\"}}"
-#define DONE "{\"return\": {}}"
+#define DONE               "{\"return\": {}}"
 
 static struct client *client_negotiated(struct fixture *f, bool oob)
 {
@@ -310,14 +327,16 @@ static void test_negotiation(struct fixture *f, const void *data)
     client_send(c, "{'exec-oob': 'test-oob'}");
     expect(c, ERROR("GenericError", "QMP input member 'exec-oob' is unexpected"));
     client_send(c, "{'execute': 'qmp_capabilities', 'arguments': {'enable': ['nonsense']}}");
-    expect_start(c, "{\"error\": {\"class\": \"GenericError\", ", "does not accept value 'nonsense'\"}}");
+    expect_start(c, "{\"error\": {\"class\": \"GenericError\", ",
+                 "does not accept value 'nonsense'\"}}");
     client_send(c, "{'execute': 'test-count'}");
     expect(c, early);
     client_send(c, "{'execute': 'qmp_capabilities'}{'execute': 'test-count'}");
     expect(c, DONE);
     expect(c, DONE);
     client_send(c, "{'execute': 'qmp_capabilities'}");
-    expect(c, ERROR("CommandNotFound", "Capabilities negotiation is already complete, command ignored"));
+    expect(c, ERROR("CommandNotFound",
+                    "Capabilities negotiation is already complete, command ignored"));
     client_send(c, "{'exec-oob': 'test-oob'}");
     expect(c, ERROR("GenericError", "QMP input member 'exec-oob' is unexpected"));
     g_assert_cmpint(f->world.n_run, ==, 1);
@@ -334,12 +353,14 @@ static void test_requests(struct fixture *f, const void *data)
         {"null ", ERROR("GenericError", "QMP input must be a JSON object")},
         {"{}", ERROR("GenericError", "QMP input lacks member 'execute'")},
         {"{'execute': 1}", ERROR("GenericError", "QMP input member 'execute' must be a string")},
-        {"{'execute': 'test-count', 'x': 1}", ERROR("GenericError", "QMP input member 'x' is unexpected")},
+        {"{'execute': 'test-count', 'x': 1}",
+         ERROR("GenericError", "QMP input member 'x' is unexpected")},
         {"{'execute': 'test-count', 'arguments': []}",
          ERROR("GenericError", "QMP input member 'arguments' must be an object")},
         {"{'execute': 'test-count', 'exec-oob': 'test-oob'}",
          ERROR("GenericError", "QMP input member 'exec-oob' clashes with 'execute'")},
-        {"{'execute': 'nonsense'}", ERROR("CommandNotFound", "The command nonsense has not been found")},
+        {"{'execute': 'nonsense'}",
+         ERROR("CommandNotFound", "The command nonsense has not been found")},
         {"{'execute': 'test-count', 'arguments': {'x': 1}}",
          ERROR("GenericError", "Parameter 'x' is unexpected")},
         {"{'exec-oob': 'test-count'}",
@@ -349,7 +370,8 @@ static void test_requests(struct fixture *f, const void *data)
         {"{'execute': 'test-null'}", "{\"return\": null}"},
         {"{'execute': 'test-count', 'id': 5}", "{\"return\": {}, \"id\": 5}"},
         {"{'execute': 'test-count', 'id': null}", "{\"return\": {}, \"id\": null}"},
-        {"{'id': [1, {'a': 2}], 'execute': 'test-count'}", "{\"return\": {}, \"id\": [1, {\"a\": 2}]}"},
+        {"{'id': [1, {'a': 2}], 'execute': 'test-count'}",
+         "{\"return\": {}, \"id\": [1, {\"a\": 2}]}"},
         {"{'id': 7}", "{\"id\": 7, \"error\": {\"class\": \"GenericError\", "
                       "\"desc\": \"QMP input lacks member 'execute'\"}}"},
         {"{'execute': 'nonsense', 'id': 'x'}",
@@ -397,7 +419,7 @@ static void test_events(struct fixture *f, const void *data)
     client_send(a, "{'execute': 'test-event', 'id': 1}");
     expect_start(a, "{\"timestamp\": {\"seconds\": ", "}, \"event\": \"TEST_PLAIN\"}");
     expect(a, "{\"return\": {}, \"id\": 1}");
-    expect_nothing(b);      /* hasn't negotiated */
+    expect_nothing(b); /* hasn't negotiated */
     client_send(b, "{'execute': 'qmp_capabilities'}");
     expect(b, DONE);
     client_send(a, "{'execute': 'test-event'}");
@@ -507,7 +529,7 @@ static void test_queue(struct fixture *f, const void *data)
         }
     }
     g_assert_cmpint(late, >, 0);
-    g_assert_cmpint(late, <, 8);    /* as soon as it can be read */
+    g_assert_cmpint(late, <, 8); /* as soon as it can be read */
     client_free(c);
 }
 
@@ -550,7 +572,8 @@ static void test_descriptors(struct fixture *f, const void *data)
     expect(c, ERROR("GenericError", "Parameter 'fdname' expects a name not starting with a digit"));
     client_send_fd(c, "{'execute': 'getfd', 'arguments': {'fdname': 'f'}}", fds[0]);
     expect(c, DONE);
-    client_send_fd(c, "{'execute': 'test-count'}{'execute': 'getfd', 'arguments': {'fdname': 'g'}}", other[0]);
+    client_send_fd(c, "{'execute': 'test-count'}{'execute': 'getfd', 'arguments': {'fdname': 'g'}}",
+                   other[0]);
     expect(c, DONE);
     expect(c, DONE);
     client_send(c, "{'execute': 'closefd', 'arguments': {'fdname': 'g'}}");
@@ -618,9 +641,11 @@ static void test_human(struct fixture *f, const void *data)
 {
     struct client *c = client_negotiated(f, false);
 
-    client_send(c, "{'execute': 'human-monitor-command', 'arguments': {'command-line': 'print 1'}}");
+    client_send(c,
+                "{'execute': 'human-monitor-command', 'arguments': {'command-line': 'print 1'}}");
     expect(c, "{\"return\": \"0x1\\r\\n\"}");
-    client_send(c, "{'execute': 'human-monitor-command', 'arguments': {'command-line': 'getfd x'}}");
+    client_send(c,
+                "{'execute': 'human-monitor-command', 'arguments': {'command-line': 'getfd x'}}");
     expect(c, "{\"return\": \"Error: No file descriptor supplied via SCM_RIGHTS\\r\\n\"}");
     client_free(c);
 }

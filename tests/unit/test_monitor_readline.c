@@ -7,10 +7,10 @@
 
 /* One row of a terminal, as far as readline needs one. */
 struct terminal {
-    GArray *row;                /* gunichar, of the last line */
+    GArray *row; /* gunichar, of the last line */
     guint cursor;
-    GString *screen;            /* lines before it */
-    GPtrArray *lines;           /* what the user entered */
+    GString *screen;  /* lines before it */
+    GPtrArray *lines; /* what the user entered */
 };
 
 static void erase_to_end(struct terminal *t)
@@ -28,14 +28,9 @@ static const char *control_sequence(struct terminal *t, const char *at)
         t->cursor -= n;
         break;
     case 'K':
-    case 'J':
-        erase_to_end(t);
-        break;
-    case 'H':
-        t->cursor = 0;
-        break;
-    default:
-        g_assert_not_reached();
+    case 'J': erase_to_end(t); break;
+    case 'H': t->cursor = 0; break;
+    default: g_assert_not_reached();
     }
     return at + 1;
 }
@@ -99,7 +94,9 @@ static size_t complete(void *opaque, const char *text, GPtrArray *candidates)
 }
 
 static const struct readline_ops ops = {
-    .write = terminal_write, .line = on_line, .complete = complete,
+    .write = terminal_write,
+    .line = on_line,
+    .complete = complete,
 };
 
 struct fixture {
@@ -256,7 +253,8 @@ static void test_completion(struct fixture *f, const void *data)
     check_row(f, "> alphabet x|");
     type(f, "\x7f\x08\x01\x06\t");
     check_row(f, "> alpha|lphabet");
-    type(f, "\x15\x0b" "i\t");
+    type(f, "\x15\x0b"
+            "i\t");
     check_row(f, "> info |");
 }
 
@@ -273,9 +271,10 @@ static void test_long_line(struct fixture *f, const void *data)
 static void test_random(struct fixture *f, const void *data)
 {
     static const char *const keys[] = {
-        "a", "b", " ", "c", "xyz", "\xc3\xa9", "\x01", "\x02", "\x04", "\x05", "\x06", "\x08", "\x0b",
-        "\x0e", "\x10", "\x15", "\x17", "\x19", "\033b", "\033f", "\033d", "\033[A", "\033[B", "\033[C",
-        "\033[D", "\033[3~", "\r", "\x03",
+        "a",      "b",      " ",      "c",      "xyz",     "\xc3\xa9", "\x01",
+        "\x02",   "\x04",   "\x05",   "\x06",   "\x08",    "\x0b",     "\x0e",
+        "\x10",   "\x15",   "\x17",   "\x19",   "\033b",   "\033f",    "\033d",
+        "\033[A", "\033[B", "\033[C", "\033[D", "\033[3~", "\r",       "\x03",
     };
 
     for (int i = 0; i < 20000; i++) {
@@ -309,7 +308,9 @@ static void swallow_line(void *opaque, const char *line)
 static void test_garbage(void)
 {
     static const struct readline_ops quiet = {
-        .write = swallow, .line = swallow_line, .complete = complete,
+        .write = swallow,
+        .line = swallow_line,
+        .complete = complete,
     };
     struct readline *rl = readline_new(PROMPT, &quiet, NULL);
 

@@ -698,6 +698,8 @@ static void test_iothread(struct fixture *f, const void *data)
     g_clear_error(&error);
     g_assert_false(set_json(obj, "thread-pool-min", "81", NULL));
     g_assert_true(set_json(obj, "thread-pool-min", "80", NULL));
+    g_assert_true(set_json(obj, "thread-pool-max", "2147483647", NULL));
+    g_assert_false(set_json(obj, "thread-pool-min", "1025", NULL));
     object_ref(obj);
     g_assert_false(object_delete_user(f->root, "io", &error));
     g_assert_cmpstr(error->message, ==, "object 'io' is in use, can not be deleted");

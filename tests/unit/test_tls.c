@@ -713,6 +713,75 @@ static void test_pending(void)
     control_clear(&c);
 }
 
+/* ---- WebSocket on top ---- */
+
+#define REQUEST                                                                  \
+    "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" \
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+
+/* Sends more than all buffers hold, and reads what came after the request. */
+static void co_websocket_server(void *opaque)
+{
+    g_autofree guint8 *data = g_malloc0(BIG);
+    auto_ptr(io_channel) tls = NULL;
+    struct end *e = opaque;
+
+    tls = io_channel_tls_new(e->below, e->creds, true, NULL, NULL, &e->error);
+    e->ch = tls ? io_channel_websocket_new(tls, &e->error) : NULL;
+    if (e->ch && io_write_all(e->ch, data, BIG, &e->error) && io_flush(e->ch, &e->error)) {
+        io_read_all(e->ch, &e->byte, 1, &e->error);
+    }
+    e->done = true;
+}
+
+static void co_websocket_client(void *opaque)
+{
+    g_autofree guint8 *data = g_malloc0(BIG);
+    struct end *e = opaque;
+    ssize_t n = 1;
+
+    e->ch = io_channel_tls_new(e->below, e->creds, false, NULL, NULL, &e->error);
+    if (!e->ch ||
+        !io_write_all(e->ch, REQUEST "\x82\x81\0\0\0\0x", strlen(REQUEST) + 7, &e->error)) {
+        e->done = true;
+        return;
+    }
+    for (size_t got = 0; n > 0 && got < BIG; got += (size_t)n) {
+        /* Slower than the server. */
+        co_sleep(100 * 1000);
+        n = io_read(e->ch, data, BIG, &e->error);
+    }
+    e->done = true;
+}
+
+static void test_websocket(void)
+{
+    struct end server = {0}, client = {0};
+    struct control c;
+    int fds[2];
+
+    control_init(&c);
+    g_free(control_file(&c, "keys.psk", "qemu:ffeeddccbbaa9988\n", -1));
+    server.creds =
+        control_add(&c, "{" PSK ", 'id': 's', 'endpoint': 'server', 'dir': '%s'}", c.dir);
+    client.creds = control_add(&c, "{" PSK ", 'id': 'c', 'dir': '%s'}", c.dir);
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), ==, 0);
+    server.below = io_channel_socket_new(c.loop, fds[0]);
+    client.below = io_channel_socket_new(c.loop, fds[1]);
+    coroutine_start(c.loop, co_websocket_server, &server);
+    coroutine_start(c.loop, co_websocket_client, &client);
+    control_run_until(&c, &server.done);
+    control_run_until(&c, &client.done);
+    g_assert_no_error(server.error);
+    g_assert_no_error(client.error);
+    g_assert_cmpint(server.byte, ==, 'x');
+    io_channel_unref(server.ch);
+    io_channel_unref(server.below);
+    io_channel_unref(client.ch);
+    io_channel_unref(client.below);
+    control_clear(&c);
+}
+
 /* ---- A peer that is not ours ---- */
 
 static void co_echo(void *opaque)
@@ -858,6 +927,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tls/anon", test_anon);
     g_test_add_func("/tls/data", test_data);
     g_test_add_func("/tls/pending", test_pending);
+    g_test_add_func("/tls/websocket", test_websocket);
     g_test_add_func("/tls/python", test_python);
     g_test_add_func("/tls/garbage", test_garbage);
     return g_test_run();

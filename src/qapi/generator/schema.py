@@ -170,7 +170,8 @@ class Schema:
             raise SchemaError(value.info, "'doc-required' is true or false")
         self.doc_required = pragma.get("doc-required", self.doc_required)
         exceptions = pragma.get("documentation-exceptions", [])
-        if not isinstance(exceptions, list) or not all(isinstance(name, str) for name in exceptions):
+        if (not isinstance(exceptions, list)
+                or not all(isinstance(name, str) for name in exceptions)):
             raise SchemaError(value.info, "'documentation-exceptions' is a list of names")
         self.doc_exceptions += exceptions
 
