@@ -89,10 +89,12 @@ bool chardev_change(struct chardev *chr, const struct qapi_chardev_backend *back
 bool chardev_remove(struct chardev *chr, GError **error);
 struct chardev *chardev_find(struct object *root, const char *id);
 const char *chardev_id(const struct chardev *chr);
-const char *
-chardev_filename(const struct chardev *chr);        /* "pty:/dev/pts/3", as query-chardev has it */
-const char *chardev_pty(const struct chardev *chr); /* "/dev/pts/3"; NULL: it isn't a pty */
-char *chardev_help(void);                           /* -chardev help */
+/* What is behind it, as query-chardev tells: "pty:/dev/pts/3". */
+const char *chardev_filename(const struct chardev *chr);
+/* "/dev/pts/3"; NULL: it isn't a pty. */
+const char *chardev_pty(const struct chardev *chr);
+/* What -chardev help prints; caller frees. */
+char *chardev_help(void);
 /* -chardev's options of all kinds, once each. */
 typedef void chardev_visit_option(void *opaque, const char *name,
                                   enum qapi_command_line_parameter_type type);

@@ -89,7 +89,7 @@ static const struct {
     {"qemu-vdagent", "there is no clipboard to share"},
 };
 
-/* text is NULL in JSON objects of strings: a string or a boolean. */
+/* An option's value; NULL: it isn't given. */
 static const char *get(json_object *options, const char *name)
 {
     json_object *value;

@@ -632,7 +632,10 @@ static bool wait_for_client(struct socket_backend *s, GError **error)
     if (pfds[n].fd >= 0) {
         close(pfds[n].fd);
     }
-    return !interrupted || chardev_error(error, "chardev '%s': waiting for a client was interrupted", id);
+    if (interrupted) {
+        return chardev_error(error, "chardev '%s': waiting for a client was interrupted", id);
+    }
+    return true;
 }
 
 static bool socket_wait_connected(struct chardev_backend *b, GError **error)

@@ -412,7 +412,8 @@ static bool start(struct system *s, GError **error)
     s->vm->events = monitors_event_sink(s->monitors);
     s->chardevs = (struct chardev_context){
         .root = s->vm->root, .loop = s->loop, .clocks = s->vm->clocks, .log = s->log, .fdsets = s->fdsets,
-        .events = s->vm->events, .escape = escape, .escape_opaque = s, .daemonize = o->daemonize,
+        .events = s->vm->events, .escape = escape, .escape_opaque = s,
+        .escape_key = o->escape_key, .daemonize = o->daemonize,
     };
     set_up_names(s);
     return add_fds(s, error) && choose_accel(s, error) && check_smp(s, error) && create_objects(s, error) &&

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "chardev/chardev.h"
 #include "qapi/command.h"
 #include "util/nearest.h"
 
@@ -478,6 +479,17 @@ static void list_members(const struct qapi_type *type, const char *prefix,
     }
 }
 
+/* Character devices know their own. */
+static void list_chardev_option(void *opaque, const char *name, enum qapi_command_line_parameter_type type)
+{
+    struct qapi_command_line_option_info *info = opaque;
+    struct qapi_command_line_parameter_info *parameter =
+        qapi_list_append(&qapi_type_command_line_parameter_info_list, &info->parameters);
+
+    parameter->name = g_strdup(name);
+    parameter->type = type;
+}
+
 bool system_options_list(const char *option, struct qapi_command_line_option_info_list *ret, GError **error)
 {
     for (size_t i = 0; i < system_n_option_rows; i++) {
@@ -491,6 +503,8 @@ bool system_options_list(const char *option, struct qapi_command_line_option_inf
         info->option = g_strdup(row->group);
         if (row->type) {
             list_members(row->type, "", info);
+        } else if (g_str_equal(row->group, "chardev")) {
+            chardev_foreach_option(list_chardev_option, info);
         }
     }
     if (option && !ret->n) {

@@ -54,6 +54,7 @@ struct system_options {
     GPtrArray *chardevs;        /* const char *, borrowed */
     GArray *consoles;           /* struct console */
     const char *uuid, *pidfile, *log_items, *log_file, *display;
+    uint8_t escape_key;         /* 0: Ctrl-A */
     bool has_seed;
     uint64_t seed;
     bool stopped, no_defaults, no_user_config, nographic, daemonize, preconfig;

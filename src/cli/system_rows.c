@@ -322,6 +322,19 @@ static bool mon(struct system_options *o, const struct given *given, void **type
     return true;
 }
 
+static bool echr(struct system_options *o, const struct given *given, void **typed, GError **error)
+{
+    guint64 code;
+
+    bool hex = g_str_has_prefix(given->text, "0x");
+
+    if (!g_ascii_string_to_unsigned(given->text + (hex ? 2 : 0), hex ? 16 : 10, 1, 255, &code, NULL)) {
+        return fail(error, "expected the code of a character, 1 to 255");
+    }
+    o->escape_key = code;
+    return true;
+}
+
 static bool netdev(struct system_options *o, const struct given *given, void **typed, GError **error)
 {
     if (is_help(given->text)) {
@@ -546,6 +559,7 @@ const struct option_row system_option_rows[] = {
     {.name = "mon", .form = OPTION_FLAT, .group = "mon", .type = &qapi_type_monitor_options,
      .implied_key = "chardev", .argument = "[chardev=]ID[,mode=readline|control][,pretty=on|off]",
      .help = "A monitor on a character device.", .handle = mon},
+    TEXT("echr", echr, "NUMBER", "Code of the terminal's escape character, in place of 1 (Ctrl-A)."),
     TEXT("netdev", netdev, "TYPE,id=ID[,PROPERTY=VALUE...]", "A network's back end; \"-netdev help\" lists them."),
     TEXT("display", display, "none", "The display."),
     FLAG("nographic", nographic, "No display; serial port and monitor on the terminal."),
@@ -627,7 +641,6 @@ const struct option_row system_option_rows[] = {
     LATER("fw_cfg", "fw_cfg is"),
     LATER("parallel", "parallel ports are"),
     LATER("debugcon", "the debug port is"),
-    LATER("echr", "another escape character is"),
     LATER("gdb", "debugging machines is"),
     LATER_FLAG("s", "debugging machines is"),
     LATER("dfilter", "filtering the log is"),

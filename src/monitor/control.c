@@ -75,9 +75,11 @@ bool qmp_getfd(struct qmp_context *ctx, const struct qapi_getfd_arg *arg, GError
 
 bool qmp_closefd(struct qmp_context *ctx, const struct qapi_closefd_arg *arg, GError **error)
 {
-    int fd = monitor_take_fd(ctx->monitor, arg->fdname, error);
+    int fd = monitor_take_fd(ctx->monitor, arg->fdname, NULL);
 
     if (fd < 0) {
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "File descriptor named '%s' not found",
+                    arg->fdname);
         return false;
     }
     close(fd);

@@ -122,8 +122,8 @@ int monitor_take_fd(struct monitor *mon, const char *name, GError **error)
     int fd;
 
     if (!named) {
-        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "File descriptor named '%s' not found",
-                    name);
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
+                    "File descriptor named '%s' has not been found", name);
         return -1;
     }
     fd = named->fd;

@@ -7,9 +7,10 @@
 struct iothread {
     struct event_loop *loop;
     GThread *thread;
-    GMutex lock;
+    GMutex lock;            /* of what follows */
     GCond started;
     int64_t thread_id;      /* 0: hasn't started yet */
+    int64_t poll_max_ns, poll_grow, poll_shrink;    /* what the loop gets at its next turn */
 };
 
 static gpointer iothread_main(gpointer data)
@@ -77,22 +78,21 @@ int64_t iothread_thread_id(const struct iothread *self)
     return self->thread_id;
 }
 
-struct polling {
-    struct event_loop *loop;
-    int64_t max_ns, grow, shrink;
-};
-
 static void set_polling(void *opaque)
 {
-    g_autofree struct polling *polling = opaque;
+    struct iothread *self = opaque;
 
-    event_loop_set_polling(polling->loop, polling->max_ns, polling->grow, polling->shrink);
+    g_mutex_lock(&self->lock);
+    event_loop_set_polling(self->loop, self->poll_max_ns, self->poll_grow, self->poll_shrink);
+    g_mutex_unlock(&self->lock);
 }
 
 void iothread_set_polling(struct iothread *self, int64_t max_ns, int64_t grow, int64_t shrink)
 {
-    struct polling *polling = g_new(struct polling, 1);
-
-    *polling = (struct polling) { self->loop, max_ns, grow, shrink };
-    event_loop_post(self->loop, set_polling, polling);
+    g_mutex_lock(&self->lock);
+    self->poll_max_ns = max_ns;
+    self->poll_grow = grow;
+    self->poll_shrink = shrink;
+    g_mutex_unlock(&self->lock);
+    event_loop_post(self->loop, set_polling, self);
 }

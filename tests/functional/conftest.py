@@ -4,6 +4,8 @@ What is missing on a machine (the tree of Debian riscv64 programs, QEMU, the cro
 tests that need it, with the reason.
 """
 
+import functools
+import json
 import os
 import resource
 import shutil
@@ -112,16 +114,20 @@ def cross_gcc():
     return path
 
 
-@pytest.fixture(scope="session")
-def sanitized():
-    """True if Nandu was built with a sanitizer, which is slower and takes more memory."""
+@functools.lru_cache(maxsize=None)
+def built_with_sanitizer():
     path = os.path.join(build_folder(), "meson-info", "intro-buildoptions.json")
     try:
-        import json
         with open(path, encoding="utf-8") as f:
             return any(o["name"] == "b_sanitize" and o["value"] != "none" for o in json.load(f))
     except OSError:
         return False
+
+
+@pytest.fixture(scope="session")
+def sanitized():
+    """True if Nandu was built with a sanitizer, which is slower and takes more memory."""
+    return built_with_sanitizer()
 
 
 def _tree(arch):

@@ -7,6 +7,8 @@ import socket
 import subprocess
 import time
 
+from conftest import build_folder, built_with_sanitizer
+
 TIMEOUT = 60        # seconds, for one answer
 
 
@@ -88,19 +90,34 @@ class Client:
         self.sock.close()
 
 
-class Machine:
-    """A running nandu-system (or QEMU) with a QMP socket; use it in a with statement."""
+def leak_check(program):
+    """(options, environment) with which a sanitized Nandu that ends looks for leaks, and fails for
+    them. The search needs system calls that the sandbox denies. Nothing for other programs."""
+    environment = dict(os.environ)
+    if os.path.dirname(program) != build_folder() or not built_with_sanitizer():
+        return [], environment
+    environment["ASAN_OPTIONS"] = environment.get("ASAN_OPTIONS", "") + ":detect_leaks=1"
+    return ["-sandbox", "off"], environment
 
-    def __init__(self, program, folder, *arguments, machine="none", display=True, pass_fds=()):
+
+class Machine:
+    """A running nandu-system (or QEMU) with a QMP socket; use it in a with statement.
+
+    leaks=False: it isn't searched for leaks in a sanitizer build, but has its sandbox there too."""
+
+    def __init__(self, program, folder, *arguments, machine="none", display=True, pass_fds=(),
+                 leaks=True):
         self.path = os.path.join(str(folder), f"qmp-{time.monotonic_ns()}.sock")
         self.log = self.path + ".log"
         command = [program, "-machine", machine, "-nodefaults", "-qmp",
                    f"unix:{self.path},server=on,wait=off"]
         if display:
             command += ["-display", "none"]
+        options, environment = leak_check(program) if leaks else ([], None)
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen([*command, *map(str, arguments)], stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=log, pass_fds=pass_fds)
+            self.process = subprocess.Popen([*command, *options, *map(str, arguments)],
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            pass_fds=pass_fds, env=environment)
 
     def client(self, **options):
         end = time.monotonic() + TIMEOUT

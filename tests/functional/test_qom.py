@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from conftest import run
+from qmp import leak_check
 
 OPTIONS = ["-machine", "none", "-display", "none", "-nodefaults"]
 
@@ -17,9 +18,10 @@ class Qmp:
     """A program with a QMP session on its standard input and output."""
 
     def __init__(self, program, *args):
-        self.process = subprocess.Popen([*program, *OPTIONS, "-qmp", "stdio", *args],
+        options, environment = leak_check(program)
+        self.process = subprocess.Popen([program, *OPTIONS, *options, "-qmp", "stdio", *args],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.DEVNULL)
+                                        stderr=subprocess.DEVNULL, env=environment)
         self.process.stdout.readline()
         self.execute("qmp_capabilities")
 
@@ -49,21 +51,15 @@ class Qmp:
 
 
 @pytest.fixture
-def program(nandu_system, sanitized):
-    """How Nandu is called. The sanitizer's search for leaks needs what the sandbox forbids."""
-    return [nandu_system, "-sandbox", "off"] if sanitized else [nandu_system]
-
-
-@pytest.fixture
-def qmp(program):
-    session = Qmp(program)
+def qmp(nandu_system):
+    session = Qmp(nandu_system)
     yield session
     assert session.quit() == 0
 
 
 @pytest.fixture
-def both(program, qemu_system):
-    sessions = Qmp(program), Qmp([qemu_system])
+def both(nandu_system, qemu_system):
+    sessions = Qmp(nandu_system), Qmp(qemu_system)
     yield sessions
     assert [session.quit() for session in sessions] == [0, 0]
 
@@ -275,8 +271,8 @@ FORMS = [
 
 
 @pytest.mark.parametrize("option, values", FORMS)
-def test_forms(program, option, values):
-    session = Qmp(program, "-object", option)
+def test_forms(nandu_system, option, values):
+    session = Qmp(nandu_system, "-object", option)
     for name, value in values.items():
         assert session.returns("qom-get", path="/objects/m", property=name) == value
     assert session.quit() == 0

@@ -149,6 +149,7 @@ WRONG = [
     (["-machine", "none", "-mon", "x"], r'-mon x: chardev "x" not found'),
     (["-mon", "chardev=x,mode=nonsense"], r"-mon .*nonsense"),
     (["-netdev", "user,id=n"], r"-netdev user,id=n: networks are not built yet"),
+    (["-echr", "256"], r"-echr 256: expected the code"),
     (["-display", "gtk"], r"-display gtk: displays other than none are not built yet"),
     (["-machine", "none", "-add-fd", "fd=99,set=1"], r"-add-fd fd=99,set=1: .*fd"),
     (["-add-fd", "set=1"], r"-add-fd set=1: .*'fd'"),
@@ -270,6 +271,18 @@ def test_monitors(nandu_system, tmp_path):
         assert b"\n" in text.strip() and json.loads(text)["QMP"]
 
 
+def test_options_of_chardevs_are_listed(nandu_system, tmp_path):
+    with Machine(nandu_system, tmp_path) as m:
+        listed = m.client().command("query-command-line-options", option="chardev")[0]["parameters"]
+        assert {"path", "server", "reconnect-ms", "tls-creds", "logfile"} <= {p["name"] for p in listed}
+
+
+def test_escape_key(nandu_system):
+    """Ctrl-B x instead of Ctrl-A x ends the program."""
+    done = run([nandu_system, "-machine", "none", "-nographic", "-echr", "0x02"], stdin=b"\x01x\x02x")
+    assert done.status == 0, done
+
+
 def test_add_fd(nandu_system, tmp_path):
     path = tmp_path / "out"
     with open(path, "wb") as f:
@@ -370,7 +383,7 @@ def test_sandbox(nandu_system, tmp_path, arguments, mode):
     with open("/proc/self/status", encoding="ascii") as f:
         if "Seccomp:\t0" not in f.read():
             pytest.skip("this test is under a filter itself")
-    with Machine(nandu_system, tmp_path, "-object", "iothread,id=t", *arguments) as m:
+    with Machine(nandu_system, tmp_path, "-object", "iothread,id=t", *arguments, leaks=False) as m:
         c = m.client()
         assert seccomp_mode(m.process.pid) == {mode}
         # Threads that come later are under it, too.
@@ -383,7 +396,7 @@ def test_run_with_user(nandu_system, tmp_path):
     if os.geteuid():
         pytest.skip("changing the user needs root")
     os.chmod(tmp_path, 0o777)
-    with Machine(nandu_system, tmp_path, "-run-with", "user=65534:65534") as m:
+    with Machine(nandu_system, tmp_path, "-run-with", "user=65534:65534", leaks=False) as m:
         m.client()
         with open(f"/proc/{m.process.pid}/status", encoding="ascii") as f:
             status = f.read()
@@ -395,7 +408,7 @@ def test_run_with_user(nandu_system, tmp_path):
 def test_run_with_chroot(nandu_system, tmp_path):
     if os.geteuid():
         pytest.skip("chroot needs root")
-    with Machine(nandu_system, tmp_path, "-run-with", f"chroot={tmp_path}") as m:
+    with Machine(nandu_system, tmp_path, "-run-with", f"chroot={tmp_path}", leaks=False) as m:
         m.client()
         assert os.path.realpath(f"/proc/{m.process.pid}/root") == str(tmp_path)
 

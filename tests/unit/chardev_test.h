@@ -16,6 +16,7 @@
 #include "qapi/command.h"
 #include "qapi/qapi_commands.h"
 #include "util/clock.h"
+#include "util/event_loop_priv.h"
 #include "util/fdset.h"
 #include "util/log.h"
 
@@ -105,7 +106,8 @@ static inline void set_up(struct fixture *f, gconstpointer data)
 
     memset(f, 0, sizeof(*f));
     signal(SIGPIPE, SIG_IGN);
-    f->loop = event_loop_new("test", &error);
+    f->loop = data ? event_loop_new_with("test", &event_backend_epoll, &error)
+                   : event_loop_new("test", &error);
     g_assert_no_error(error);
     f->clocks = clocks_new();
     f->log = log_new("test");
@@ -295,7 +297,9 @@ static inline int listen_unix(const char *path)
     return fd;
 }
 
-#define TEST(name) \
-    g_test_add("/chardev/" #name, struct fixture, NULL, set_up, test_##name, tear_down)
+/* Each test runs on a loop of both kinds. */
+#define TEST(name)                                                                                 \
+    g_test_add("/chardev/" #name, struct fixture, NULL, set_up, test_##name, tear_down);           \
+    g_test_add("/chardev/epoll/" #name, struct fixture, "", set_up, test_##name, tear_down)
 
 #endif

@@ -540,6 +540,39 @@ static void test_short(struct fixture *f, gconstpointer data)
     }
 }
 
+/* Nothing but errors comes of words in any order. Only what has no effects is tried. */
+static void test_garbage(struct fixture *f, gconstpointer data)
+{
+    static const char *const words[] = {
+        "socket",     "hub",  "ringbuf", "udp",    "stdio",
+        "mux",        "id",   "a",       "host",   "port",
+        "path",       "size", "server",  "wait",   "chardevs.0",
+        "chardevs.9", "on",   "off",     "64k",    "-1",
+        ",",          ",",    ",",       "=",      "=",
+        ",,",         ":",    "[",       "no",     "help",
+        "\377",       ".",    "fd",      "telnet", "to",
+        "delay",      "file", "{",       "@",      "99999999999999999999",
+    };
+
+    for (int i = 0; i < 5000; i++) {
+        g_autoptr(GString) text = g_string_new(NULL);
+        g_autoptr(GError) error = NULL;
+        struct qapi_chardev_backend backend = {0};
+        g_autofree char *id = NULL;
+        bool mux;
+
+        for (int n = g_test_rand_int_range(0, 14); n > 0; n--) {
+            g_string_append(text, words[g_test_rand_int_range(0, G_N_ELEMENTS(words))]);
+        }
+        if (chardev_parse_option(text->str, &id, &backend, &mux, &error)) {
+            g_assert_no_error(error);
+            qapi_clear(&qapi_type_chardev_backend, &backend);
+        } else {
+            g_assert_nonnull(error);
+        }
+    }
+}
+
 static void collect_option(void *opaque, const char *name,
                            enum qapi_command_line_parameter_type type)
 {
@@ -629,6 +662,7 @@ int main(int argc, char **argv)
     TEST(add);
     TEST(options);
     TEST(short);
+    TEST(garbage);
     TEST(stdio);
     g_test_add_func("/chardev/option_list", test_option_list);
     g_test_add_func("/chardev/help", test_help);

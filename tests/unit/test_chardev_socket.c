@@ -1,5 +1,6 @@
 /* chardev/: sockets as character devices: connections that come and go, what is on top of them. */
 #include <netinet/in.h>
+#include <sys/resource.h>
 
 #include "chardev/telnet.h"
 #include "chardev_test.h"
@@ -134,6 +135,24 @@ static void test_abstract(struct fixture *f, gconstpointer data)
     expect_got(f, &one, "hello");
     probe_clear(&one);
     probe_clear(&two);
+}
+
+/* Without a free descriptor the client waits until there is one. */
+static void test_no_descriptors(struct fixture *f, gconstpointer data)
+{
+    g_autofree char *path = in_folder(f, "s");
+    struct chardev *chr = make(f, "socket,id=s,path=%s,server=on,wait=off", path);
+    int fd = connect_unix(path);
+    struct rlimit before, none;
+
+    getrlimit(RLIMIT_NOFILE, &before);
+    none = (struct rlimit){3, before.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &none);
+    run_a_little(f);
+    g_assert_false(chardev_is_open(chr));
+    setrlimit(RLIMIT_NOFILE, &before);
+    RUN_UNTIL(f, chardev_is_open(chr));
+    close(fd);
 }
 
 /* What doesn't fit waits, in order, up to a limit. */
@@ -483,6 +502,7 @@ int main(int argc, char **argv)
     TEST(linger);
     TEST(descriptor);
     TEST(abstract);
+    TEST(no_descriptors);
     TEST(queue);
     TEST(pass_fds);
     TEST(client);

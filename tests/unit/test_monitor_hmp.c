@@ -1,6 +1,8 @@
 /* HMP without a terminal: the words of a line, the table of commands, completion. */
 #include "monitor/hmp.h"
 
+#include <string.h>
+
 #include "qapi/qapi_commands.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -320,7 +322,7 @@ static void test_completion(struct fixture *f, const void *data)
     check_completion(f, "object_del rng0 ", 16, "");
     check_completion(f, "object_add rng-b", 11, "rng-builtin");
     check_completion(f, "nonsense x", 9, "");
-    check_completion(f, "trace-event x o", 14, "on off");
+    check_completion(f, "trace-event x o", 14, "off on");
     check_completion(f, "watchdog_action res", 16, "reset");
 }
 
