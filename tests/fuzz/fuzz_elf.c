@@ -6,6 +6,8 @@
  * Built with -Dfuzz=true and Clang it is a libFuzzer program; otherwise main() makes inputs that
  * are a good file with some fields changed:  fuzz_elf [FILE...] | [--runs N] [--seed N]
  */
+#include "fuzz.h"
+
 #include <elf.h>
 #include <errno.h>
 #include <stdio.h>
@@ -18,8 +20,6 @@
 #include "linux_user/load.h"
 
 enum { MAX_FILE = 1 << 16, N_PHDRS = 4, GOOD_SIZE = 0x3000 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct lu_process *process_new(void)
 {
@@ -118,14 +118,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 /* ---- Without libFuzzer ---- */
 
-static uint64_t next_random(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state * 0x2545f4914f6cdd1dull;
-}
-
 static void make_good(uint8_t file[GOOD_SIZE])
 {
     Elf64_Ehdr *ehdr = (Elf64_Ehdr *)file;
@@ -167,7 +159,7 @@ static void make_good(uint8_t file[GOOD_SIZE])
 }
 
 /* Changes some fields of the headers to values that are likely to hurt. */
-static size_t make_input(uint64_t *state, uint8_t file[GOOD_SIZE])
+void fuzz_make_input(uint64_t *state, GByteArray *input)
 {
     static const uint64_t values[] = {
         0,          1,          2,          3,          4,
@@ -186,6 +178,7 @@ static size_t make_input(uint64_t *state, uint8_t file[GOOD_SIZE])
     };
     unsigned changes = (unsigned)(next_random(state) % 5);
     size_t size = GOOD_SIZE;
+    alignas(8) uint8_t file[GOOD_SIZE];
 
     make_good(file);
     if (next_random(state) % 3 == 0) {
@@ -220,50 +213,7 @@ static size_t make_input(uint64_t *state, uint8_t file[GOOD_SIZE])
     if (next_random(state) % 4 == 0) {
         size = next_random(state) % GOOD_SIZE;
     }
-    return size;
-}
-
-static bool run_file(const char *path)
-{
-    g_autofree char *data = NULL;
-    gsize size;
-    g_autoptr(GError) error = NULL;
-
-    if (!g_file_get_contents(path, &data, &size, &error)) {
-        fprintf(stderr, "fuzz_elf: %s\n", error->message);
-        return false;
-    }
-    LLVMFuzzerTestOneInput((const uint8_t *)data, size);
-    return true;
-}
-
-int main(int argc, char **argv)
-{
-    unsigned long runs = 20000, seed = 1;
-    unsigned files = 0;
-
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--runs") == 0 && i + 1 < argc) {
-            runs = strtoul(argv[++i], NULL, 0);
-        } else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc) {
-            seed = strtoul(argv[++i], NULL, 0);
-        } else if (run_file(argv[i])) {
-            files++;
-        } else {
-            return 1;
-        }
-    }
-    for (unsigned long run = 0; !files && run < runs; run++) {
-        uint64_t state = (seed << 32) + run * 0x9e3779b97f4a7c15ull + 1;
-        alignas(8) uint8_t file[GOOD_SIZE];
-        size_t size;
-
-        next_random(&state);
-        size = make_input(&state, file);
-        LLVMFuzzerTestOneInput(file, size);
-    }
-    printf("%lu inputs\n", files ? (unsigned long)files : runs);
-    return 0;
+    g_byte_array_append(input, file, (guint)size);
 }
 
 #endif

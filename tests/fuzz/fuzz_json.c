@@ -6,6 +6,8 @@
  * The first byte of an input picks a command, whose argument type reads the rest as JSON and as
  * key=value.
  */
+#include "fuzz.h"
+
 #include <glib.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -16,8 +18,6 @@
 #include "qapi/qapi_commands.h"
 
 enum { MAX_BYTES = 1 << 16 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void bug(const char *what, const char *detail)
 {
@@ -173,14 +173,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 #ifndef NANDU_LIBFUZZER
 
 /* ---- Without libFuzzer ---- */
-
-static uint64_t next_random(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state * 0x2545f4914f6cdd1dull >> 20;
-}
 
 static const char *pick(uint64_t *state, const char *const *words, size_t n)
 {
@@ -400,46 +392,12 @@ static void make_input(uint64_t *state, GString *out)
     }
 }
 
-static bool run_file(const char *path)
+void fuzz_make_input(uint64_t *state, GByteArray *input)
 {
-    g_autofree char *data = NULL;
-    gsize size;
-    g_autoptr(GError) error = NULL;
+    g_autoptr(GString) text = g_string_new(NULL);
 
-    if (!g_file_get_contents(path, &data, &size, &error)) {
-        fprintf(stderr, "fuzz_json: %s\n", error->message);
-        return false;
-    }
-    LLVMFuzzerTestOneInput((const uint8_t *)data, size);
-    return true;
-}
-
-int main(int argc, char **argv)
-{
-    g_autoptr(GString) input = g_string_new(NULL);
-    unsigned long runs = 20000, seed = 1;
-    unsigned files = 0;
-
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--runs") == 0 && i + 1 < argc) {
-            runs = strtoul(argv[++i], NULL, 0);
-        } else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc) {
-            seed = strtoul(argv[++i], NULL, 0);
-        } else if (run_file(argv[i])) {
-            files++;
-        } else {
-            return 1;
-        }
-    }
-    for (unsigned long run = 0; !files && run < runs; run++) {
-        uint64_t state = (seed << 32) + run * 0x9e3779b97f4a7c15ull + 1;
-
-        next_random(&state);
-        make_input(&state, input);
-        LLVMFuzzerTestOneInput((const uint8_t *)input->str, input->len);
-    }
-    printf("%lu inputs\n", files ? (unsigned long)files : runs);
-    return 0;
+    make_input(state, text);
+    g_byte_array_append(input, (const uint8_t *)text->str, (guint)text->len);
 }
 
 #endif

@@ -12,6 +12,8 @@
  * generator of random numbers:  fuzz_lift [FILE...] | [--runs N] [--seed N]
  * With NANDU_FUZZ_KEEP=FILE in the environment it writes each input there before it is run.
  */
+#include "fuzz.h"
+
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,8 +53,6 @@ struct fuzz {
     enum { GOES_ON, AT_EXIT, STUCK } scout;
     jmp_buf outside; /* taken before the scout accesses memory outside of the arena */
 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static size_t fetch_code(void *opaque, uint64_t pc, void *buf, size_t size)
 {
@@ -150,14 +150,6 @@ static struct fuzz *fuzz_new(void)
         }
     }
     return f;
-}
-
-static uint64_t next_random(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state * 0x2545f4914f6cdd1dull;
 }
 
 /* Registers that code is likely to do something with: addresses, small and extreme numbers, boxed
@@ -539,63 +531,11 @@ static size_t make_input(uint64_t *state, uint8_t *out, size_t room)
     return size;
 }
 
-static bool run_file(const char *path)
+void fuzz_make_input(uint64_t *state, GByteArray *input)
 {
-    g_autofree char *data = NULL;
-    gsize size;
-    g_autoptr(GError) error = NULL;
+    uint8_t code[512];
 
-    if (!g_file_get_contents(path, &data, &size, &error)) {
-        fprintf(stderr, "fuzz_lift: %s\n", error->message);
-        return false;
-    }
-    LLVMFuzzerTestOneInput((const uint8_t *)data, size);
-    return true;
-}
-
-/* For whoever looks for a failure: the last input, to be given as FILE. */
-static void keep_input(const uint8_t *input, size_t size)
-{
-    const char *path = g_getenv("NANDU_FUZZ_KEEP");
-    FILE *file = path ? fopen(path, "wb") : NULL;
-
-    if (file) {
-        if (fwrite(input, 1, size, file) != size) {
-            perror(path);
-        }
-        fclose(file);
-    }
-}
-
-int main(int argc, char **argv)
-{
-    unsigned long runs = 100000, seed = 1;
-    unsigned files = 0;
-
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--runs") == 0 && i + 1 < argc) {
-            runs = strtoul(argv[++i], NULL, 0);
-        } else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc) {
-            seed = strtoul(argv[++i], NULL, 0);
-        } else if (run_file(argv[i])) {
-            files++;
-        } else {
-            return 1;
-        }
-    }
-    for (unsigned long run = 0; !files && run < runs; run++) {
-        uint64_t state = (seed << 32) + run * 0x9e3779b97f4a7c15ull + 1;
-        uint8_t input[512];
-        size_t size;
-
-        next_random(&state);
-        size = make_input(&state, input, sizeof(input));
-        keep_input(input, size);
-        LLVMFuzzerTestOneInput(input, size);
-    }
-    printf("%lu inputs, %lu instructions\n", files ? (unsigned long)files : runs,
-           get_fuzz()->total_steps);
-    return 0;
+    g_byte_array_append(input, code, (guint)make_input(state, code, sizeof(code)));
 }
 
 #endif

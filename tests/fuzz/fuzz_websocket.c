@@ -5,14 +5,14 @@
  *
  * Without libFuzzer: fuzz_websocket [--runs N] [--seed N] [FILE...]
  */
+#include "fuzz.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "io/websocket.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct decoded {
     GByteArray *out;
@@ -102,17 +102,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 enum { INPUT_SIZE = 1024 };
 
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t x = *state;
-
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    *state = x;
-    return x;
-}
-
 /* A frame that is right but for what chance does to it. */
 static size_t make_frame(uint64_t *state, uint8_t *out, size_t room)
 {
@@ -177,45 +166,11 @@ static size_t make_input(uint64_t *state, uint8_t *out)
     return size;
 }
 
-static bool run_file(const char *path)
+void fuzz_make_input(uint64_t *state, GByteArray *input)
 {
-    g_autofree char *data = NULL;
-    gsize size;
-    g_autoptr(GError) error = NULL;
+    uint8_t frames[INPUT_SIZE];
 
-    if (!g_file_get_contents(path, &data, &size, &error)) {
-        fprintf(stderr, "fuzz_websocket: %s\n", error->message);
-        return false;
-    }
-    LLVMFuzzerTestOneInput((const uint8_t *)data, size);
-    return true;
-}
-
-int main(int argc, char **argv)
-{
-    unsigned long runs = 20000, seed = 1;
-    unsigned files = 0;
-
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--runs") == 0 && i + 1 < argc) {
-            runs = strtoul(argv[++i], NULL, 0);
-        } else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc) {
-            seed = strtoul(argv[++i], NULL, 0);
-        } else if (run_file(argv[i])) {
-            files++;
-        } else {
-            return 1;
-        }
-    }
-    for (unsigned long run = 0; !files && run < runs; run++) {
-        uint64_t state = (seed << 32) + run * 0x9e3779b97f4a7c15ull + 1;
-        uint8_t input[INPUT_SIZE];
-
-        next_random(&state);
-        LLVMFuzzerTestOneInput(input, make_input(&state, input));
-    }
-    printf("%lu inputs\n", files ? (unsigned long)files : runs);
-    return 0;
+    g_byte_array_append(input, frames, (guint)make_input(state, frames));
 }
 
 #endif
