@@ -24,7 +24,7 @@ static inline uint64_t next_random(uint64_t *state)
     *state ^= *state << 13;
     *state ^= *state >> 7;
     *state ^= *state << 17;
-    return *state * 0x2545f4914f6cdd1dull >> 8;
+    return *state * 0x2545f4914f6cdd1dull;
 }
 
 #endif
