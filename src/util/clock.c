@@ -408,8 +408,9 @@ int64_t timers_deadline(struct event_loop *loop)
 
         if (list->heap->len) {
             const struct timer *timer = list->heap->pdata[0];
+            int64_t deadline = monotonic_deadline(list, timer->deadline);
 
-            earliest = MIN(earliest, monotonic_deadline(list, timer->deadline));
+            earliest = MIN(earliest, deadline);
         }
     }
     g_mutex_unlock(&loop->lock);

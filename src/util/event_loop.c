@@ -410,7 +410,9 @@ static int64_t prepare_to_wait(struct event_loop *loop)
     __atomic_store_n(&loop->waiting, 1, __ATOMIC_SEQ_CST);
     deadline = next_deadline(loop);
     if (deadline != INT64_MAX) {
-        timeout = deadline ? MAX(deadline - clock_monotonic(), 0) : 0;
+        int64_t now = clock_monotonic();        /* MAX evaluates its arguments twice */
+
+        timeout = MAX(deadline - now, 0);
     }
     if (!timeout) {
         __atomic_store_n(&loop->waiting, 0, __ATOMIC_SEQ_CST);

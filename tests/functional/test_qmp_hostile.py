@@ -95,7 +95,7 @@ def hostile(path, rng, i):
     s.close()
 
 
-def test_a_thousand_clients(machine):
+def test_a_thousand_clients(machine, sanitized):
     rng = random.Random(1)
     worker = Worker(machine.path)
     worker.start()
@@ -115,7 +115,8 @@ def test_a_thousand_clients(machine):
     while machine.descriptors() > descriptors and time.monotonic() < deadline:
         time.sleep(0.05)
     assert machine.descriptors() <= descriptors
-    assert after < before + (64 << 20), (before, after)
+    if not sanitized:           # which keeps what was freed for a while
+        assert after < before + (64 << 20), (before, after)
 
 
 def test_100_mb_of_nesting(machine, sanitized):

@@ -546,6 +546,21 @@ static void test_timeout(struct fixture *f, gconstpointer backend)
     g_assert_cmpint(now - start, <, 2000000000);
 }
 
+/* A deadline that comes just when the loop gets ready to wait: it must not wait for ever. */
+static void test_soon(struct fixture *f, gconstpointer backend)
+{
+    auto_ptr(timer) timer = NULL;
+    int n = 0;
+
+    timer = timer_new(f->loop, NULL, CLOCK_REAL, count, &n);
+    for (int i = 0; i < 10000; i++) {
+        timer_arm(timer, clocks_now(NULL, CLOCK_REAL) + i % 2000);
+        while (n <= i) {
+            event_loop_iterate(f->loop, true);
+        }
+    }
+}
+
 /* It sleeps all the while: no turn without a reason. */
 static void test_idle(struct fixture *f, gconstpointer backend)
 {
@@ -823,6 +838,7 @@ int main(int argc, char **argv)
         { "regular-file", test_regular_file },
         { "watch-random", test_watch_random },
         { "timeout", test_timeout },
+        { "soon", test_soon },
         { "idle", test_idle },
         { "polling", test_polling },
         { "glib", test_glib },
