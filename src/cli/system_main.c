@@ -153,7 +153,9 @@ static bool choose_accel(struct system *s, GError **error)
         if (g_str_equal(names[i], "tcg")) {
             auto_ptr(object) accel = object_new(object_type_find("tcg-accel"));
 
-            return object_add_child(s->vm->root, "accel", accel, error);
+            return (!s->options.accel_properties ||
+                    object_set_all(accel, s->options.accel_properties, NULL, true, error)) &&
+                   object_add_child(s->vm->root, "accel", accel, error) && object_complete(accel, error);
         }
         if (!g_str_equal(names[i], "kvm")) {
             g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "invalid accelerator %s; there are tcg and kvm",
@@ -162,21 +164,6 @@ static bool choose_accel(struct system *s, GError **error)
         }
     }
     return fail(error, "KVM is not built yet in Nandu " NANDU_VERSION "; use -accel tcg");
-}
-
-static bool check_smp(struct system *s, GError **error)
-{
-    const struct qapi_smp_configuration *smp = s->options.smp;
-    const struct machine_class *class = machine_find(s->vm->arch, s->options.machine);
-    int64_t cpus = smp && smp->has_maxcpus ? smp->maxcpus : smp && smp->has_cpus ? smp->cpus : 0;
-
-    if (class && cpus > class->max_cpus) {
-        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
-                    "Invalid SMP CPUs %" G_GINT64_FORMAT ". The max CPUs supported by machine '%s' is %u", cpus,
-                    class->name, class->max_cpus);
-        return false;
-    }
-    return true;
 }
 
 static bool add_fds(struct system *s, GError **error)
@@ -232,39 +219,71 @@ static bool create_chardevs(struct system *s, GError **error)
     return true;
 }
 
-static bool create_console(struct system *s, const struct console *console, unsigned *n_serial,
-                           unsigned *n_monitor, GError **error)
+/*
+ * -serial; before the machine, whose devices attach to them. A monitor on the same back end attaches before
+ * that: who comes last gets the keyboard.
+ */
+static bool create_serials(struct system *s, GError **error)
+{
+    for (guint i = 0; i < s->options.consoles->len; i++) {
+        const struct console *console = &g_array_index(s->options.consoles, struct console, i);
+        g_autofree char *label = g_strdup_printf("serial%u", s->vm->serials->len);
+        struct chardev *chr = NULL;
+
+        if (console->kind != CONSOLE_SERIAL) {
+            continue;
+        }
+        if (!g_str_equal(console->text, "none")) {
+            chr = chardev_new_short(&s->chardevs, label, console->text, true, error);
+            if (!chr || !chardev_wait_connected(chr, error)) {
+                g_prefix_error(error, "-serial %s: ", console->text);
+                return false;
+            }
+        }
+        g_ptr_array_add(s->vm->serials, chr);
+        if (g_str_has_prefix(console->text, "mon:") && !monitor_add_hmp(s->monitors, chr, true, error)) {
+            g_prefix_error(error, "-serial %s: ", console->text);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* -monitor and -qmp. */
+static bool create_console(struct system *s, const struct console *console, unsigned *n_monitor, GError **error)
 {
     static const char *const names[] = {"serial", "monitor", "qmp", "qmp-pretty"};
-    bool is_serial = console->kind == CONSOLE_SERIAL;
-    g_autofree char *label = is_serial ? g_strdup_printf("serial%u", (*n_serial)++)
-                                       : g_strdup_printf("compat_monitor%u", (*n_monitor)++);
+    g_autofree char *label = NULL;
     struct chardev *chr;
     bool ok;
 
+    if (console->kind == CONSOLE_SERIAL) {
+        return true;
+    }
+    label = g_strdup_printf("compat_monitor%u", (*n_monitor)++);
     if (g_str_equal(console->text, "none")) {
         return true;
     }
     chr = chardev_new_short(&s->chardevs, label, console->text, true, error);
-    ok = chr && chardev_wait_connected(chr, error);
-    if (ok && g_str_has_prefix(console->text, "mon:") && is_serial) {
-        ok = monitor_add_hmp(s->monitors, chr, true, error);
-    } else if (ok && console->kind == CONSOLE_HMP) {
-        ok = monitor_add_hmp(s->monitors, chr, true, error);
-    } else if (ok && !is_serial) {
-        ok = monitor_add_qmp(s->monitors, chr, console->kind == CONSOLE_QMP_PRETTY, error);
-    }
+    ok = chr && chardev_wait_connected(chr, error) &&
+         (console->kind == CONSOLE_HMP
+              ? monitor_add_hmp(s->monitors, chr, true, error)
+              : monitor_add_qmp(s->monitors, chr, console->kind == CONSOLE_QMP_PRETTY, error));
     if (!ok) {
         g_prefix_error(error, "-%s %s: ", names[console->kind], console->text);
     }
     return ok;
 }
 
-/* Without -nodefaults and an option for it there is a monitor on the terminal. */
+/*
+ * Without -nodefaults and options for them the first serial port and a monitor share the terminal. A machine of
+ * nothing has a monitor only.
+ */
 static void add_default_consoles(struct system_options *o)
 {
-    bool serial = false, monitor = false;
-    struct console console = {.kind = CONSOLE_HMP, .text = "stdio"};
+    const struct machine_class *class = machine_find(o->arch, o->machine);
+    bool serial = !class || !class->ops, monitor = o->mons->len > 0;
+    struct console console = {.kind = CONSOLE_SERIAL};
 
     for (guint i = 0; i < o->consoles->len; i++) {
         const struct console *c = &g_array_index(o->consoles, struct console, i);
@@ -272,23 +291,25 @@ static void add_default_consoles(struct system_options *o)
         serial |= c->kind == CONSOLE_SERIAL;
         monitor |= c->kind != CONSOLE_SERIAL || g_str_has_prefix(c->text, "mon:");
     }
-    if (o->no_defaults || o->daemonize || monitor || o->mons->len || (o->display && !o->nographic)) {
+    if (o->no_defaults || o->daemonize || (o->display && !o->nographic)) {
         return;
     }
-    if (!serial) {
-        console = (struct console){.kind = CONSOLE_SERIAL, .text = "mon:stdio"};
+    if (!serial && (!monitor || o->nographic)) {
+        console.text = monitor ? "stdio" : "mon:stdio";
+    } else if (!monitor) {
+        console = (struct console){CONSOLE_HMP, class && class->ops ? "stdio" : "mon:stdio"};
     }
-    g_array_append_val(o->consoles, console);
+    if (console.text) {
+        g_array_append_val(o->consoles, console);
+    }
 }
 
 static bool create_monitors(struct system *s, GError **error)
 {
-    unsigned n_serial = 0, n_monitor = 0;
+    unsigned n_monitor = 0;
 
-    add_default_consoles(&s->options);
     for (guint i = 0; i < s->options.consoles->len; i++) {
-        if (!create_console(s, &g_array_index(s->options.consoles, struct console, i), &n_serial, &n_monitor,
-                            error)) {
+        if (!create_console(s, &g_array_index(s->options.consoles, struct console, i), &n_monitor, error)) {
             return false;
         }
     }
@@ -383,6 +404,7 @@ static bool start(struct system *s, GError **error)
     if (o->daemonize && o->nographic && !o->no_defaults) {
         return fail(error, "-nographic cannot be used with -daemonize: the terminal is left (see -nodefaults)");
     }
+    add_default_consoles(&s->options);
     if (o->daemonize && !daemon_start(&s->daemon_fd, error)) {
         return false;
     }
@@ -400,6 +422,8 @@ static bool start(struct system *s, GError **error)
     s->vm = vm_new(o->arch, s->loop, s->log, s->fdsets);
     s->vm->object_context.random = s->random;
     s->vm->ram_size = o->ram_size;
+    s->vm->cpu_model = o->cpu;
+    s->vm->smp = o->smp;
     s->vm->autostart = !o->stopped;
     s->vm->preconfig = o->preconfig;
     s->vm->finish_start = finish_start;
@@ -416,15 +440,16 @@ static bool start(struct system *s, GError **error)
         .escape_key = o->escape_key, .daemonize = o->daemonize,
     };
     set_up_names(s);
-    return add_fds(s, error) && choose_accel(s, error) && check_smp(s, error) && create_objects(s, error) &&
-           create_chardevs(s, error) && (o->preconfig || make_machine(s, error)) && claim(s, error) &&
-           create_monitors(s, error) && enter_running(s, error);
+    return add_fds(s, error) && choose_accel(s, error) && create_objects(s, error) &&
+           create_chardevs(s, error) && create_serials(s, error) && (o->preconfig || make_machine(s, error)) &&
+           (s->vm->done || (claim(s, error) && create_monitors(s, error) && enter_running(s, error)));
 }
 
 static void clean_up(struct system *s)
 {
     if (s->vm) {
         s->vm->events = NULL;
+        vm_close_machine(s->vm);
         chardev_close_all(s->vm->root);
     }
     g_clear_pointer(&s->monitors, monitors_free);
@@ -459,6 +484,8 @@ int system_main(const char *arch, int argc, char **argv)
         status = EXIT_SUCCESS;
     } else if (!start(&s, &error)) {
         log_error(s.log, "%s", error->message);
+    } else if (s.vm->done) {
+        status = EXIT_SUCCESS;
     } else {
         if (s.vm->autostart && !s.vm->preconfig) {
             vm_start(s.vm);

@@ -370,6 +370,7 @@ bool system_options_parse(struct system_options *options, const char *arch, int 
         .arch = arch,
         .given = g_ptr_array_new_with_free_func(free_given),
         .accels = g_string_new(NULL),
+        .machine_properties = json_object_new_object(),
         .add_fds = g_ptr_array_new(),
         .mons = g_ptr_array_new(),
         .traces = g_ptr_array_new(),
@@ -416,6 +417,7 @@ void system_options_clear(struct system_options *options)
     g_array_unref(options->consoles);
     g_string_free(options->accels, TRUE);
     json_object_put(options->machine_properties);
+    json_object_put(options->accel_properties);
     g_ptr_array_unref(options->given);
     g_free(options->print);
 }

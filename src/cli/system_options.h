@@ -37,6 +37,8 @@ struct system_options {
     const char *machine;        /* NULL: default */
     json_object *machine_properties;    /* key=value strings; owned */
     GString *accels;            /* "kvm:tcg"; empty: default */
+    json_object *accel_properties;      /* key=value strings; owned; NULL: none */
+    const char *cpu;            /* NULL: default */
     uint64_t ram_size;          /* bytes */
     struct qapi_name_options *name;
     struct qapi_message_options *msg;

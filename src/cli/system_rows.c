@@ -108,14 +108,44 @@ static bool machine(struct system_options *o, const struct given *given, void **
     if (type) {
         o->machine = json_object_get_string(type);
     }
-    json_object_put(o->machine_properties);
-    o->machine_properties = json_object_new_object();
     json_object_object_foreach(given->value, key, member) {
         if (!g_str_equal(key, "type") && !g_str_equal(key, "accel")) {
             json_object_object_add(o->machine_properties, key, json_object_get(member));
         }
     }
     return true;
+}
+
+/* -kernel and the like are properties of the machine. */
+static bool machine_property(struct system_options *o, const struct given *given, const char *name)
+{
+    json_object_object_add(o->machine_properties, name, json_object_new_string(given->text));
+    return true;
+}
+
+static bool bios(struct system_options *o, const struct given *given, void **typed, GError **error)
+{
+    return machine_property(o, given, "firmware");
+}
+
+static bool kernel(struct system_options *o, const struct given *given, void **typed, GError **error)
+{
+    return machine_property(o, given, "kernel");
+}
+
+static bool initrd(struct system_options *o, const struct given *given, void **typed, GError **error)
+{
+    return machine_property(o, given, "initrd");
+}
+
+static bool append(struct system_options *o, const struct given *given, void **typed, GError **error)
+{
+    return machine_property(o, given, "append");
+}
+
+static bool dtb(struct system_options *o, const struct given *given, void **typed, GError **error)
+{
+    return machine_property(o, given, "dtb");
 }
 
 static bool accel(struct system_options *o, const struct given *given, void **typed, GError **error)
@@ -130,6 +160,11 @@ static bool accel(struct system_options *o, const struct given *given, void **ty
     json_object_object_foreach(given->value, key, member) {
         if (g_str_equal(key, "accel")) {
             name = member;
+        } else if (object_type_property(object_type_find("tcg-accel"), key)) {
+            if (!o->accel_properties) {
+                o->accel_properties = json_object_new_object();
+            }
+            json_object_object_add(o->accel_properties, key, json_object_get(member));
         } else {
             g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "Invalid parameter '%s'", key);
             return false;
@@ -154,12 +189,13 @@ static bool cpu(struct system_options *o, const struct given *given, void **type
         o->print = riscv_model_help();
         return true;
     }
-    model = riscv_model_parse(given->text, error);
+    model = riscv_model_parse_machine(given->text, error);
     if (!model) {
         return false;
     }
     riscv_model_free(model);
-    return fail(error, "no machine with vCPUs is built yet in Nandu " NANDU_VERSION);
+    o->cpu = given->text;
+    return true;
 }
 
 static bool smp(struct system_options *o, const struct given *given, void **typed, GError **error)
@@ -522,7 +558,7 @@ const struct option_row system_option_rows[] = {
      .handle = machine},
     TEXT("cpu", cpu, "MODEL[,FEATURE=on|off...]", "The vCPUs' model; \"-cpu help\" lists them."),
     {.name = "accel", .form = OPTION_FLAT, .group = "accel",
-     .implied_key = "accel", .argument = "[accel=]NAME",
+     .implied_key = "accel", .argument = "[accel=]NAME[,PROPERTY=VALUE...]",
      .help = "What runs the vCPUs: tcg (the translator); \"-accel help\" lists them.", .handle = accel},
     {.name = "smp", .form = OPTION_VALUE, .group = "smp-opts", .type = &qapi_type_smp_configuration,
      .implied_key = "cpus", .merge = true, .argument = "[cpus=]N[,maxcpus=N][,sockets=N][,cores=N][,threads=N]",
@@ -530,6 +566,11 @@ const struct option_row system_option_rows[] = {
     {.name = "m", .form = OPTION_FLAT, .group = "memory", .type = &qapi_type_memory_options,
      .implied_key = "size", .merge = true, .argument = "[size=]SIZE",
      .help = "Memory, in MiB or with a suffix k, M, G, T.", .handle = memory},
+    TEXT("bios", bios, "FILE|default|none", "The firmware; the default is OpenSBI's of the package opensbi."),
+    TEXT("kernel", kernel, "FILE", "The kernel: an ELF file or an Image, packed by gzip or zstd or not."),
+    TEXT("initrd", initrd, "FILE", "The kernel's initial RAM disk."),
+    TEXT("append", append, "TEXT", "The kernel's command line."),
+    TEXT("dtb", dtb, "FILE", "A device tree in place of the machine's own."),
     {.name = "object", .form = OPTION_VALUE, .group = "object", .implied_key = "qom-type",
      .argument = "TYPE,id=ID[,PROPERTY=VALUE...]",
      .help = "An object; \"-object help\" lists types, \"-object TYPE,help\" properties.", .handle = object},
@@ -594,13 +635,8 @@ const struct option_row system_option_rows[] = {
      .argument = "[deprecated-input=...][,deprecated-output=...][,unstable-input=...][,unstable-output=...]",
      .help = "What to do with deprecated and unstable parts of QMP.", .handle = compat},
 
-    LATER("bios", "firmware is"),
     LATER("pflash", "flash memory is"),
-    LATER("kernel", "booting a kernel is"),
-    LATER("initrd", "booting a kernel is"),
-    LATER("append", "booting a kernel is"),
     LATER("shim", "booting a kernel is"),
-    LATER("dtb", "booting a kernel is"),
     LATER("L", "firmware is"),
     LATER("boot", "booting is"),
     LATER("rtc", "a clock of the day is"),

@@ -112,19 +112,27 @@ bool code_cache_unshare(struct code_cache *cache)
 
 /* Code that is near is near in the hash too: its pages are copied when a process that forked first
  * writes there. Regions of as many buckets as there are start at scattered places. */
-static struct block **bucket(const struct dbt *dbt, uint64_t pc, uint32_t mode)
+static struct block **bucket(const struct dbt *dbt, uint64_t pc, uint64_t phys, uint32_t mode)
 {
-    uint64_t region = (pc >> (HASH_BITS + 1)) ^ (uint64_t)mode << 40;
+    uint64_t region = (pc >> (HASH_BITS + 1)) ^ (uint64_t)mode << 40 ^ phys >> BLOCK_PAGE_SHIFT << 8;
     uint64_t start = (region * 0x9e3779b97f4a7c15) >> (64 - HASH_BITS);
     return &dbt->hash[((pc >> 1) + start) & ((1 << HASH_BITS) - 1)];
 }
 
-struct block *block_lookup(const struct dbt *dbt, uint64_t pc, uint32_t mode)
+struct block *block_lookup(const struct dbt *dbt, uint64_t pc, uint64_t phys, uint32_t mode)
 {
-    struct block *b = __atomic_load_n(bucket(dbt, pc, mode), __ATOMIC_ACQUIRE);
-    while (b && (b->pc != pc || b->mode != mode))
+    struct block *b = __atomic_load_n(bucket(dbt, pc, phys, mode), __ATOMIC_ACQUIRE);
+    while (b && (b->pc != pc || b->phys != phys || b->mode != mode))
         b = __atomic_load_n(&b->hash_next, __ATOMIC_ACQUIRE);
     return b;
+}
+
+struct block *block_lookup_next(const struct block *b)
+{
+    struct block *next = __atomic_load_n(&b->hash_next, __ATOMIC_ACQUIRE);
+    while (next && (next->pc != b->pc || next->phys != b->phys || next->mode != b->mode))
+        next = __atomic_load_n(&next->hash_next, __ATOMIC_ACQUIRE);
+    return next;
 }
 
 static struct page_link **page_list(struct dbt *dbt, uint64_t page)
@@ -134,7 +142,7 @@ static struct page_link **page_list(struct dbt *dbt, uint64_t page)
 
 void block_insert(struct dbt *dbt, struct block *b)
 {
-    struct block **head = bucket(dbt, b->pc, b->mode);
+    struct block **head = bucket(dbt, b->pc, b->phys, b->mode);
 
     dbt->blocks[b->index] = b;
     __atomic_store_n(&dbt->n_blocks, b->index + 1, __ATOMIC_RELEASE);
@@ -154,7 +162,7 @@ void block_insert(struct dbt *dbt, struct block *b)
 
 void block_invalidate(struct dbt *dbt, struct block *b)
 {
-    struct block **link = bucket(dbt, b->pc, b->mode);
+    struct block **link = bucket(dbt, b->pc, b->phys, b->mode);
 
     if (b->invalid)
         return;
@@ -194,6 +202,14 @@ void block_invalidate_range(struct dbt *dbt, uint64_t start, uint64_t size)
             if (l->page == page)
                 invalidate_if_in(dbt, l->block, start, size);
         }
+    }
+}
+
+void block_invalidate_page(struct dbt *dbt, uint64_t page)
+{
+    for (struct page_link *l = *page_list(dbt, page); l; l = l->next) {
+        if (l->page == page)
+            block_invalidate(dbt, l->block);
     }
 }
 
@@ -254,11 +270,13 @@ void dbt_arena_reset(struct dbt *dbt)
 void dbt_forget_blocks(struct dbt *dbt)
 {
     for (uint32_t i = 0; i < dbt->n_blocks; i++)
-        *bucket(dbt, dbt->blocks[i]->pc, dbt->blocks[i]->mode) = NULL;
+        *bucket(dbt, dbt->blocks[i]->pc, dbt->blocks[i]->phys, dbt->blocks[i]->mode) = NULL;
     dbt->n_blocks = 0;
     dbt->n_exits = 0;
     dbt->cache.used = dbt->cache.fixed;
     memset(dbt->pages, 0, sizeof(dbt->pages));
     dbt->unstable = NULL;
+    if (dbt->config.mmu)
+        code_pages_forget(&dbt->code_pages);
     dbt_arena_reset(dbt);
 }

@@ -16,6 +16,7 @@
 #include "dbt/interp/interp.h"
 #include "dbt/interp/memory.h"
 #include "dbt/section.h"
+#include "dbt/softmmu.h"
 
 /* The smallest cache that holds any block, with room in its tables (see host_compile). */
 enum { MIN_CACHE_SIZE = 1 << 20 };
@@ -43,6 +44,13 @@ struct dbt *dbt_new(const struct dbt_config *config, GError **error)
                     config->cache_size, MIN_CACHE_SIZE >> 10);
         return NULL;
     }
+    if (config->lockstep && config->mmu) {
+        /* What a device was told, or told, can't be taken back. */
+        g_set_error_literal(error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED,
+                            "-dbt lockstep=on is for programs; for a machine compare with "
+                            "the interpreter (-dbt interp=on)");
+        return NULL;
+    }
     struct dbt *dbt = g_new0(struct dbt, 1);
 
     dbt->config = *config;
@@ -55,6 +63,8 @@ struct dbt *dbt_new(const struct dbt_config *config, GError **error)
         dbt->config.no_chain = true;
     if (!dbt->config.log_file)
         dbt->config.log_file = stderr;
+    if (dbt->config.mmu)
+        code_pages_init(&dbt->code_pages);
     dbt->unit = ir_unit_new();
     dbt->breakpoints = g_array_new(FALSE, FALSE, sizeof(uint64_t));
     dbt->watchpoints = g_array_new(FALSE, FALSE, sizeof(struct dbt_watch));
@@ -91,6 +101,7 @@ void dbt_free(struct dbt *dbt)
     perf_close(dbt);
     ir_unit_free(dbt->unit);
     dbt_arena_reset(dbt);
+    code_pages_free(&dbt->code_pages);
     g_array_free(dbt->breakpoints, TRUE);
     g_array_free(dbt->watchpoints, TRUE);
     g_array_free(dbt->intrinsics, TRUE);
@@ -129,6 +140,11 @@ struct vcpu *dbt_vcpu_new(struct dbt *dbt, const void *model)
         free(cpu);
         return NULL;
     }
+    if (dbt->config.mmu && !softmmu_init(cpu, dbt->config.mmu)) {
+        host_vcpu_free(cpu);
+        free(cpu);
+        return NULL;
+    }
     clear_jump_cache(cpu);
     dbt->arch->reset(cpu);
     dbt_lock(&dbt->lock);
@@ -142,6 +158,7 @@ struct vcpu *dbt_vcpu_new(struct dbt *dbt, const void *model)
 static void free_vcpu(struct vcpu *cpu)
 {
     host_vcpu_free(cpu);
+    softmmu_free(cpu);
     if (cpu->step_unit)
         ir_unit_free(cpu->step_unit);
     free(cpu);
@@ -177,6 +194,8 @@ static void flush(struct dbt *dbt, struct vcpu *self)
     for (struct vcpu *cpu = dbt->vcpus; cpu; cpu = cpu->next) {
         clear_jump_cache(cpu);
         host_reset_return_stack(cpu);
+        if (cpu->tlb) /* which its thread may be changing */
+            __atomic_fetch_or(&cpu->tlb_request, TLB_REQUEST_JUMPS, __ATOMIC_SEQ_CST);
     }
     dbt->generation++;
     dbt->stats.flushes++;
@@ -188,13 +207,20 @@ void dbt_invalidate(struct dbt *dbt, uint64_t start, uint64_t size)
     if (!size)
         return;
     dbt_lock(&dbt->lock);
-    block_invalidate_range(dbt, start, size);
+    if (dbt->config.mmu)
+        flush(dbt, NULL); /* a debugger's breakpoint: where it is in memory isn't known */
+    else
+        block_invalidate_range(dbt, start, size);
     dbt_unlock(&dbt->lock);
 }
 
 void dbt_invalidate_unstable(struct dbt *dbt)
 {
+    if (dbt->config.mmu && !dbt->code_pages.n_written)
+        return;
     dbt_lock(&dbt->lock);
+    if (dbt->config.mmu)
+        code_pages_drain(dbt);
     for (struct block *b = dbt->unstable; b; b = b->unstable_next)
         block_invalidate(dbt, b);
     dbt->unstable = NULL;
@@ -267,6 +293,8 @@ static void fetch_fault(struct vcpu *cpu)
     bool stable;
     size_t n;
 
+    if (c->mmu) /* it has said so already */
+        return;
     dbt_lock(&cpu->dbt->lock);
     n = c->fetch(c->opaque, cpu->pc, bytes, sizeof(bytes), &stable);
     dbt_unlock(&cpu->dbt->lock);
@@ -275,29 +303,75 @@ static void fetch_fault(struct vcpu *cpu)
     cpu->fault_kind = VCPU_FAULT_UNMAPPED;
 }
 
+/* What is known of the code at vcpu.pc. */
+enum lookup { LOOKUP_FOUND, LOOKUP_NONE, LOOKUP_FAULT };
+
+/*
+ * System mode: which block it is depends on the pages that the code is in. An instruction in a page of
+ * which only a part may be executed is done by itself. The vCPU is in_code.
+ */
+static enum lookup find_mapped(struct vcpu *cpu, uint32_t *mode, struct block **found)
+{
+    uint64_t offset = cpu->pc & (MMU_PAGE_SIZE - 1), next = cpu->pc - offset + MMU_PAGE_SIZE;
+    const struct mmu_page *page;
+    struct block *b;
+
+    if (cpu->tlb_request)
+        softmmu_handle_requests(cpu);
+    page = softmmu_page(cpu, cpu->pc, VCPU_FETCH);
+    if (!page)
+        return LOOKUP_FAULT;
+    if (!page->exec)
+        *mode |= MODE_ONE_INSN;
+    b = block_lookup(cpu->dbt, cpu->pc, page->phys + offset, *mode);
+    if (b && b->crosses) {
+        page = softmmu_page(cpu, next, VCPU_FETCH);
+        if (!page)
+            return LOOKUP_FAULT;
+        while (b && b->phys2 != page->phys) /* of another address space */
+            b = block_lookup_next(b);
+    }
+    *found = b;
+    return b ? LOOKUP_FOUND : LOOKUP_NONE;
+}
+
+static enum lookup look_up(struct vcpu *cpu, uint32_t *mode, struct block **found)
+{
+    if (cpu->tlb)
+        return find_mapped(cpu, mode, found);
+    *found = block_lookup(cpu->dbt, cpu->pc, 0, *mode);
+    return *found ? LOOKUP_FOUND : LOOKUP_NONE;
+}
+
 /* The block for vcpu.pc and [mode], translated if need be; the vCPU is in_code then. NULL: its code
  * can't be read, vcpu.fault_* is set. */
 static struct block *find_block(struct vcpu *cpu, uint32_t mode)
 {
     struct dbt *dbt = cpu->dbt;
     for (;;) {
+        struct block *b;
+        enum lookup l = LOOKUP_NONE;
         __atomic_store_n(&cpu->in_code, true, __ATOMIC_SEQ_CST);
         if (!__atomic_load_n(&dbt->flushing, __ATOMIC_SEQ_CST)) {
-            struct block *b = block_lookup(dbt, cpu->pc, mode);
-            if (b)
+            l = look_up(cpu, &mode, &b);
+            if (l == LOOKUP_FOUND)
                 return b;
         }
         __atomic_store_n(&cpu->in_code, false, __ATOMIC_SEQ_CST);
+        if (l == LOOKUP_FAULT)
+            return NULL;
 
-        struct block *b;
         enum translate_result r = TRANSLATE_OK;
         dbt_lock(&dbt->lock);
-        if (!block_lookup(dbt, cpu->pc, mode)) {
-            r = dbt_translate(dbt, cpu->model, cpu->pc, mode, &b);
+        l = look_up(cpu, &mode, &b);
+        if (l == LOOKUP_NONE) {
+            r = dbt_translate(cpu, cpu->pc, mode, &b);
             if (r == TRANSLATE_FULL)
                 flush(dbt, cpu);
         }
         dbt_unlock(&dbt->lock);
+        if (l == LOOKUP_FAULT)
+            return NULL;
         if (r == TRANSLATE_FETCH_FAULT) {
             fetch_fault(cpu);
             return NULL;
@@ -364,14 +438,21 @@ static enum vcpu_exit step(struct vcpu *cpu, struct access_record *record)
     dbt_lock(&dbt->lock);
     struct ir_unit *unit = dbt->unit;
     dbt->unit = cpu->step_unit;
-    r = dbt_lift(dbt, cpu->model, cpu->pc, cpu->mode, 1, &b);
+    r = dbt_lift(cpu, cpu->pc, cpu->mode, 1, &b);
     dbt->unit = unit;
     dbt_unlock(&dbt->lock);
     if (r == TRANSLATE_FETCH_FAULT) {
         fetch_fault(cpu);
         return VCPU_EXIT_FAULT;
     }
-    return dbt_interpret(cpu, cpu->step_unit, &hooks);
+    if (cpu->tlb) { /* others wait for requests to be honoured only if this says so */
+        __atomic_store_n(&cpu->in_code, true, __ATOMIC_SEQ_CST);
+        if (cpu->tlb_request)
+            softmmu_handle_requests(cpu);
+    }
+    enum vcpu_exit reason = dbt_interpret(cpu, cpu->step_unit, &hooks);
+    __atomic_store_n(&cpu->in_code, false, __ATOMIC_SEQ_CST);
+    return reason;
 }
 
 /* The host didn't say where: do the instruction again and see what address it makes. */
@@ -470,8 +551,12 @@ static enum vcpu_exit run_section(struct vcpu *cpu)
 
 static void mode_changed(struct vcpu *cpu)
 {
-    clear_jump_cache(cpu);
-    host_reset_return_stack(cpu);
+    if (cpu->tlb) {
+        softmmu_sync(cpu);
+    } else {
+        clear_jump_cache(cpu);
+        host_reset_return_stack(cpu);
+    }
     host_set_rounding(cpu, cpu->arch->mode_frm(cpu->mode));
 }
 
@@ -537,9 +622,19 @@ static enum vcpu_exit run_steps(struct vcpu *cpu)
 
 static void fill_jump_cache(struct vcpu *cpu, const struct block *b)
 {
+    if (cpu->tlb) {
+        softmmu_fill_jump(cpu, b->pc, cpu->dbt->cache.rx + b->code);
+        return;
+    }
     struct jump_cache_entry *e = &cpu->jump_cache[b->pc >> 1 & (VCPU_JUMP_CACHE_SIZE - 1)];
     e->code = cpu->dbt->cache.rx + b->code;
     e->pc = b->pc;
+}
+
+/* In system mode the page may have become another one since [from] was found. */
+static bool may_link(const struct block *from, const struct block *b)
+{
+    return !from->crosses && !b->crosses && (from->phys ^ b->phys) >> BLOCK_PAGE_SHIFT == 0;
 }
 
 /*
@@ -553,7 +648,10 @@ static void link_block(struct dbt *dbt, uint32_t generation, const struct block_
     if (!dbt_trylock(&dbt->lock))
         return;
     if (dbt->generation == generation) {
-        if (link)
+        const struct block *from = link ? dbt->blocks[link->block] : old;
+        if (!may_link(from, b))
+            ; /* each time anew */
+        else if (link)
             host_link_exit(dbt, link, b);
         else
             host_redirect_block(dbt, old, b);
@@ -629,6 +727,8 @@ enum vcpu_exit dbt_run(struct vcpu *cpu)
         host_thread_enter(dbt, cpu);
     }
     host_set_rounding(cpu, cpu->arch->mode_frm(cpu->mode));
+    if (cpu->tlb)
+        softmmu_sync(cpu);
     for (;;) {
         if (cpu->poll) {
             cpu->poll = 0;

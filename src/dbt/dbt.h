@@ -18,6 +18,7 @@
 #include "dbt/vcpu.h"
 
 struct dbt;
+struct mmu_ops;
 
 enum dbt_log {
     DBT_LOG_IN_ASM = 1,
@@ -45,6 +46,10 @@ struct dbt_config {
     bool perf_map;             /* write /tmp/perf-PID.map */
     bool jitdump;              /* write ./jit-PID.dump */
 
+    /* System mode (mmu.h); borrowed. Then guest_base and fetch are not used, and of what is declared
+     * below fork, intrinsics and restartable sections are not for it. */
+    const struct mmu_ops *mmu;
+
     /* Guest code: copies up to [size] bytes at [pc]; returns how many are mapped executable (0:
      * fetch fault). *stable (never NULL) says that the bytes can't change without a call to
      * dbt_invalidate: not writable and not a shared mapping. Called with the translator's lock
@@ -69,9 +74,11 @@ enum vcpu_exit dbt_run(struct vcpu *cpu);
  * may have been killed anywhere. Takes back what it held. Call it before dbt_vcpu_free. */
 void dbt_vcpu_died(struct vcpu *cpu, const void *stack, size_t size);
 
-/* Guest code in [start, start + size) was changed, unmapped or lost its execute permission. */
+/* Guest code in [start, start + size) was changed, unmapped or lost its execute permission. (System
+ * mode has dbt_invalidate_phys for what was changed.) */
 void dbt_invalidate(struct dbt *dbt, uint64_t start, uint64_t size);
-/* Guest code anywhere may have been changed where it isn't stable (fence.i). */
+/* Guest code anywhere may have been changed where it isn't stable (fence.i). Also for a reset in system
+ * mode, after memory was loaded anew: any thread, when the vCPUs don't run. */
 void dbt_invalidate_unstable(struct dbt *dbt);
 
 /*

@@ -15,6 +15,7 @@
 
 #include <inttypes.h>
 
+#include "dbt/code_pages.h"
 #include "dbt/dbt.h"
 #include "dbt/lock.h"
 
@@ -30,13 +31,15 @@ struct block;
 
 /* A block is on the list of each page that its code came from; lists are by hash of the page. */
 struct page_link {
-    uint64_t page;           /* guest page number */
+    uint64_t page;           /* guest page number; physical in system mode */
     struct block *block;
     struct page_link *next;
 };
 
 struct block {
     uint64_t pc;
+    uint64_t phys;           /* system mode: guest-physical address of pc; user mode: 0 */
+    uint64_t phys2;          /* if crosses: of the next page */
     uint32_t mode;
     uint32_t index;          /* in dbt.blocks */
     uint32_t code;           /* offset of the entry in the code cache */
@@ -47,6 +50,8 @@ struct block {
     uint32_t n_faults;
     uint16_t n_insns;
     uint8_t n_pages;
+    bool crosses;            /* system mode: its only instruction ends in the next page. Only C may
+                                lead to it, and the jump caches, for which both pages are looked up */
     bool no_debug;           /* breakpoints are left out (for a vCPU with no_debug) */
     bool invalid;            /* its entry jumps to its redirection stub */
     bool unstable;           /* guest code that may change without notice until fence.i */
@@ -60,8 +65,8 @@ struct block {
 /* A direct exit of a block that can be linked. */
 struct block_exit {
     uint64_t pc;             /* guest pc that it goes to */
-    uint32_t patch;          /* cache offset just behind the rel32 to patch */
-    uint32_t mode;
+    uint32_t patch;          /* cache offset just behind the rel32 to patch; 0: not to be linked */
+    uint32_t block;          /* index of the block that it is an exit of */
 };
 
 /* What translated code returns to dbt_run: kind | index << 8. */
@@ -95,6 +100,7 @@ struct host_thunks {
     uint32_t helper;         /* rax = function, arguments in vcpu.scratch */
     uint32_t helper_sync;    /* the same with guest registers in the vCPU */
     uint32_t far_helper;     /* the same, preserving everything; result in vcpu.scratch[3] */
+    uint32_t slow;           /* system mode: does the access that follows the call */
     uint32_t constants;
 };
 
@@ -143,6 +149,7 @@ struct dbt {
     uint8_t *arena, *arena_end;  /* blocks and side tables; what is left of arena_chunks */
     struct arena_chunk *arena_chunks;
 
+    struct code_pages code_pages; /* system mode */
     bool watch_words;            /* stores are compared with vcpu.section.word */
     struct vcpu *vcpus;          /* list by vcpu.next */
     unsigned n_vcpus;
@@ -165,12 +172,16 @@ bool code_cache_adopt_copy(struct code_cache *cache);
 /* In the child: the same with nothing but the thunks. False: no memory. */
 bool code_cache_unshare(struct code_cache *cache);
 
-struct block *block_lookup(const struct dbt *dbt, uint64_t pc, uint32_t mode);
+struct block *block_lookup(const struct dbt *dbt, uint64_t pc, uint64_t phys, uint32_t mode);
+/* Another one with the same key: there may be several that cross. */
+struct block *block_lookup_next(const struct block *b);
 /* Lock held: publishes [b] in the hash, the page lists. */
 void block_insert(struct dbt *dbt, struct block *b);
 void block_invalidate(struct dbt *dbt, struct block *b);
 /* All blocks with code in [start, start + size). */
 void block_invalidate_range(struct dbt *dbt, uint64_t start, uint64_t size);
+/* System mode: all blocks with code from that page. */
+void block_invalidate_page(struct dbt *dbt, uint64_t page);
 /* The block whose code contains the given cache offset; NULL. Async-signal-safe. */
 struct block *block_find_host(const struct dbt *dbt, uint32_t offset);
 void *dbt_arena_alloc(struct dbt *dbt, size_t size);
@@ -186,14 +197,14 @@ void perf_after_fork(struct dbt *dbt);
 
 /* translate.c */
 enum translate_result { TRANSLATE_OK, TRANSLATE_FULL, TRANSLATE_FETCH_FAULT };
-/* Lock held. Lifts guest code at [pc] into dbt->unit. [stable]: no byte of it can change without
- * dbt_invalidate. */
-enum translate_result dbt_lift(struct dbt *dbt, const void *model, uint64_t pc, uint32_t mode,
-                               unsigned max_insns, struct block *b);
-enum translate_result dbt_translate(struct dbt *dbt, const void *model, uint64_t pc, uint32_t mode,
+/* Lock held. Lifts guest code at [pc], as the vCPU sees it, into dbt->unit; fills in what [b] says of
+ * the guest's code. */
+enum translate_result dbt_lift(struct vcpu *cpu, uint64_t pc, uint32_t mode, unsigned max_insns,
+                               struct block *b);
+enum translate_result dbt_translate(struct vcpu *cpu, uint64_t pc, uint32_t mode,
                                     struct block **block);
 /* The guest instructions of a unit, one a line. */
-void dbt_log_guest_code(struct dbt *dbt, const struct ir_unit *u, FILE *f);
+void dbt_log_guest_code(struct vcpu *cpu, const struct ir_unit *u, FILE *f);
 
 /* dbt.c: interprets one unit; a fault in it comes back here by way of the signal handler. */
 struct interp_hooks;

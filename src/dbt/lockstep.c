@@ -191,7 +191,7 @@ static G_GNUC_NORETURN void report(const struct lockstep *l)
     FILE *f = dbt->config.log_file;
     fprintf(f, "nandu: internal error: host code and interpreter differ for the block at guest "
             "pc 0x%" PRIx64 ", mode %u\nIN:\n", l->b->pc, l->b->mode);
-    dbt_log_guest_code(dbt, l->b->ir, f);
+    dbt_log_guest_code(l->cpu, l->b->ir, f);
     fprintf(f, "OP after optimization:\n");
     ir_print(l->b->ir, f);
     host_log_code(dbt, l->b, f);

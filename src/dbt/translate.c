@@ -4,15 +4,49 @@
 #include <string.h>
 
 #include "dbt/dbt_priv.h"
+#include "dbt/softmmu.h"
+
+static size_t fetch_guest(struct vcpu *cpu, uint64_t pc, void *buf, size_t size, bool *stable)
+{
+    const struct dbt_config *c = &cpu->dbt->config;
+
+    if (!c->mmu)
+        return c->fetch(c->opaque, pc, buf, size, stable);
+    *stable = true; /* all stores are noticed */
+    return softmmu_fetch(cpu, pc, buf, size);
+}
 
 /* Guest code is fetched in pieces, since asking for it takes a lock and a look-up. */
 struct window {
-    struct dbt *dbt;
+    struct vcpu *cpu;
+    bool one_page;       /* code behind its page isn't to be had */
     uint64_t start;
     size_t size;
     bool stable;
     uint8_t bytes[256];
 };
+
+/* Before code is read, stores to its page must be noticed. */
+static bool mark_page(struct vcpu *cpu, uint64_t pc, uint64_t *phys)
+{
+    const struct mmu_page *page = softmmu_page(cpu, pc, VCPU_FETCH);
+
+    if (!page)
+        return false;
+    *phys = page->phys + (pc & (MMU_PAGE_SIZE - 1));
+    code_pages_mark(cpu, page->phys);
+    return true;
+}
+
+/* Code behind pc's page is not for this block. */
+static bool ends_window(struct window *w, uint64_t pc)
+{
+    uint64_t next = ((pc >> BLOCK_PAGE_SHIFT) + 1) << BLOCK_PAGE_SHIFT, phys;
+
+    if (!w->cpu->dbt->config.mmu)
+        return false;
+    return w->one_page || !mark_page(w->cpu, next, &phys);
+}
 
 static size_t window_fetch(void *opaque, uint64_t pc, void *buf, size_t size)
 {
@@ -23,11 +57,11 @@ static size_t window_fetch(void *opaque, uint64_t pc, void *buf, size_t size)
         bool stable;
         if (want > sizeof(w->bytes))
             want = sizeof(w->bytes);
-        if (want < size)
+        if (want < size && !ends_window(w, pc))
             want = size; /* crosses a page */
         w->start = pc;
         offset = 0;
-        w->size = w->dbt->config.fetch(w->dbt->config.opaque, pc, w->bytes, want, &stable);
+        w->size = fetch_guest(w->cpu, pc, w->bytes, want, &stable);
         if (w->size)
             w->stable &= stable;
     }
@@ -83,12 +117,53 @@ static bool follow(const struct lift_ctx *ctx, const struct block *b, unsigned m
            b->n_pages < BLOCK_MAX_PAGES - 1;
 }
 
-enum translate_result dbt_lift(struct dbt *dbt, const void *model, uint64_t pc, uint32_t mode,
-                               unsigned max_insns, struct block *b)
+/*
+ * System mode: a block stays in its page, since it depends on the address space what the next one is. But
+ * an instruction that crosses into the next one is a block by itself.
+ */
+static bool may_lift(const struct vcpu *cpu, struct block *b, uint64_t pc)
 {
+    if (cpu->tlb)
+        return !b->crosses && pc >> BLOCK_PAGE_SHIFT == b->pc >> BLOCK_PAGE_SHIFT;
+    return add_page(b, pc) && add_page(b, pc + 3);
+}
+
+static bool start_page(struct vcpu *cpu, struct block *b)
+{
+    uint64_t phys;
+
+    if (!cpu->tlb)
+        return add_page(b, b->pc);
+    if (!mark_page(cpu, b->pc, &phys))
+        return false;
+    b->phys = phys;
+    return add_page(b, phys);
+}
+
+/* After the first instruction. */
+static void check_crossing(struct vcpu *cpu, const struct ir_unit *u, struct block *b)
+{
+    uint64_t last;
+    unsigned i = 1;
+
+    while (i < u->n_ops && u->ops[i].op != IR_INSN)
+        i++;
+    if (!cpu->tlb || i == u->n_ops)
+        return;
+    last = b->pc + (u->ops[i].aux32 - 1);
+    if ((last ^ b->pc) >> BLOCK_PAGE_SHIFT && mark_page(cpu, last & ~0xfffull, &b->phys2)) {
+        b->crosses = true;
+        add_page(b, b->phys2);
+    }
+}
+
+enum translate_result dbt_lift(struct vcpu *cpu, uint64_t pc, uint32_t mode, unsigned max_insns,
+                               struct block *b)
+{
+    struct dbt *dbt = cpu->dbt;
     struct ir_unit *u = dbt->unit;
-    struct window w = { .dbt = dbt, .stable = true };
-    struct lift_ctx ctx = { .u = u, .pc = pc, .next_pc = pc, .mode = mode, .model = model,
+    struct window w = { .cpu = cpu, .stable = true };
+    struct lift_ctx ctx = { .u = u, .pc = pc, .next_pc = pc, .mode = mode, .model = cpu->model,
                             .fetch = window_fetch, .fetch_opaque = &w };
     const struct dbt_intrinsic *in = find_intrinsic(dbt, pc);
     struct ir_mark mark;
@@ -97,7 +172,8 @@ enum translate_result dbt_lift(struct dbt *dbt, const void *model, uint64_t pc, 
     b->n_pages = 0;
     b->low = pc;
     b->high = pc + 1; /* also if it has no instruction: a breakpoint, an intrinsic */
-    add_page(b, pc);
+    if (!start_page(cpu, b))
+        return TRANSLATE_FETCH_FAULT;
     if (in) {
         lift_intrinsic(u, in);
         b->unstable = false;
@@ -109,7 +185,7 @@ enum translate_result dbt_lift(struct dbt *dbt, const void *model, uint64_t pc, 
                 ir_exit(u, VCPU_EXIT_DEBUG, pc);
             break;
         }
-        if (u->n_insns == max_insns || !add_page(b, ctx.pc) || !add_page(b, ctx.pc + 3))
+        if (u->n_insns == max_insns || !may_lift(cpu, b, ctx.pc))
             break;
         ir_unit_mark(u, &mark);
         enum lift_result r = dbt->arch->lift(&ctx);
@@ -124,6 +200,9 @@ enum translate_result dbt_lift(struct dbt *dbt, const void *model, uint64_t pc, 
         }
         b->low = MIN(b->low, ctx.pc);
         b->high = MAX(b->high, ctx.pc + 4);
+        if (!w.one_page)
+            check_crossing(cpu, u, b);
+        w.one_page = true;
         if (r == LIFT_END || u->ended)
             break;
         if (r == LIFT_JUMP && !follow(&ctx, b, max_insns)) {
@@ -138,7 +217,7 @@ enum translate_result dbt_lift(struct dbt *dbt, const void *model, uint64_t pc, 
     return TRANSLATE_OK;
 }
 
-void dbt_log_guest_code(struct dbt *dbt, const struct ir_unit *u, FILE *f)
+void dbt_log_guest_code(struct vcpu *cpu, const struct ir_unit *u, FILE *f)
 {
     char text[128];
     for (unsigned i = 1; i < u->n_ops; i++) {
@@ -146,9 +225,8 @@ void dbt_log_guest_code(struct dbt *dbt, const struct ir_unit *u, FILE *f)
             continue;
         uint8_t bytes[16] = { 0 };
         bool stable;
-        size_t n = dbt->config.fetch(dbt->config.opaque, u->ops[i].imm, bytes, u->ops[i].aux32,
-                                     &stable);
-        dbt->arch->disassemble(bytes, n, u->ops[i].imm, text, sizeof(text));
+        size_t n = fetch_guest(cpu, u->ops[i].imm, bytes, u->ops[i].aux32, &stable);
+        cpu->arch->disassemble(bytes, n, u->ops[i].imm, text, sizeof(text));
         fprintf(f, "0x%08" PRIx64 ":  ", u->ops[i].imm);
         for (size_t k = n; k-- > 0;)
             fprintf(f, "%02x", bytes[k]);
@@ -166,11 +244,13 @@ static void keep_ir(struct dbt *dbt, struct block *b)
     b->code = b->code_far = b->code_end = (uint32_t)dbt->cache.used;
 }
 
-static void log_lifted(struct dbt *dbt, FILE *f)
+static void log_lifted(struct vcpu *cpu, FILE *f)
 {
+    const struct dbt *dbt = cpu->dbt;
+
     if (dbt->config.log & DBT_LOG_IN_ASM) {
         fprintf(f, "----------------\nIN:\n");
-        dbt_log_guest_code(dbt, dbt->unit, f);
+        dbt_log_guest_code(cpu, dbt->unit, f);
     }
     if (dbt->config.log & DBT_LOG_OP) {
         fprintf(f, "OP:\n");
@@ -178,9 +258,10 @@ static void log_lifted(struct dbt *dbt, FILE *f)
     }
 }
 
-enum translate_result dbt_translate(struct dbt *dbt, const void *model, uint64_t pc, uint32_t mode,
+enum translate_result dbt_translate(struct vcpu *cpu, uint64_t pc, uint32_t mode,
                                     struct block **out)
 {
+    struct dbt *dbt = cpu->dbt;
     bool interpret = dbt->config.interpreter || mode & MODE_ONE_INSN;
     unsigned max_insns = dbt->config.one_insn || mode & MODE_ONE_INSN ? 1 : dbt->config.max_insns;
     FILE *f = dbt->config.log_file;
@@ -192,11 +273,11 @@ enum translate_result dbt_translate(struct dbt *dbt, const void *model, uint64_t
     struct block *b = dbt_arena_alloc(dbt, sizeof(*b));
     for (;;) {
         *b = (struct block){ .pc = pc, .mode = mode, .index = dbt->n_blocks };
-        enum translate_result r = dbt_lift(dbt, model, pc, mode & ~MODE_ONE_INSN, max_insns, b);
+        enum translate_result r = dbt_lift(cpu, pc, mode & ~MODE_ONE_INSN, max_insns, b);
         if (r != TRANSLATE_OK)
             return r;
         if (dbt->config.log)
-            log_lifted(dbt, f);
+            log_lifted(cpu, f);
         ir_optimize(dbt->unit);
         if (dbt->config.log & DBT_LOG_OP_OPT) {
             fprintf(f, "OP after optimization:\n");

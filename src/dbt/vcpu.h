@@ -14,6 +14,8 @@
 struct dbt;
 struct guest_arch;
 struct ir_unit;
+struct softmmu;
+struct tlb_context;
 
 /* Why dbt_run returned. The vCPU's state is exact; pc is described for each. */
 enum vcpu_exit {
@@ -104,6 +106,12 @@ struct vcpu {
     uint32_t in_helper;        /* C code called from translated code, registers are in the vCPU */
     bool fault_general;        /* the host gave no address for the last fault: not canonical */
     bool thread_ready;         /* host_thread_enter was called by the vCPU's thread */
+
+    /* System mode (softmmu.h); NULL in user mode. */
+    struct tlb_context *tlb;   /* the current one */
+    struct jump_cache_entry *jumps; /* takes the place of jump_cache: of tlb and mode */
+    struct softmmu *mmu;
+    volatile uint8_t tlb_request; /* what other threads ask of this vCPU's */
 
     struct vcpu_section section;
     struct ir_unit *step_unit; /* for single steps */

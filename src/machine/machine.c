@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "machine/vm.h"
+#include "memory/backend.h"
 #include "util/nearest.h"
 
 static const struct property machine_properties[] = {
@@ -12,6 +13,12 @@ static const struct property machine_properties[] = {
              "whether guest memory is in a core dump"),
     PROPERTY("mem-merge", machine, mem_merge, qapi_type_bool, "on",
              "whether the host may merge equal pages of guest memory"),
+    PROPERTY("firmware", machine, firmware, qapi_type_str, NULL, "the firmware: a file, default, or none"),
+    PROPERTY("kernel", machine, kernel, qapi_type_str, NULL, "the kernel's file"),
+    PROPERTY("initrd", machine, initrd, qapi_type_str, NULL, "the initial RAM disk's file"),
+    PROPERTY("append", machine, append, qapi_type_str, NULL, "the kernel's command line"),
+    PROPERTY("dtb", machine, dtb, qapi_type_str, NULL, "a device tree in place of the machine's own"),
+    PROPERTY("dumpdtb", machine, dumpdtb, qapi_type_str, NULL, "write the device tree to this file and stop"),
 };
 
 static const struct object_type machine_type = {
@@ -94,7 +101,12 @@ static bool create_ram(struct vm *vm, struct machine *machine, GError **error)
     g_autoptr(json_object) options = NULL;
     struct object *backend;
 
-    if (machine->memory_backend || !vm->ram_size) {
+    if (machine->memory_backend) {
+        vm->ram_size = memory_backend_memory((struct memory_backend *)machine->memory_backend)->size;
+        return true;
+    }
+    vm->ram_size = vm->ram_size ? vm->ram_size : vm->machine_class->default_ram_size;
+    if (!vm->ram_size) {
         return true;
     }
     options = json_object_new_object();
@@ -123,6 +135,72 @@ static bool check_names(const struct object_type *type, json_object *properties,
     return true;
 }
 
+/* A level of -smp's topology that isn't given counts as 1. */
+static int64_t level(bool given, int64_t value)
+{
+    return given ? value : 1;
+}
+
+/* How many vCPUs -smp asks for. False and *error: it contradicts itself or the machine. */
+static bool count_cpus(struct vm *vm, const struct machine_class *class, GError **error)
+{
+    const struct qapi_smp_configuration *s = vm->smp;
+    __int128 places = 1;
+    bool any = false;
+    int64_t cpus, max;
+
+    vm->n_cpus = class->default_cpus;
+    if (!s) {
+        return true;
+    }
+    const struct { bool given; int64_t n; } levels[] = {
+        {s->has_drawers, s->drawers}, {s->has_books, s->books}, {s->has_sockets, s->sockets},
+        {s->has_dies, s->dies}, {s->has_clusters, s->clusters}, {s->has_modules, s->modules},
+        {s->has_cores, s->cores}, {s->has_threads, s->threads},
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(levels); i++) {
+        any |= levels[i].given;
+        places = MIN(places * level(levels[i].given, levels[i].n), G_MAXINT64);
+    }
+    max = s->has_maxcpus ? s->maxcpus : s->has_cpus && !any ? s->cpus : (int64_t)places;
+    cpus = s->has_cpus ? s->cpus : max;
+    /* Sockets that aren't given make up for what the others leave. */
+    if (s->has_cpus && any && !s->has_maxcpus && !s->has_sockets && cpus % (int64_t)places == 0) {
+        max = cpus;
+        places = cpus;
+    }
+    if (any && s->has_maxcpus && !s->has_sockets && max % (int64_t)places == 0) {
+        places = max;
+    }
+    if ((any && places != max) || cpus > max) {
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
+                    "Invalid CPU topology: product of the hierarchy must match maxcpus: it has %" G_GINT64_FORMAT
+                    " places, cpus is %" G_GINT64_FORMAT ", maxcpus %" G_GINT64_FORMAT, (int64_t)places, cpus, max);
+        return false;
+    }
+    if (max > MAX(class->max_cpus, 1)) {
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
+                    "Invalid SMP CPUs %" G_GINT64_FORMAT ". The max CPUs supported by machine '%s' is %u", max,
+                    class->name, class->max_cpus);
+        return false;
+    }
+    vm->n_cpus = class->ops ? (unsigned)cpus : 0;
+    return true;
+}
+
+static bool create_board(struct vm *vm, struct machine *machine, GError **error)
+{
+    const struct machine_ops *ops = vm->machine_class->ops;
+
+    if (ops && !ops->create(vm, machine, error)) {
+        ops->destroy(machine);
+        vm->memory = NULL;
+        return false;
+    }
+    vm->machine = machine;
+    return true;
+}
+
 bool vm_create_machine(struct vm *vm, const char *name, json_object *properties, bool keyval,
                        GError **error)
 {
@@ -145,6 +223,9 @@ bool vm_create_machine(struct vm *vm, const char *name, json_object *properties,
                     nearest ? "\"?)" : "");
         return false;
     }
+    if (!count_cpus(vm, class, error)) {
+        return false;
+    }
     type_name = g_strdup_printf("%s-machine", class->name);
     obj = object_new(object_type_find(type_name));
     if (!object_add_child(vm->root, "machine", obj, error)) {
@@ -153,7 +234,8 @@ bool vm_create_machine(struct vm *vm, const char *name, json_object *properties,
     vm->machine_class = class;
     if ((properties && (!check_names(obj->type, properties, error) ||
                         !object_set_all(obj, properties, NULL, keyval, error))) ||
-        !create_ram(vm, (struct machine *)obj, error) || !object_complete(obj, error)) {
+        !create_ram(vm, (struct machine *)obj, error) || !object_complete(obj, error) ||
+        !create_board(vm, (struct machine *)obj, error)) {
         object_remove(obj);
         vm->machine_class = NULL;
         return false;

@@ -1,10 +1,12 @@
 /* QMP commands on the machine and its run state. */
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "guest/riscv/riscv.h"
 #include "machine/machine.h"
 #include "machine/vm.h"
+#include "memory/memory.h"
 #include "qapi/qapi_commands.h"
 
 static bool fail(GError **error, const char *text)
@@ -81,7 +83,17 @@ bool qmp_query_current_machine(struct qmp_context *ctx, struct qapi_current_mach
 
 bool qmp_query_cpus_fast(struct qmp_context *ctx, struct qapi_cpu_info_fast_list *ret, GError **error)
 {
-    return true;    /* no machine with vCPUs is built yet */
+    const struct vm *vm = ctx->vm;
+    const struct machine_ops *ops = vm->machine ? vm->machine_class->ops : NULL;
+
+    for (unsigned i = 0; ops && i < ops->n_cpus(vm->machine); i++) {
+        struct qapi_cpu_info_fast *info = qapi_list_append(&qapi_type_cpu_info_fast_list, ret);
+
+        info->cpu_index = i;
+        info->qom_path = ops->cpu_path(vm->machine, i);
+        info->thread_id = ops->cpu_thread_id(vm->machine, i);
+    }
+    return true;
 }
 
 bool qmp_query_hotpluggable_cpus(struct qmp_context *ctx, struct qapi_hotpluggable_cpu_list *ret,
@@ -187,6 +199,86 @@ bool qmp_set_action(struct qmp_context *ctx, const struct qapi_set_action_arg *a
     action->panic = arg->has_panic ? arg->panic : action->panic;
     action->watchdog = arg->has_watchdog ? arg->watchdog : action->watchdog;
     return true;
+}
+
+/* ---- Memory to files ---- */
+
+/* size bytes from address on: of a vCPU's memory or (cpu is -1) of the machine's. */
+static bool save_memory(struct vm *vm, int64_t cpu, uint64_t address, uint64_t size, FILE *file, GError **error)
+{
+    const struct machine_ops *ops = vm->machine_class->ops;
+    uint8_t page[4096];
+
+    while (size) {
+        uint64_t n = MIN(size, sizeof(page) - address % sizeof(page)), phys = address;
+
+        if ((cpu >= 0 && !ops->cpu_translate(vm->machine, (unsigned)cpu, address, &phys)) ||
+            address_space_read(vm->memory, phys, page, n, (struct memory_attrs){0}) != MEMORY_OK) {
+            g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
+                        "Invalid addr 0x%016" PRIx64 "/size %" PRIu64 " specified", address, size);
+            return false;
+        }
+        if (fwrite(page, 1, n, file) != n) {
+            return fail(error, "writing memory to the file failed");
+        }
+        address += n;
+        size -= n;
+    }
+    return true;
+}
+
+static bool save_memory_to(struct vm *vm, int64_t cpu, int64_t address, int64_t size, const char *path,
+                           GError **error)
+{
+    FILE *file;
+    bool held, ok;
+
+    if (!vm->memory) {
+        return fail(error, "this machine has no memory");
+    }
+    if (size < 0) {
+        return fail(error, "Parameter 'size' expects a number that isn't negative");
+    }
+    file = fopen(path, "wbe");
+    if (!file) {
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "could not open %s: %s", path, g_strerror(errno));
+        return false;
+    }
+    held = vm_hold(vm);
+    ok = save_memory(vm, cpu, (uint64_t)address, (uint64_t)size, file, error);
+    vm_let_go(vm, held);
+    if (fclose(file) && ok) {
+        return fail(error, "writing memory to the file failed");
+    }
+    return ok;
+}
+
+bool qmp_pmemsave(struct qmp_context *ctx, const struct qapi_pmemsave_arg *arg, GError **error)
+{
+    return save_memory_to(ctx->vm, -1, arg->val, arg->size, arg->filename, error);
+}
+
+bool qmp_memsave(struct qmp_context *ctx, const struct qapi_memsave_arg *arg, GError **error)
+{
+    const struct vm *vm = ctx->vm;
+    int64_t cpu = arg->has_cpu_index ? arg->cpu_index : 0;
+
+    if (cpu < 0 || cpu >= vm->n_cpus) {
+        return fail(error, "Parameter 'cpu-index' expects a CPU number");
+    }
+    return save_memory_to(ctx->vm, cpu, arg->val, arg->size, arg->filename, error);
+}
+
+bool qmp_dumpdtb(struct qmp_context *ctx, const struct qapi_dumpdtb_arg *arg, GError **error)
+{
+    const struct vm *vm = ctx->vm;
+    const struct machine_ops *ops = vm->machine ? vm->machine_class->ops : NULL;
+    GBytes *tree = ops && ops->device_tree ? ops->device_tree(vm->machine) : NULL;
+
+    if (!tree) {
+        return fail(error, "This machine doesn't have an FDT");
+    }
+    return g_file_set_contents(arg->filename, g_bytes_get_data(tree, NULL), (gssize)g_bytes_get_size(tree), error);
 }
 
 bool qmp_query_migrate_capabilities(struct qmp_context *ctx, struct qapi_migration_capability_status_list *ret,

@@ -11,7 +11,31 @@ struct vm_requests {
     GMutex lock;
     enum qapi_shutdown_cause shutdown, reset;   /* NONE: not asked for */
     bool powerdown;
+    int status;                     /* of a shutdown by the guest */
 };
+
+static const struct machine_ops *ops_of(const struct vm *vm)
+{
+    return vm->machine ? vm->machine_class->ops : NULL;
+}
+
+bool vm_hold(struct vm *vm)
+{
+    const struct machine_ops *ops = ops_of(vm);
+
+    if (!ops || !vm_is_running(vm)) {
+        return false;
+    }
+    ops->stop(vm->machine);
+    return true;
+}
+
+void vm_let_go(struct vm *vm, bool held)
+{
+    if (held) {
+        ops_of(vm)->start(vm->machine);
+    }
+}
 
 static bool by_guest(enum qapi_shutdown_cause cause)
 {
@@ -28,6 +52,12 @@ static void do_reset(struct vm *vm, enum qapi_shutdown_cause cause)
         vm_request_shutdown(vm, cause);
         return;
     }
+    if (ops_of(vm)) {
+        bool held = vm_hold(vm);
+
+        ops_of(vm)->reset(vm->machine);
+        vm_let_go(vm, held);
+    }
     qapi_event_reset(vm->events, &event);
     if (!vm_is_running(vm)) {
         vm->state = QAPI_RUN_STATE_PRELAUNCH;   /* whatever stopped it is over: cont may start it */
@@ -43,6 +73,7 @@ static void do_shutdown(struct vm *vm, enum qapi_shutdown_cause cause)
 
     qapi_event_shutdown(vm->events, &event);
     if (ends) {
+        vm_hold(vm);    /* for good: the guest runs no further */
         g_main_loop_quit(vm->main_loop);
     } else {
         vm_stop(vm, QAPI_RUN_STATE_SHUTDOWN);
@@ -58,6 +89,7 @@ static void handle_requests(void *opaque)
 
     g_mutex_lock(&r->lock);
     shutdown = r->shutdown;
+    vm->exit_status = r->status;
     reset = r->reset;
     powerdown = r->powerdown;
     r->shutdown = r->reset = QAPI_SHUTDOWN_CAUSE_NONE;
@@ -79,6 +111,15 @@ void vm_request_shutdown(struct vm *vm, enum qapi_shutdown_cause cause)
 {
     g_mutex_lock(&vm->requests->lock);
     vm->requests->shutdown = cause;
+    g_mutex_unlock(&vm->requests->lock);
+    bottom_half_schedule(vm->requests->bh);
+}
+
+void vm_request_guest_shutdown(struct vm *vm, int status)
+{
+    g_mutex_lock(&vm->requests->lock);
+    vm->requests->shutdown = QAPI_SHUTDOWN_CAUSE_GUEST_SHUTDOWN;
+    vm->requests->status = status;
     g_mutex_unlock(&vm->requests->lock);
     bottom_half_schedule(vm->requests->bh);
 }
@@ -106,6 +147,9 @@ void vm_start(struct vm *vm)
     }
     vm->state = QAPI_RUN_STATE_RUNNING;
     clocks_start_virtual(vm->clocks);
+    if (ops_of(vm)) {
+        ops_of(vm)->start(vm->machine);
+    }
     qapi_event_resume(vm->events);
 }
 
@@ -118,6 +162,7 @@ void vm_stop(struct vm *vm, enum qapi_run_state state)
         }
         return;
     }
+    vm_hold(vm);
     clocks_stop_virtual(vm->clocks);
     vm->state = state;
     qapi_event_stop(vm->events);
@@ -148,6 +193,7 @@ struct vm *vm_new(const char *arch, struct event_loop *loop, struct log *log, st
     vm->root = object_root_new(context);
     vm->state = QAPI_RUN_STATE_PRELAUNCH;
     vm->autostart = true;
+    vm->serials = g_ptr_array_new();
     memcpy(vm->uuid, "00000000-0000-0000-0000-000000000000", sizeof(vm->uuid));
     vm->action.reboot = QAPI_REBOOT_ACTION_RESET;
     vm->action.shutdown = QAPI_SHUTDOWN_ACTION_POWEROFF;
@@ -160,8 +206,18 @@ struct vm *vm_new(const char *arch, struct event_loop *loop, struct log *log, st
     return vm;
 }
 
+void vm_close_machine(struct vm *vm)
+{
+    if (ops_of(vm)) {
+        ops_of(vm)->destroy(vm->machine);
+    }
+    vm->machine = NULL;
+    vm->memory = NULL;
+}
+
 void vm_free(struct vm *vm)
 {
+    vm_close_machine(vm);
     bottom_half_free(vm->requests->bh);
     g_mutex_clear(&vm->requests->lock);
     g_free(vm->requests);
@@ -169,6 +225,7 @@ void vm_free(struct vm *vm)
     clocks_unref(vm->clocks);
     event_loop_unref(vm->loop);
     g_main_loop_unref(vm->main_loop);
+    g_ptr_array_unref(vm->serials);
     g_free(vm->name);
     g_free(vm);
 }

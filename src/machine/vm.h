@@ -14,6 +14,30 @@
 #include "util/fdset.h"
 #include "util/log.h"
 
+struct address_space;
+struct machine;
+struct vm;
+
+/* What a machine does; main thread. Those with a cpu are called while the vCPUs are stopped. */
+struct machine_ops {
+    /* Makes its memory, vCPUs and devices, reset and stopped. The object is complete. */
+    bool (*create)(struct vm *vm, struct machine *machine, GError **error);
+    /* Undoes it, also half-way. */
+    void (*destroy)(struct machine *machine);
+    /* Its vCPUs. */
+    void (*start)(struct machine *machine);
+    void (*stop)(struct machine *machine);
+    /* All of it, while it is stopped. */
+    void (*reset)(struct machine *machine);
+    unsigned (*n_cpus)(const struct machine *machine);
+    pid_t (*cpu_thread_id)(const struct machine *machine, unsigned cpu);
+    char *(*cpu_path)(const struct machine *machine, unsigned cpu);     /* in the tree; caller frees */
+    /* Where the vCPU would find a virtual address now. */
+    bool (*cpu_translate)(const struct machine *machine, unsigned cpu, uint64_t vaddr, uint64_t *phys);
+    /* The device tree that the guest gets; borrowed. NULL function: it has none. */
+    GBytes *(*device_tree)(const struct machine *machine);
+};
+
 /* A board, as class_data of an object type that descends from "machine" (named "none-machine", ...). */
 struct machine_class {
     const char *name;               /* as -machine has it */
@@ -25,6 +49,7 @@ struct machine_class {
     uint64_t default_ram_size;      /* bytes */
     unsigned max_cpus, default_cpus;
     bool is_default, hotpluggable_cpus, numa_mem_supported, deprecated, acpi;
+    const struct machine_ops *ops;  /* NULL: a machine of nothing */
 };
 
 struct vm {
@@ -37,6 +62,12 @@ struct vm {
     struct fdsets *fdsets;
     struct qapi_event_sink *events; /* NULL until there are monitors */
     const struct machine_class *machine_class;
+    struct machine *machine;        /* /machine, once it is made; borrowed */
+    struct address_space *memory;   /* its guest-physical memory, and its bus; NULL: none */
+    const char *cpu_model;          /* -cpu; NULL: the machine's default. Borrowed */
+    const struct qapi_smp_configuration *smp;   /* -smp; NULL: as many as the machine has by default */
+    unsigned n_cpus;                /* that the machine was started with */
+    GPtrArray *serials;             /* struct chardev or NULL: of each serial port; borrowed */
     char *name;                     /* -name; NULL: none */
     char uuid[37];                  /* text; all zeroes if not set */
     bool uuid_set;
@@ -49,9 +80,10 @@ struct vm {
     } action;
     bool preconfig;                 /* --preconfig: the machine isn't made yet */
     bool autostart;                 /* not -S */
-    uint64_t ram_size;              /* bytes; 0: none */
+    uint64_t ram_size;              /* bytes; 0: the machine's default */
     GMainLoop *main_loop;
     int exit_status;
+    bool done;                      /* what was asked for is done without running anything (dumpdtb) */
     struct vm_requests *requests;
     /* Makes the machine and starts it: what --preconfig puts off. */
     bool (*finish_start)(struct vm *vm, GError **error);
@@ -60,6 +92,8 @@ struct vm {
     bool (*list_options)(const char *option, struct qapi_command_line_option_info_list *ret, GError **error);
 };
 
+/* Ends the machine's vCPUs and devices. vm_free does, too; before that back ends may be closed. */
+void vm_close_machine(struct vm *vm);
 /* Takes references of loop; log and fdsets must outlive it. The state is prelaunch. */
 struct vm *vm_new(const char *arch, struct event_loop *loop, struct log *log, struct fdsets *fdsets);
 void vm_free(struct vm *vm);
@@ -79,10 +113,15 @@ GPtrArray *machine_list(const char *arch);
 void vm_start(struct vm *vm);
 void vm_stop(struct vm *vm, enum qapi_run_state state);
 bool vm_is_running(const struct vm *vm);
+/* Holds the vCPUs for a moment, without any event, if they run; what it returns goes to vm_let_go. */
+bool vm_hold(struct vm *vm);
+void vm_let_go(struct vm *vm, bool held);
 
 /* Ask for it; it happens at the main loop's next turn, with its event. Any thread, also a signal handler's
  * thread that isn't the main one. */
 void vm_request_shutdown(struct vm *vm, enum qapi_shutdown_cause cause);
+/* The guest ends the machine; status is the program's exit status. */
+void vm_request_guest_shutdown(struct vm *vm, int status);
 void vm_request_reset(struct vm *vm, enum qapi_shutdown_cause cause);
 void vm_request_powerdown(struct vm *vm);
 

@@ -114,7 +114,6 @@ WRONG = [
     (["-machin", "none"], r"-machin: invalid option; did you mean -machine\?"),
     (["-machine"], r"-machine: requires an argument"),
     (["-machine", "nono"], r'unsupported machine type: "nono"'),
-    ([], r"No machine specified"),
     (["-machine", "none,foo=1"], r"Property 'none-machine.foo' not found"),
     (["-machine", "none,mem-merge=maybe"], r"mem-merge"),
     (["-machine", "none,accel=nonsense"], r"invalid accelerator nonsense"),

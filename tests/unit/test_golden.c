@@ -1,15 +1,18 @@
 /*
  * How much host code typical guest code becomes: the counts are compared with
- * tests/golden/counts.txt, so that a change of the translator shows what it costs or saves.
+ * tests/golden/counts.txt (user mode) and counts-system.txt (behind an MMU), so that a change of the
+ * translator shows what it costs or saves.
  *
- *   test_golden --update     write the file anew
- *   test_golden --show NAME  print the code of one sequence
+ *   test_golden --update            write the files anew
+ *   test_golden --show NAME         print the code of one sequence
+ *   test_golden --show-system NAME
  */
 #include <glib.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "dbt/dbt_priv.h"
+#include "dbt/mmu.h"
 #include "guest/riscv/riscv.h"
 #include "rv.h"
 
@@ -95,6 +98,26 @@ static size_t fetch(void *opaque, uint64_t pc, void *buf, size_t size, bool *sta
     return size;
 }
 
+/* System mode: the code is in a page at CODE_PC. */
+static bool translate(struct vcpu *cpu, uint64_t vaddr, enum vcpu_access access,
+                      struct mmu_page *page)
+{
+    if (access != VCPU_FETCH || vaddr / MMU_PAGE_SIZE != CODE_PC / MMU_PAGE_SIZE) {
+        return false;
+    }
+    *page = (struct mmu_page){
+        .phys = CODE_PC, .host = cpu->owner, .exec = true, .size = MMU_PAGE_SIZE,
+    };
+    return true;
+}
+
+static void code_page(struct vcpu *cpu, uint64_t phys)
+{
+    (void)cpu, (void)phys;
+}
+
+static const struct mmu_ops mmu = {.translate = translate, .code_page = code_page};
+
 /* ---- Counting ---- */
 
 struct counts {
@@ -129,21 +152,26 @@ static void count_block(struct dbt *dbt, const struct block *b, struct counts *c
     c->far_bytes += b->code_end - b->code_far;
 }
 
-static struct counts count(struct dbt *dbt, const struct riscv_model *model,
-                           const struct sequence *s, FILE *show)
+static struct counts count(struct vcpu *cpu, const struct sequence *s, FILE *show)
 {
+    struct dbt *dbt = cpu->dbt;
     struct counts c = {.guest = length(s)};
     uint64_t pc = CODE_PC, end = CODE_PC + 4 * c.guest;
 
     dbt_forget_blocks(dbt);
+    if (cpu->owner) {
+        memcpy(cpu->owner, s->code, end - CODE_PC);
+    }
     while (pc < end) {
         struct block *b;
 
-        g_assert_cmpint(dbt_translate(dbt, model, pc, IR_RNE, &b), ==, TRANSLATE_OK);
+        /* What follows the code in its page isn't code. */
+        dbt->config.max_insns = (unsigned)(end - pc) / 4;
+        g_assert_cmpint(dbt_translate(cpu, pc, IR_RNE, &b), ==, TRANSLATE_OK);
         g_assert_false(b->interpret);
         count_block(dbt, b, &c);
         if (show) {
-            dbt_log_guest_code(dbt, dbt->unit, show);
+            dbt_log_guest_code(cpu, dbt->unit, show);
             host_log_code(dbt, b, show);
         }
         pc = b->high;
@@ -152,10 +180,11 @@ static struct counts count(struct dbt *dbt, const struct riscv_model *model,
 }
 
 /* A translator for one fixed host: the best that has nothing that is rare. */
-static struct dbt *new_dbt(const struct sequence **sequence)
+static struct dbt *new_dbt(const struct sequence **sequence, bool system)
 {
     struct dbt_config config = {
-        .arch = &riscv64_arch, .cache_size = 1 << 20, .fetch = fetch, .opaque = sequence};
+        .arch = &riscv64_arch, .cache_size = 1 << 20, .fetch = fetch, .opaque = sequence,
+        .mmu = system ? &mmu : NULL};
     g_autoptr(GError) error = NULL;
     struct dbt *dbt = dbt_new(&config, &error);
 
@@ -165,13 +194,17 @@ static struct dbt *new_dbt(const struct sequence **sequence)
     return dbt;
 }
 
-static char *count_all(const char *show)
+static char *count_all(const char *show, bool system)
 {
     const struct sequence *s = NULL;
-    struct dbt *dbt = new_dbt(&s);
+    g_autofree uint8_t *page = g_malloc0(MMU_PAGE_SIZE);
+    struct dbt *dbt = new_dbt(&s, system);
     struct riscv_model *model = riscv_model_parse("rv64", NULL);
+    struct vcpu *cpu = dbt_vcpu_new(dbt, model);
     struct counts all = {0};
     GString *text = g_string_new(NULL);
+
+    cpu->owner = system ? page : NULL;
 
     g_string_append_printf(text, "%-28s %6s %6s %9s %6s %6s\n", "# what", "guest", "host",
                            "per guest", "bytes", "far");
@@ -179,7 +212,7 @@ static char *count_all(const char *show)
         struct counts c;
 
         s = &sequences[i];
-        c = count(dbt, model, s, show && strcmp(show, s->name) == 0 ? stdout : NULL);
+        c = count(cpu, s, show && strcmp(show, s->name) == 0 ? stdout : NULL);
         g_string_append_printf(text, "%-28s %6u %6u %9.2f %6u %6u\n", s->name, c.guest, c.host,
                                (double)c.host / c.guest, c.bytes, c.far_bytes);
         all.guest += c.guest;
@@ -189,6 +222,7 @@ static char *count_all(const char *show)
     }
     g_string_append_printf(text, "%-28s %6u %6u %9.2f %6u %6u\n", "all", all.guest, all.host,
                            (double)all.host / all.guest, all.bytes, all.far_bytes);
+    dbt_vcpu_free(cpu);
     riscv_model_free(model);
     dbt_free(dbt);
     return g_string_free(text, FALSE);
@@ -196,9 +230,10 @@ static char *count_all(const char *show)
 
 /* ---- Comparison ---- */
 
-static char *golden_file(void)
+static char *golden_file(bool system)
 {
-    return g_build_filename(TEST_SOURCE_DIR, "..", "golden", "counts.txt", NULL);
+    return g_build_filename(TEST_SOURCE_DIR, "..", "golden",
+                            system ? "counts-system.txt" : "counts.txt", NULL);
 }
 
 /* The lines of a and b that differ. Both have the sequences in the same order, but one may have
@@ -223,9 +258,9 @@ static unsigned print_difference(const char *a, const char *b)
     return n;
 }
 
-static void test_counts(void)
+static void test_counts(const void *system)
 {
-    g_autofree char *file = golden_file(), *want = NULL, *got = count_all(NULL);
+    g_autofree char *file = golden_file(system), *want = NULL, *got = count_all(NULL, system);
     g_autoptr(GError) error = NULL;
 
 #ifndef NANDU_HAVE_CAPSTONE
@@ -241,19 +276,24 @@ static void test_counts(void)
     }
 }
 
+static bool update(bool system)
+{
+    g_autofree char *text = count_all(NULL, system), *file = golden_file(system);
+
+    return g_file_set_contents(file, text, -1, NULL);
+}
+
 int main(int argc, char **argv)
 {
-    g_autofree char *text = NULL, *file = golden_file();
-
     if (argc == 2 && strcmp(argv[1], "--update") == 0) {
-        text = count_all(NULL);
-        return !g_file_set_contents(file, text, -1, NULL);
+        return !update(false) || !update(true);
     }
-    if (argc == 3 && strcmp(argv[1], "--show") == 0) {
-        text = count_all(argv[2]);
+    if (argc == 3 && g_str_has_prefix(argv[1], "--show")) {
+        g_autofree char *text = count_all(argv[2], strcmp(argv[1], "--show-system") == 0);
         return 0;
     }
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/golden/counts", test_counts);
+    g_test_add_data_func("/golden/counts", NULL, test_counts);
+    g_test_add_data_func("/golden/counts-system", "system", test_counts);
     return g_test_run();
 }

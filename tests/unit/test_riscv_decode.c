@@ -126,10 +126,11 @@ static void test_undefined(void)
         0x80001013,           /* slli with a wrong top */
         0x00007003,           /* load with funct3 7 */
         0x00004023,           /* store with funct3 4 */
-        0x30200073,           /* mret */
-        0x10200073,           /* sret */
-        0x10500073,           /* wfi */
-        0x12000073,           /* sfence.vma */
+        0x30200173,           /* mret with rd */
+        0x00200073,           /* uret */
+        0x10508073,           /* wfi with rs1 */
+        0x12000173,           /* sfence.vma with rd */
+        0x22000073,           /* hfence.vvma */
         0x00100173,           /* ebreak with rd */
         0x100122af | 1 << 20, /* lr.w with rs2 */
         0x57006057,           /* vector */
@@ -211,7 +212,7 @@ static void test_text(void)
         {0x0ab5352f, NULL},
         {0xc0102573, "rdtime\ta0"},
         {0x00151573, "fsflags\ta0,a0"},
-        {0x30051573, "csrrw\ta0,0x300,a0"},
+        {0x30051573, "csrrw\ta0,mstatus,a0"},
         {0x02b57553, "fadd.d\tfa0,fa0,fa1"},
         {0x02b51553, "fadd.d\tfa0,fa0,fa1,rtz"},
         {0xc2051553, "fcvt.w.d\ta0,fa0,rtz"},
@@ -465,7 +466,7 @@ static void test_models(void)
         uint64_t has, lacks;
     } good[] = {
         {"rv64", EXT(C) | EXT(ZBA) | EXT(ZFA), EXT(ZFH) | EXT(ZICOND) | EXT(ZACAS) | EXT(ZBKB)},
-        {"max", all_ext, 0},
+        {"max", all_ext & ~EXT(SVADE), EXT(SVADE)},
         {"rva22u64", EXT(ZFHMIN) | EXT(ZBB), EXT(ZBC) | EXT(ZIFENCEI)},
         {"rva22s64", EXT(ZIFENCEI), EXT(ZBC)},
         {"rv64i", 0, all_ext},
@@ -483,7 +484,11 @@ static void test_models(void)
         {"rv64,zfh=on", EXT(ZFH) | EXT(ZFHMIN), 0},
         {"rv64,zk=on", EXT(ZKND) | EXT(ZKR) | EXT(ZBKX), EXT(ZKSH)},
         {"rv64,+zks,-zbc", EXT(ZKSED), EXT(ZBC)},
-        {"rv64,v=off,zvbb=off,h=on,sstc=off", 0, 0},
+        {"rv64,v=off,zvbb=off,h=on,sstc=off", EXT(S) | EXT(SVADU), EXT(SSTC) | EXT(SVINVAL)},
+        {"rv64,svinval=on,+svnapot,svpbmt=on", EXT(SVINVAL) | EXT(SVNAPOT) | EXT(SVPBMT), 0},
+        {"rva22s64", EXT(S) | EXT(SVADE) | EXT(SVINVAL), EXT(PMP) | EXT(SVADU)},
+        {"sifive-u54", EXT(S) | EXT(PMP) | EXT(ZIHPM), EXT(SSTC)},
+        {"rv64,smaia=on", 0, 0},
         {"rv64,zca=on,cbom_blocksize=64", EXT(C), 0},
         {"rv64,c=off,zca=off", 0, EXT(C)},
         {"rv64,", EXT(C), 0},
@@ -513,6 +518,10 @@ static void test_models(void)
         {"rv64,priv_spec=v1.12.0", "leave it out"},
         {"rv64,cboz_blocksize=32", "64 bytes"},
         {"rv64,xtheadba=on", "not built yet"},
+        {"sifive-u54,sstc=on", "does not allow enabling extensions"},
+        {"rv64,sv48=on", "has no property"},
+        {"rv64,zic64b=off", "leave it out"},
+        {"rv64,smepmp=on,pmp=off", "Smepmp requires PMP"},
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(good); i++) {
@@ -540,10 +549,28 @@ static void test_model_texts(void)
     struct riscv_model *model = riscv_model_parse("rv64i,g=on,c=on,zba=on,zkn=on", NULL);
     g_autofree char *isa = riscv_model_isa_string(model);
     g_autofree char *help = riscv_model_help();
+    g_autofree char *machine_isa = NULL;
+    g_autoptr(GError) error = NULL;
 
     g_assert_cmpstr(isa, ==,
                     "rv64imafdc_zicntr_zicsr_zifencei_zmmul_zaamo_zalrsc_zca_zcd_zba_zbkb_zbkc_zbkx_"
                     "zkn_zknd_zkne_zknh");
+    riscv_model_free(model);
+
+    /* A machine: what it can't have isn't taken in silence. */
+    g_assert_null(riscv_model_parse_machine("rv64,smaia=on", &error));
+    g_assert_nonnull(strstr(error->message, "only smaia=off is possible"));
+    g_clear_error(&error);
+    g_assert_null(riscv_model_parse_machine("sifive-u54,sv48=on", &error));
+    g_assert_nonnull(strstr(error->message, "does not allow enabling extensions"));
+    model = riscv_model_parse_machine("rv64,sv57=off,svpbmt=on", NULL);
+    g_assert_cmpuint(model->satp_mode, ==, RISCV_SATP_SV48);
+    machine_isa = riscv_model_machine_isa_string(model);
+    g_assert_cmpstr(machine_isa, ==,
+                    "rv64imafdc_zic64b_zicbom_zicbop_zicboz_ziccamoa_ziccif_zicclsm_ziccrse_"
+                    "zicntr_zicsr_zifencei_zihintntl_zihintpause_zihpm_zmmul_za64rs_zaamo_zalrsc_"
+                    "zawrs_zfa_zca_zcd_zba_zbb_zbc_zbs_ssccptr_sscounterenw_sstc_sstvala_sstvecd_"
+                    "ssu64xl_svadu_svpbmt_svvptc");
     g_assert_true(g_str_has_prefix(help, "Available CPUs:\n  max\n  rv64\n"));
     riscv_model_free(model);
 }

@@ -1,6 +1,6 @@
 /*
  * Tier 1 against the interpreter: random units are executed by both, with host features switched
- * off, with few and many pinned registers, with a guest base, and with memory that faults. Both must
+ * off, with few and many pinned registers, with a guest base, behind an MMU, and with memory that faults. Both must
  * leave the same registers, memory, pc, floating-point flags and reservation.
  *
  *   test_tier1 [--seed N [COUNT]]     these seeds only; one seed prints its unit
@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include "dbt/dbt_priv.h"
+#include "dbt/mmu.h"
 #include "ir_random.h"
 
 enum { SEEDS = 20000, FAULT_SEEDS = 6000, PAGE = 4096 };
@@ -47,6 +48,7 @@ struct variant {
     const char *name;
     const struct guest_arch *arch;
     uint64_t guest_base;
+    bool mapped; /* system mode */
     bool far_paths;
     bool no_fma, no_bmi1, no_bmi2, no_lzcnt, no_popcnt;
 };
@@ -64,6 +66,12 @@ static const struct variant variants[] = {
     {"no POPCNT", &arch_some, .no_popcnt = true},
     {"SSE4.2 only", &arch_none, .guest_base = TEST_BASE, .no_fma = true, .no_bmi1 = true,
      .no_bmi2 = true, .no_lzcnt = true, .no_popcnt = true},
+    {"mapped, some registers pinned", &arch_some, .mapped = true},
+    {"mapped, all registers pinned", &arch_all, .mapped = true},
+    {"mapped, no registers pinned", &arch_none, .mapped = true},
+    {"mapped, far paths", &arch_some, .mapped = true, .far_paths = true},
+    {"mapped, SSE4.2 only", &arch_all, .mapped = true, .no_fma = true, .no_bmi1 = true,
+     .no_bmi2 = true, .no_lzcnt = true, .no_popcnt = true},
 };
 
 struct machine {
@@ -71,6 +79,8 @@ struct machine {
     struct dbt *dbt;
     struct test_vcpu *tv;
     unsigned units, too_big;
+    uint64_t protected; /* address of the page with protection; 0: none */
+    int protection;
 };
 
 static size_t no_fetch(void *opaque, uint64_t pc, void *buf, size_t size, bool *stable)
@@ -79,6 +89,34 @@ static size_t no_fetch(void *opaque, uint64_t pc, void *buf, size_t size, bool *
     *stable = true;
     return 0;
 }
+
+/* ---- An MMU that maps each address to itself; pages alternate in how they are watched ---- */
+
+static bool translate(struct vcpu *cpu, uint64_t vaddr, enum vcpu_access access,
+                      struct mmu_page *page)
+{
+    const struct machine *m = cpu->owner;
+    uint64_t start = vaddr & ~(uint64_t)(PAGE - 1);
+    int protection = start == m->protected ? m->protection : PROT_READ | PROT_WRITE;
+
+    if (!(protection & (access == VCPU_READ ? PROT_READ : PROT_WRITE))) {
+        cpu->fault_addr = vaddr;
+        cpu->fault_access = (uint8_t)access;
+        return false;
+    }
+    *page = (struct mmu_page){
+        .phys = start, .host = (uint8_t *)(uintptr_t)start, .read = true,
+        .write = protection & PROT_WRITE, .watch_write = m->units % 4 == 0, .size = PAGE,
+    };
+    return true;
+}
+
+static void written(struct vcpu *cpu, uint64_t phys, unsigned size)
+{
+    (void)cpu, (void)phys, (void)size;
+}
+
+static const struct mmu_ops mmu = {.translate = translate, .written = written};
 
 static struct machine machine_new(const struct variant *v)
 {
@@ -89,6 +127,7 @@ static struct machine machine_new(const struct variant *v)
         .far_paths = v->far_paths,
         .no_chain = true,
         .fetch = no_fetch,
+        .mmu = v->mapped ? &mmu : NULL,
     };
     g_autoptr(GError) error = NULL;
     struct machine m = {.variant = v, .dbt = dbt_new(&config, &error)};
@@ -268,6 +307,12 @@ static void check_unit(struct test *t, struct machine *m, const struct ir_unit *
     if (!b) {
         return;
     }
+    cpu->owner = m;
+    m->protected = 0;
+    if (page >= 0 && m->variant->mapped) {
+        m->protected = (uintptr_t)(t->memory + page * PAGE);
+        m->protection = protection;
+    }
     random_start(&t->g, &t->start, (uintptr_t)tested_memory(t) - m->variant->guest_base);
     cpu->poll = t->start.memory[0] & 1;
     for (unsigned i = 0; i < 2; i++) {
@@ -275,12 +320,14 @@ static void check_unit(struct test *t, struct machine *m, const struct ir_unit *
 
         cpu->fault_addr = 0;
         set_state(m->tv, &t->start, tested_memory(t));
-        if (page >= 0)
+        if (m->variant->mapped)
+            dbt_tlb_flush(cpu);
+        else if (page >= 0)
             mprotect(t->memory + page * PAGE, PAGE, protection);
         faulting = page >= 0 ? cpu : NULL;
         reason = i == 0 ? interpret(m, u) : run_block(m, b);
         faulting = NULL;
-        if (page >= 0)
+        if (page >= 0 && !m->variant->mapped)
             mprotect(t->memory + page * PAGE, PAGE, PROT_READ | PROT_WRITE);
         get_state(m->tv, reason, i == 0 ? &t->want : &t->got, tested_memory(t));
         if (i == 0) {

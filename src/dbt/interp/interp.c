@@ -15,6 +15,7 @@
 #include "dbt/interp/memory.h"
 #include "dbt/ir_eval.h"
 #include "dbt/section.h"
+#include "dbt/softmmu.h"
 
 struct interp {
     struct vcpu *cpu;
@@ -273,6 +274,82 @@ static bool section_memory(struct interp *in, const struct ir_op *op, uint64_t *
     }
 }
 
+/* ---- Memory behind the guest's MMU: false for a fault ---- */
+
+static void tell_hooks(struct interp *in, uint64_t addr, unsigned size, bool read, bool write)
+{
+    const struct interp_hooks *hooks = in->hooks;
+
+    if (hooks && read) {
+        hooks->access(hooks->opaque, in->cpu, addr, size, VCPU_READ);
+    }
+    if (hooks && write) {
+        hooks->access(hooks->opaque, in->cpu, addr, size, VCPU_WRITE);
+    }
+}
+
+static bool mapped_store_exclusive(struct interp *in, uint64_t addr, unsigned size, uint64_t value,
+                                   uint64_t *result)
+{
+    struct vcpu *cpu = in->cpu;
+    uint64_t old = cpu->excl_value;
+    bool reserved = cpu->excl_addr == addr, swapped = false;
+
+    if (reserved) {
+        tell_hooks(in, addr, size, false, true);
+    }
+    if (reserved && !softmmu_compare_swap(cpu, addr, size, &old, value, &swapped)) {
+        return false;
+    }
+    cpu->excl_addr = ~UINT64_C(0);
+    *result = !swapped;
+    return true;
+}
+
+static bool mapped_load_exclusive(struct interp *in, uint64_t addr, unsigned size, uint64_t *value)
+{
+    if (!dbt_load(in->cpu, addr, size, value)) {
+        return false;
+    }
+    in->cpu->excl_addr = addr;
+    in->cpu->excl_value = *value;
+    return true;
+}
+
+static bool mapped_memory(struct interp *in, const struct ir_op *op, uint64_t *result)
+{
+    uint64_t addr = in->v[op->arg[0]] + op->imm, value = in->v[op->arg[1]], old = 0;
+    unsigned size = ir_type_bytes(op->aux2);
+    bool load = op->op == IR_LOAD || op->op == IR_LDX, ok, swapped;
+
+    if (op->op == IR_STX) {
+        ok = mapped_store_exclusive(in, addr, size, value, result);
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        return ok;
+    }
+    tell_hooks(in, addr, size, op->op != IR_STORE, !load);
+    if (op->aux & IR_MEM_RELEASE) {
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    }
+    switch (op->op) {
+    case IR_LOAD: ok = dbt_load(in->cpu, addr, size, &old); break;
+    case IR_LDX: ok = mapped_load_exclusive(in, addr, size, &old); break;
+    case IR_STORE: ok = dbt_store(in->cpu, addr, size, value); break;
+    case IR_AMO: ok = softmmu_amo(in->cpu, addr, op->aux32, op->aux2, value, &old); break;
+    default:
+        old = ir_zero_extend(value, ir_word_bits(op->aux2));
+        ok = softmmu_compare_swap(in->cpu, addr, size, &old, in->v[op->arg[2]], &swapped);
+        break;
+    }
+    if (op->aux & (IR_MEM_ACQUIRE | IR_MEM_RELEASE)) {
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    }
+    if (ok && op->op != IR_STORE) {
+        *result = widen(op, op->op != IR_LOAD || op->aux & IR_MEM_SIGNED, old);
+    }
+    return ok;
+}
+
 /* A store to the word that sections begin with: kept for who asked for it. */
 static enum vcpu_exit store_to_word(struct interp *in, const struct ir_op *op)
 {
@@ -293,6 +370,9 @@ static enum vcpu_exit do_memory(struct interp *in, const struct ir_op *op, uint6
 
     if (!check_alignment(in, op, op->op != IR_LOAD && op->op != IR_LDX)) {
         return VCPU_EXIT_FAULT;
+    }
+    if (in->cpu->tlb) {
+        return mapped_memory(in, op, result) ? VCPU_EXIT_NONE : VCPU_EXIT_FAULT;
     }
     if (op->op == IR_STORE && op->aux2 == IR_I64 && in->v[op->arg[0]] + op->imm == s->word) {
         return store_to_word(in, op);

@@ -16,7 +16,8 @@ struct interp_hooks {
 };
 
 /*
- * Execute [u] from its start; guest memory is at host address guest + [guest_base]. On return
+ * Execute [u] from its start; guest memory is at host address guest + [guest_base], or behind the
+ * guest's MMU if the vCPU has one (mmu.h), and then a fault returns VCPU_EXIT_FAULT. On return
  * cpu->pc is the next guest pc to execute. Returns VCPU_EXIT_NONE when the unit was left by a jump,
  * or the reason of an EXIT, of a helper that set exit_reason, or VCPU_EXIT_FAULT for a misaligned
  * access that must be aligned, or VCPU_EXIT_WORD or VCPU_EXIT_RESTART (section.h), where the access

@@ -14,16 +14,17 @@
 #define EXT_ZBK (BIT(ZBKB) | BIT(ZBKC) | BIT(ZBKX))
 #define EXT_ZKN (EXT_ZBK | BIT(ZKND) | BIT(ZKNE) | BIT(ZKNH))
 #define EXT_ZKS (EXT_ZBK | BIT(ZKSED) | BIT(ZKSH))
+#define EXT_MACHINE (BIT(U) | BIT(PMP) | BIT(ZIHPM))
 #define EXT_RV64                                                                                   \
     (EXT_GC | EXT_B | BIT(ZBC) | BIT(ZICNTR) | BIT(ZFA) | BIT(ZAWRS) | EXT_ZICBO |                 \
-     BIT(ZIHINTPAUSE) | BIT(ZIHINTNTL))
+     BIT(ZIHINTPAUSE) | BIT(ZIHINTNTL) | EXT_MACHINE | BIT(S) | BIT(SSTC) | BIT(SVADU) |           \
+     BIT(SVVPTC))
 #define EXT_RVA22U64                                                                               \
     ((EXT_GC & ~BIT(ZIFENCEI)) | EXT_B | BIT(ZICNTR) | EXT_ZICBO | BIT(ZIHINTPAUSE) |              \
-     BIT(ZFHMIN) | BIT(ZKT))
-#define EXT_RVA22S64 (EXT_RVA22U64 | BIT(ZIFENCEI))
-
-/* Modes beyond the user's, which a model has or hasn't; for what contradicts in switching them. */
-enum { MODE_U = 1, MODE_S = 2, MODE_H = 4 };
+     BIT(ZFHMIN) | BIT(ZKT) | BIT(U) | BIT(ZIHPM))
+#define EXT_RVA22S64                                                                               \
+    (EXT_RVA22U64 | BIT(ZIFENCEI) | BIT(S) | BIT(SVADE) | BIT(SVINVAL) | BIT(SVPBMT))
+#define EXT_VENDOR (EXT_GC | BIT(ZICNTR) | EXT_MACHINE)
 
 /* Models. One with a [missing] text is known but can't be had. One of a vendor's takes only
  * switches that turn something off. */
@@ -31,91 +32,125 @@ static const struct {
     const char *name;
     uint64_t ext;
     const char *missing;
-    uint8_t modes;
-    bool vendor;
+    uint8_t satp_mode;
+    bool vendor, b, priv_1_12;
+    bool hypervisor; /* has it as QEMU knows it: for what contradicts in switching modes */
 } models[] = {
-    {"max", EXT_ALL, NULL, MODE_U | MODE_S | MODE_H, false},
-    {"rv64", EXT_RV64, NULL, MODE_U | MODE_S | MODE_H, false},
-    {"rv64e", 0, "the embedded base ISA is not supported", 0, false},
-    {"rv64i", BIT(ZICNTR), NULL, 0, false}, /* which goes without Zicsr */
-    {"rva22s64", EXT_RVA22S64, NULL, MODE_U | MODE_S, false},
-    {"rva22u64", EXT_RVA22U64, NULL, MODE_U, false},
-    {"rva23s64", 0, "it needs the vector extension, which is not built yet; try max", 0, false},
-    {"rva23u64", 0, "it needs the vector extension, which is not built yet; try max", 0, false},
-    {"shakti-c", EXT_GC | BIT(ZICNTR), NULL, MODE_U | MODE_S, true},
-    {"sifive-e51", (EXT_GC & ~(BIT(F) | BIT(D))) | BIT(ZICNTR), NULL, MODE_U, true},
-    {"sifive-u54", EXT_GC | BIT(ZICNTR), NULL, MODE_U | MODE_S, true},
-    {"thead-c906", 0, "its vendor extensions are not supported; try rv64", 0, true},
-    {"tt-ascalon", 0, "it needs the vector extension, which is not built yet; try max", 0, true},
-    {"veyron-v1", 0, "its vendor extensions are not supported; try rv64", 0, true},
-    {"x-rv128", 0, "128-bit registers are not supported", 0, false},
-    {"xiangshan-nanhu", EXT_GC | EXT_B | BIT(ZBC) | BIT(ZICNTR) | EXT_ZKN | EXT_ZKS, NULL,
-     MODE_U | MODE_S, true},
+    {"max", EXT_ALL & ~BIT(SVADE), .satp_mode = RISCV_SATP_SV57, .b = true, .priv_1_12 = true,
+     .hypervisor = true},
+    {"rv64", EXT_RV64, .satp_mode = RISCV_SATP_SV57, .priv_1_12 = true, .hypervisor = true},
+    {"rv64e", 0, "the embedded base ISA is not supported"},
+    {"rv64i", BIT(ZICNTR), .priv_1_12 = true}, /* which goes without Zicsr */
+    {"rva22s64", EXT_RVA22S64, .satp_mode = RISCV_SATP_SV39, .b = true, .priv_1_12 = true},
+    {"rva22u64", EXT_RVA22U64, .b = true, .priv_1_12 = true},
+    {"rva23s64", 0, "it needs the vector extension, which is not built yet; try max"},
+    {"rva23u64", 0, "it needs the vector extension, which is not built yet; try max"},
+    {"shakti-c", EXT_VENDOR | BIT(S), .satp_mode = RISCV_SATP_SV39, .vendor = true},
+    {"sifive-e51", EXT_VENDOR & ~(BIT(F) | BIT(D)), .vendor = true},
+    {"sifive-u54", EXT_VENDOR | BIT(S), .satp_mode = RISCV_SATP_SV39, .vendor = true},
+    {"thead-c906", 0, "its vendor extensions are not supported; try rv64", .vendor = true},
+    {"tt-ascalon", 0, "it needs the vector extension, which is not built yet; try max",
+     .vendor = true},
+    {"veyron-v1", 0, "its vendor extensions are not supported; try rv64", .vendor = true},
+    {"x-rv128", 0, "128-bit registers are not supported"},
+    {"xiangshan-nanhu",
+     EXT_VENDOR | EXT_B | BIT(ZBC) | EXT_ZKN | EXT_ZKS | BIT(S) | BIT(SVINVAL),
+     .satp_mode = RISCV_SATP_SV39, .vendor = true, .b = true, .priv_1_12 = true},
 };
 
 enum feature_kind {
     EXTENSION,
     GROUP,   /* on: so are its members, but for those switched by name; off: nothing changes */
     PROFILE, /* switches all its members */
+    FACT,    /* true of every model since Privileged 1.12, and can't be switched */
+    LISTED_FACT, /* the same, and a property of the CPU, as QEMU has it */
 };
+
+/* Which ISA strings name a feature. */
+enum { IN_NONE, IN_ALL, IN_MACHINE };
 
 /* Features, in the order in which an ISA string names them. */
 static const struct {
     const char *name;
     uint64_t ext; /* what it consists of */
     uint8_t kind;
-    bool in_string;
+    uint8_t in_string;
 } features[] = {
-    {"m", BIT(M), EXTENSION, true},
-    {"a", BIT(A), EXTENSION, true},
-    {"f", BIT(F), EXTENSION, true},
-    {"d", BIT(D), EXTENSION, true},
-    {"c", BIT(C), EXTENSION, true},
-    {"zicbom", BIT(ZICBOM), EXTENSION, true},
-    {"zicbop", BIT(ZICBOP), EXTENSION, true},
-    {"zicboz", BIT(ZICBOZ), EXTENSION, true},
-    {"zicntr", BIT(ZICNTR), EXTENSION, true},
-    {"zicond", BIT(ZICOND), EXTENSION, true},
-    {"zicsr", BIT(ZICSR), EXTENSION, true},
-    {"zifencei", BIT(ZIFENCEI), EXTENSION, true},
-    {"zihintntl", BIT(ZIHINTNTL), EXTENSION, true},
-    {"zihintpause", BIT(ZIHINTPAUSE), EXTENSION, true},
-    {"zimop", BIT(ZIMOP), EXTENSION, true},
-    {"zmmul", BIT(ZMMUL), EXTENSION, true},
-    {"zaamo", BIT(ZAAMO), EXTENSION, true},
-    {"zabha", BIT(ZABHA), EXTENSION, true},
-    {"zacas", BIT(ZACAS), EXTENSION, true},
-    {"zalrsc", BIT(ZALRSC), EXTENSION, true},
-    {"zawrs", BIT(ZAWRS), EXTENSION, true},
-    {"zfa", BIT(ZFA), EXTENSION, true},
-    {"zfh", BIT(ZFH), EXTENSION, true},
-    {"zfhmin", BIT(ZFHMIN), EXTENSION, true},
-    {"zca", BIT(ZCA), EXTENSION, true},
-    {"zcb", BIT(ZCB), EXTENSION, true},
-    {"zcd", BIT(ZCD), EXTENSION, true},
-    {"zcmop", BIT(ZCMOP), EXTENSION, true},
-    {"zba", BIT(ZBA), EXTENSION, true},
-    {"zbb", BIT(ZBB), EXTENSION, true},
-    {"zbc", BIT(ZBC), EXTENSION, true},
-    {"zbkb", BIT(ZBKB), EXTENSION, true},
-    {"zbkc", BIT(ZBKC), EXTENSION, true},
-    {"zbkx", BIT(ZBKX), EXTENSION, true},
-    {"zbs", BIT(ZBS), EXTENSION, true},
-    {"zk", EXT_ZKN | BIT(ZKR) | BIT(ZKT), GROUP, true},
-    {"zkn", EXT_ZKN, GROUP, true},
-    {"zknd", BIT(ZKND), EXTENSION, true},
-    {"zkne", BIT(ZKNE), EXTENSION, true},
-    {"zknh", BIT(ZKNH), EXTENSION, true},
-    {"zkr", BIT(ZKR), EXTENSION, true},
-    {"zks", EXT_ZKS, GROUP, true},
-    {"zksed", BIT(ZKSED), EXTENSION, true},
-    {"zksh", BIT(ZKSH), EXTENSION, true},
-    {"zkt", BIT(ZKT), EXTENSION, true},
+    {"m", BIT(M), EXTENSION, IN_ALL},
+    {"a", BIT(A), EXTENSION, IN_ALL},
+    {"f", BIT(F), EXTENSION, IN_ALL},
+    {"d", BIT(D), EXTENSION, IN_ALL},
+    {"c", BIT(C), EXTENSION, IN_ALL},
+    {"zic64b", 0, LISTED_FACT, IN_MACHINE},
+    {"zicbom", BIT(ZICBOM), EXTENSION, IN_ALL},
+    {"zicbop", BIT(ZICBOP), EXTENSION, IN_ALL},
+    {"zicboz", BIT(ZICBOZ), EXTENSION, IN_ALL},
+    {"ziccamoa", 0, FACT, IN_MACHINE},
+    {"ziccif", 0, FACT, IN_MACHINE},
+    {"zicclsm", 0, FACT, IN_MACHINE},
+    {"ziccrse", 0, LISTED_FACT, IN_MACHINE},
+    {"zicntr", BIT(ZICNTR), EXTENSION, IN_ALL},
+    {"zicond", BIT(ZICOND), EXTENSION, IN_ALL},
+    {"zicsr", BIT(ZICSR), EXTENSION, IN_ALL},
+    {"zifencei", BIT(ZIFENCEI), EXTENSION, IN_ALL},
+    {"zihintntl", BIT(ZIHINTNTL), EXTENSION, IN_ALL},
+    {"zihintpause", BIT(ZIHINTPAUSE), EXTENSION, IN_ALL},
+    {"zihpm", BIT(ZIHPM), EXTENSION, IN_MACHINE},
+    {"zimop", BIT(ZIMOP), EXTENSION, IN_ALL},
+    {"zmmul", BIT(ZMMUL), EXTENSION, IN_ALL},
+    {"za64rs", 0, FACT, IN_MACHINE},
+    {"zaamo", BIT(ZAAMO), EXTENSION, IN_ALL},
+    {"zabha", BIT(ZABHA), EXTENSION, IN_ALL},
+    {"zacas", BIT(ZACAS), EXTENSION, IN_ALL},
+    {"zalrsc", BIT(ZALRSC), EXTENSION, IN_ALL},
+    {"zawrs", BIT(ZAWRS), EXTENSION, IN_ALL},
+    {"zfa", BIT(ZFA), EXTENSION, IN_ALL},
+    {"zfh", BIT(ZFH), EXTENSION, IN_ALL},
+    {"zfhmin", BIT(ZFHMIN), EXTENSION, IN_ALL},
+    {"zca", BIT(ZCA), EXTENSION, IN_ALL},
+    {"zcb", BIT(ZCB), EXTENSION, IN_ALL},
+    {"zcd", BIT(ZCD), EXTENSION, IN_ALL},
+    {"zcmop", BIT(ZCMOP), EXTENSION, IN_ALL},
+    {"zba", BIT(ZBA), EXTENSION, IN_ALL},
+    {"zbb", BIT(ZBB), EXTENSION, IN_ALL},
+    {"zbc", BIT(ZBC), EXTENSION, IN_ALL},
+    {"zbkb", BIT(ZBKB), EXTENSION, IN_ALL},
+    {"zbkc", BIT(ZBKC), EXTENSION, IN_ALL},
+    {"zbkx", BIT(ZBKX), EXTENSION, IN_ALL},
+    {"zbs", BIT(ZBS), EXTENSION, IN_ALL},
+    {"zk", EXT_ZKN | BIT(ZKR) | BIT(ZKT), GROUP, IN_ALL},
+    {"zkn", EXT_ZKN, GROUP, IN_ALL},
+    {"zknd", BIT(ZKND), EXTENSION, IN_ALL},
+    {"zkne", BIT(ZKNE), EXTENSION, IN_ALL},
+    {"zknh", BIT(ZKNH), EXTENSION, IN_ALL},
+    {"zkr", BIT(ZKR), EXTENSION, IN_ALL},
+    {"zks", EXT_ZKS, GROUP, IN_ALL},
+    {"zksed", BIT(ZKSED), EXTENSION, IN_ALL},
+    {"zksh", BIT(ZKSH), EXTENSION, IN_ALL},
+    {"zkt", BIT(ZKT), EXTENSION, IN_ALL},
+    {"smepmp", BIT(SMEPMP), EXTENSION, IN_MACHINE},
+    {"smstateen", BIT(SMSTATEEN), EXTENSION, IN_MACHINE},
+    {"ssccptr", 0, FACT, IN_MACHINE},
+    {"sscofpmf", BIT(SSCOFPMF), EXTENSION, IN_MACHINE},
+    {"sscounterenw", 0, FACT, IN_MACHINE},
+    {"sstc", BIT(SSTC), EXTENSION, IN_MACHINE},
+    {"sstvala", 0, FACT, IN_MACHINE},
+    {"sstvecd", 0, FACT, IN_MACHINE},
+    {"ssu64xl", 0, FACT, IN_MACHINE},
+    {"svade", BIT(SVADE), EXTENSION, IN_MACHINE},
+    {"svadu", BIT(SVADU), EXTENSION, IN_MACHINE},
+    {"svinval", BIT(SVINVAL), EXTENSION, IN_MACHINE},
+    {"svnapot", BIT(SVNAPOT), EXTENSION, IN_MACHINE},
+    {"svpbmt", BIT(SVPBMT), EXTENSION, IN_MACHINE},
+    {"svvptc", BIT(SVVPTC), EXTENSION, IN_MACHINE},
     /* Not named in an ISA string. */
-    {"b", EXT_B, GROUP, false},
-    {"g", EXT_GC & ~BIT(C), GROUP, false},
-    {"rva22u64", EXT_RVA22U64, PROFILE, false},
-    {"rva22s64", EXT_RVA22S64, PROFILE, false},
+    {"b", EXT_B, GROUP, IN_NONE},
+    {"s", BIT(S), EXTENSION, IN_NONE},
+    {"u", BIT(U), EXTENSION, IN_NONE},
+    {"pmp", BIT(PMP), EXTENSION, IN_NONE},
+    {"g", EXT_GC & ~BIT(C), GROUP, IN_NONE},
+    {"rva22u64", EXT_RVA22U64, PROFILE, IN_NONE},
+    {"rva22s64", EXT_RVA22S64, PROFILE, IN_NONE},
 };
 
 /* Known, but not there: may be switched off only. */
@@ -137,7 +172,6 @@ static const struct {
     {"zfbfmin", "BF16 floating point"},
     {"zicfilp", "control-flow integrity"},
     {"zicfiss", "control-flow integrity"},
-    {"zihpm", "hardware performance counters"},
     {"ztso", "total store ordering"},
     {"rva23u64", "the vector extension"},
     {"rva23s64", "the vector extension"},
@@ -180,14 +214,23 @@ static const struct {
     {"xventanacondops", "this vendor's extension"},
 };
 
-/* Machine-level features. They don't exist in user mode, whatever the value: no instruction of a
- * program depends on them. */
-static const char *const privileged[] = {
-    "s",        "u",       "h",        "mmu",      "pmp",      "debug",   "smaia",   "smcdeleg",
-    "smcntrpmf", "smcsrind", "smctr",  "smdbltrp", "smepmp",   "smmpm",   "smnpm",   "smrnmi",
-    "smstateen", "ssaia",  "ssccfg",   "sscofpmf", "sscsrind", "ssctr",   "ssdbltrp", "ssnpm",
-    "sspm",     "sstc",    "supm",     "svade",    "svadu",    "svinval", "svnapot", "svpbmt",
-    "svvptc",   "x-svukte",
+/* Machine-level features that are not there: a program never knows, a machine can't have them. */
+static const char *const machine_only[] = {
+    "h",        "debug",  "smaia",  "smcdeleg", "smcntrpmf", "smcsrind", "smctr",
+    "smdbltrp", "smmpm",  "smnpm",  "smrnmi",   "ssaia",     "ssccfg",   "sscsrind",
+    "ssctr",    "ssdbltrp", "ssnpm", "sspm",    "supm",      "x-svukte",
+};
+
+/* Page tables: each includes those before it. "mmu" is the smallest, and all that a program's CPU
+ * has of them. */
+static const struct {
+    const char *name;
+    uint8_t mode;
+} satp_modes[] = {
+    {"mmu", RISCV_SATP_SV39},
+    {"sv39", RISCV_SATP_SV39},
+    {"sv48", RISCV_SATP_SV48},
+    {"sv57", RISCV_SATP_SV57},
 };
 
 /* What turns on what, but for what was switched off by name. In the order in which they follow. */
@@ -229,6 +272,8 @@ static const struct {
     {RISCV_EXT_ZACAS, RISCV_EXT_A, "Zacas extension requires A extension"},
     {RISCV_EXT_ZCB, RISCV_EXT_ZCA, "Zcb extension requires Zca extension"},
     {RISCV_EXT_ZCMOP, RISCV_EXT_ZCA, "Zcmop extension requires Zca extension"},
+    {RISCV_EXT_S, RISCV_EXT_U, "S extension requires U extension; switch s off too"},
+    {RISCV_EXT_SMEPMP, RISCV_EXT_PMP, "Smepmp requires PMP"},
 };
 
 __attribute__((format(printf, 2, 3)))
@@ -304,13 +349,15 @@ static const char *nearest_feature(const char *name)
     unsigned least = ~0u;
 
     for (size_t i = 0; i < G_N_ELEMENTS(features); i++) {
-        consider(name, features[i].name, &best, &least);
+        if (features[i].kind != FACT) {
+            consider(name, features[i].name, &best, &least);
+        }
     }
     for (size_t i = 0; i < G_N_ELEMENTS(missing); i++) {
         consider(name, missing[i].name, &best, &least);
     }
-    for (size_t i = 0; i < G_N_ELEMENTS(privileged); i++) {
-        consider(name, privileged[i], &best, &least);
+    for (size_t i = 0; i < G_N_ELEMENTS(machine_only); i++) {
+        consider(name, machine_only[i], &best, &least);
     }
     return best;
 }
@@ -321,8 +368,8 @@ struct parse {
     struct riscv_model *model;
     uint64_t explicit;   /* extensions that were switched by name: no group changes them */
     uint64_t groups;     /* extensions of the groups that are on */
-    bool vendor;
-    uint8_t modes;       /* MODE_* */
+    bool vendor, hypervisor;
+    bool machine;        /* the model is for a machine */
 };
 
 static bool parse_switch(const char *name, const char *value, bool *on, GError **error)
@@ -335,19 +382,38 @@ static bool parse_switch(const char *name, const char *value, bool *on, GError *
            fail(error, "Parameter '%s' expects 'on' or 'off'", name);
 }
 
-static bool set_privileged(struct parse *p, const char *name, const char *value, GError **error)
+static bool set_machine_only(struct parse *p, const char *name, const char *value, GError **error)
 {
-    static const char modes[] = "ush";
-    const char *mode = name[1] ? NULL : strchr(modes, name[0]);
     bool on;
 
     if (!parse_switch(name, value, &on, error)) {
         return false;
     }
-    if (mode) {
-        uint8_t bit = (uint8_t)(1 << (mode - modes));
+    if (!strcmp(name, "h")) {
+        p->hypervisor = on;
+    }
+    return !on || !p->machine ||
+           fail(error, "%s=%s: this extension is not built yet; only %s=off is possible", name,
+                value, name);
+}
 
-        p->modes = on ? p->modes | bit : p->modes & ~bit;
+static bool set_satp_mode(struct parse *p, size_t index, const char *value, GError **error)
+{
+    uint8_t mode = satp_modes[index].mode;
+    bool on;
+
+    if (!parse_switch(satp_modes[index].name, value, &on, error)) {
+        return false;
+    }
+    if (!on) {
+        uint8_t below = mode == RISCV_SATP_SV39 ? RISCV_SATP_BARE : mode - 1;
+
+        p->model->satp_mode = MIN(p->model->satp_mode, below);
+    } else if (p->model->satp_mode < mode) {
+        if (p->vendor) {
+            return fail(error, "'%s' CPU does not allow enabling extensions", p->model->name);
+        }
+        p->model->satp_mode = mode;
     }
     return true;
 }
@@ -371,13 +437,22 @@ static bool set_known(struct parse *p, size_t index, const char *value, GError *
     if (!parse_switch(features[index].name, value, &on, error)) {
         return false;
     }
+    if (features[index].kind == LISTED_FACT) {
+        return on == p->model->priv_1_12 ||
+               fail(error, "%s=%s: it is part of what this CPU is; leave it out",
+                    features[index].name, value);
+    }
     if (p->vendor && on && (ext & ~p->model->ext)) {
         return fail(error, "'%s' CPU does not allow enabling extensions", p->model->name);
+    }
+    if (!strcmp(features[index].name, "b")) {
+        p->model->b = on;
     }
     switch (features[index].kind) {
     case EXTENSION: p->explicit |= ext; /* fall through */
     case PROFILE: p->model->ext = on ? p->model->ext | ext : p->model->ext & ~ext; break;
     case GROUP: p->groups |= on ? ext : 0; break;
+    default: break;
     }
     return true;
 }
@@ -399,7 +474,7 @@ static bool set_feature(struct parse *p, const char *name, const char *value, GE
                                          NULL};
 
     for (size_t i = 0; i < G_N_ELEMENTS(features); i++) {
-        if (!strcmp(features[i].name, name)) {
+        if (features[i].kind != FACT && !strcmp(features[i].name, name)) {
             return set_known(p, i, value, error);
         }
     }
@@ -418,14 +493,19 @@ static bool set_feature(struct parse *p, const char *name, const char *value, GE
         return set_block_size(name, value, error);
     }
     if (g_strv_contains(fixed, name)) {
-        return fail(error, "%s can't be chosen for a program; leave it out", name);
+        return fail(error, "%s can't be chosen; leave it out", name);
     }
     if (g_strv_contains(vector, name)) {
         return fail(error, "%s: the vector extension is not built yet", name);
     }
-    for (size_t i = 0; i < G_N_ELEMENTS(privileged); i++) {
-        if (!strcmp(privileged[i], name)) {
-            return set_privileged(p, name, value, error);
+    for (size_t i = 0; i < G_N_ELEMENTS(satp_modes); i++) {
+        if (!strcmp(satp_modes[i].name, name) && (p->machine || !i)) {
+            return set_satp_mode(p, i, value, error);
+        }
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(machine_only); i++) {
+        if (!strcmp(machine_only[i], name)) {
+            return set_machine_only(p, name, value, error);
         }
     }
     return fail(error, "CPU '%s' has no property '%s'; did you mean '%s'?", p->model->name, name,
@@ -484,16 +564,13 @@ static bool resolve(struct parse *p, GError **error)
     uint64_t *ext = &p->model->ext;
 
     add_implied(p);
+    if (p->hypervisor && !(*ext & BIT(S))) {
+        return fail(error, "H extension implicitly requires S-mode; switch h off too");
+    }
     for (size_t i = 0; i < G_N_ELEMENTS(needs); i++) {
         if ((*ext >> needs[i].ext & 1) && !(*ext >> needs[i].needs & 1)) {
             return fail(error, "%s", needs[i].text);
         }
-    }
-    if ((p->modes & MODE_H) && !(p->modes & MODE_S)) {
-        return fail(error, "H extension implicitly requires S-mode; switch h off too");
-    }
-    if ((p->modes & MODE_S) && !(p->modes & MODE_U)) {
-        return fail(error, "S extension requires U extension; switch s off too");
     }
     add_parts(p, 0);
     return true;
@@ -509,11 +586,11 @@ static bool parse_words(struct parse *p, char **words, GError **error)
     return resolve(p, error);
 }
 
-struct riscv_model *riscv_model_parse(const char *text, GError **error)
+static struct riscv_model *parse(const char *text, bool machine, GError **error)
 {
     g_auto(GStrv) words = g_strsplit(text, ",", -1);
     const char *name = words[0] ? words[0] : "";
-    struct parse p = {0};
+    struct parse p = {.machine = machine};
 
     for (size_t i = 0; i < G_N_ELEMENTS(models); i++) {
         if (strcmp(models[i].name, name)) {
@@ -526,7 +603,10 @@ struct riscv_model *riscv_model_parse(const char *text, GError **error)
         p.model = g_new0(struct riscv_model, 1);
         p.model->name = models[i].name;
         p.model->ext = models[i].ext;
-        p.modes = models[i].modes;
+        p.model->satp_mode = models[i].satp_mode;
+        p.model->b = models[i].b;
+        p.model->priv_1_12 = models[i].priv_1_12;
+        p.hypervisor = models[i].hypervisor;
         p.vendor = models[i].vendor;
     }
     if (!p.model) {
@@ -538,6 +618,23 @@ struct riscv_model *riscv_model_parse(const char *text, GError **error)
         return NULL;
     }
     return p.model;
+}
+
+struct riscv_model *riscv_model_parse(const char *text, GError **error)
+{
+    return parse(text, false, error);
+}
+
+struct riscv_model *riscv_model_parse_machine(const char *text, GError **error)
+{
+    struct riscv_model *model = parse(text, true, error);
+
+    if (model && !riscv_has(model, RISCV_EXT_ZICSR)) {
+        fail(error, "a machine needs Zicsr: -cpu %s,zicsr=on", model->name);
+        riscv_model_free(model);
+        return NULL;
+    }
+    return model;
 }
 
 void riscv_model_free(struct riscv_model *model)
@@ -557,20 +654,43 @@ char *riscv_model_help(void)
     return g_string_free(s, FALSE);
 }
 
-char *riscv_model_isa_string(const struct riscv_model *model)
+/* Whether the model has all of a feature. */
+static bool has_feature(const struct riscv_model *model, size_t index)
+{
+    if (features[index].kind == FACT || features[index].kind == LISTED_FACT) {
+        return model->priv_1_12;
+    }
+    return !strcmp(features[index].name, "b") ? model->b : !(features[index].ext & ~model->ext);
+}
+
+static char *isa_string(const struct riscv_model *model, bool machine)
 {
     GString *s = g_string_new("rv64i");
 
     for (size_t i = 0; i < G_N_ELEMENTS(features); i++) {
-        if (!features[i].in_string || (features[i].ext & ~model->ext)) {
+        if (!features[i].in_string || !has_feature(model, i) ||
+            (features[i].in_string == IN_MACHINE && !machine)) {
             continue;
         }
         if (strlen(features[i].name) > 1) {
             g_string_append_c(s, '_');
         }
         g_string_append(s, features[i].name);
+        if (machine && model->b && !strcmp(features[i].name, "c")) {
+            g_string_append_c(s, 'b');
+        }
     }
     return g_string_free(s, FALSE);
+}
+
+char *riscv_model_isa_string(const struct riscv_model *model)
+{
+    return isa_string(model, false);
+}
+
+char *riscv_model_machine_isa_string(const struct riscv_model *model)
+{
+    return isa_string(model, true);
 }
 
 const char *riscv_model_name(unsigned index)
@@ -585,9 +705,15 @@ const char *riscv_model_name(unsigned index)
 
 const char *riscv_model_feature(const struct riscv_model *model, unsigned index, bool *on)
 {
-    if (index >= G_N_ELEMENTS(features)) {
-        return NULL;
+    for (size_t i = 0; i < G_N_ELEMENTS(features); i++) {
+        if (features[i].kind != FACT && index-- == 0) {
+            *on = has_feature(model, i);
+            return features[i].name;
+        }
     }
-    *on = !(features[index].ext & ~model->ext);
-    return features[index].name;
+    if (index == 0) {
+        *on = model->satp_mode != RISCV_SATP_BARE;
+        return "mmu";
+    }
+    return NULL;
 }

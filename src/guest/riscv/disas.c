@@ -81,19 +81,48 @@ static void put_iorw(struct text *t, int32_t v, uint64_t pc)
 
 static void put_csr(struct text *t, int32_t v, uint64_t pc)
 {
+    /* base: the number that the name of the first one ends in; -1: there is only one, without it. */
     static const struct {
-        uint16_t number;
+        uint16_t first, last;
         const char *name;
+        int8_t base;
     } names[] = {
-        {0x001, "fflags"}, {0x002, "frm"}, {0x003, "fcsr"}, {0x015, "seed"}, {0xc00, "cycle"},
-        {0xc01, "time"}, {0xc02, "instret"},
+        {0x001, 0x001, "fflags", -1},      {0x002, 0x002, "frm", -1},
+        {0x003, 0x003, "fcsr", -1},        {0x015, 0x015, "seed", -1},
+        {0x100, 0x100, "sstatus", -1},     {0x104, 0x104, "sie", -1},
+        {0x105, 0x105, "stvec", -1},       {0x106, 0x106, "scounteren", -1},
+        {0x10a, 0x10a, "senvcfg", -1},     {0x10c, 0x10f, "sstateen", 0},
+        {0x140, 0x140, "sscratch", -1},    {0x141, 0x141, "sepc", -1},
+        {0x142, 0x142, "scause", -1},      {0x143, 0x143, "stval", -1},
+        {0x144, 0x144, "sip", -1},         {0x14d, 0x14d, "stimecmp", -1},
+        {0x180, 0x180, "satp", -1},        {0x300, 0x300, "mstatus", -1},
+        {0x301, 0x301, "misa", -1},        {0x302, 0x302, "medeleg", -1},
+        {0x303, 0x303, "mideleg", -1},     {0x304, 0x304, "mie", -1},
+        {0x305, 0x305, "mtvec", -1},       {0x306, 0x306, "mcounteren", -1},
+        {0x30a, 0x30a, "menvcfg", -1},     {0x30c, 0x30f, "mstateen", 0},
+        {0x320, 0x320, "mcountinhibit", -1}, {0x323, 0x33f, "mhpmevent", 3},
+        {0x340, 0x340, "mscratch", -1},    {0x341, 0x341, "mepc", -1},
+        {0x342, 0x342, "mcause", -1},      {0x343, 0x343, "mtval", -1},
+        {0x344, 0x344, "mip", -1},         {0x3a0, 0x3a0, "pmpcfg", 0},
+        {0x3a2, 0x3a2, "pmpcfg", 2},       {0x3b0, 0x3bf, "pmpaddr", 0},
+        {0x747, 0x747, "mseccfg", -1},     {0xb00, 0xb00, "mcycle", -1},
+        {0xb02, 0xb02, "minstret", -1},    {0xb03, 0xb1f, "mhpmcounter", 3},
+        {0xc00, 0xc00, "cycle", -1},       {0xc01, 0xc01, "time", -1},
+        {0xc02, 0xc02, "instret", -1},     {0xc03, 0xc1f, "hpmcounter", 3},
+        {0xda0, 0xda0, "scountovf", -1},   {0xf11, 0xf11, "mvendorid", -1},
+        {0xf12, 0xf12, "marchid", -1},     {0xf13, 0xf13, "mimpid", -1},
+        {0xf14, 0xf14, "mhartid", -1},     {0xf15, 0xf15, "mconfigptr", -1},
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
-        if (names[i].number == v) {
-            put(t, "%s", names[i].name);
-            return;
+        if (v < names[i].first || v > names[i].last) {
+            continue;
         }
+        put(t, "%s", names[i].name);
+        if (names[i].base >= 0) {
+            put(t, "%d", names[i].base + v - names[i].first);
+        }
+        return;
     }
     put_hex(t, v, pc);
 }

@@ -48,15 +48,56 @@ static enum lift_result lift_misaligned(struct lift_ctx *ctx)
     return LIFT_END;
 }
 
-static enum lift_result riscv_lift(struct lift_ctx *ctx)
+/* Loads, stores and computation of F, D, Zfh, Zfa, and their 16-bit forms (chapter 34). */
+static bool is_floating_point(uint32_t w)
+{
+    enum {
+        LOAD_FP = 0x07, STORE_FP = 0x27, MADD = 0x43, MSUB = 0x47, NMSUB = 0x4b, NMADD = 0x4f,
+        OP_FP = 0x53,
+    };
+
+    if ((w & 3) != 3) {
+        unsigned quadrant = w & 3, funct3 = w >> 13 & 7;
+
+        return quadrant != 1 && (funct3 == 1 || funct3 == 5);   /* c.fld, c.fsd, c.fldsp, c.fsdsp */
+    }
+    switch (w & 0x7f) {
+    case LOAD_FP:
+    case STORE_FP:
+    case MADD:
+    case MSUB:
+    case NMSUB:
+    case NMADD:
+    case OP_FP: return true;
+    default: return false;
+    }
+}
+
+/* The definition of the row's instruction, unless the mode has to change first. */
+static bool lift_row(struct riscv_lift *c, uint32_t w, int row, const union riscv_args *args)
+{
+    if (c->system && is_floating_point(w)) {
+        if (!c->system->before_fp(c, w)) {
+            return false;
+        }
+        if (c->result == LIFT_END) {
+            return true;
+        }
+    }
+    return riscv_lift_insn(c, riscv_rows[row].insn, args);
+}
+
+enum lift_result riscv_lift_insn_at(struct lift_ctx *ctx, const struct riscv_lift_system *system)
 {
     const struct riscv_model *model = ctx->model;
     struct riscv_lift c = {
         .u = ctx->u,
         .pc = ctx->pc,
+        .mode = ctx->mode,
         .frm = ctx->mode & 7,
         .model = model,
         .result = LIFT_NEXT,
+        .system = system,
     };
     union riscv_args args;
     uint32_t w = 0;
@@ -74,16 +115,21 @@ static enum lift_result riscv_lift(struct lift_ctx *ctx)
     c.next_pc = ctx->pc + length;
     ir_insn(ctx->u, ctx->pc, length);
     row = riscv_decode(w, model->ext, &args);
-    if (row < 0 || !riscv_lift_insn(&c, riscv_rows[row].insn, &args)) {
+    if (row < 0 || !lift_row(&c, w, row, &args)) {
         riscv_exit(&c, VCPU_EXIT_ILLEGAL, ctx->pc);
     }
     ctx->next_pc = c.next_pc;
     return c.result;
 }
 
-static uint8_t riscv_mode_frm(uint32_t mode)
+static enum lift_result riscv_lift(struct lift_ctx *ctx)
 {
-    return mode <= IR_RMM ? (uint8_t)mode : 0xff;
+    return riscv_lift_insn_at(ctx, NULL);
+}
+
+uint8_t riscv_mode_frm(uint32_t mode)
+{
+    return (mode & 7) <= IR_RMM ? mode & 7 : 0xff;
 }
 
 static void riscv_reset(struct vcpu *cpu)
@@ -99,7 +145,7 @@ static void riscv_reset(struct vcpu *cpu)
 #define REG_X(n, name) {name, offsetof(struct riscv_vcpu, cpu.r[n]), IR_I64}
 #define REG_F(n, name) {name, offsetof(struct riscv_vcpu, f[n]), IR_F64}
 
-static const struct guest_reg regs[RISCV_N_REGS] = {
+const struct guest_reg riscv_regs[RISCV_N_REGS] = {
     REG_X(0, "zero"), REG_X(1, "ra"), REG_X(2, "sp"), REG_X(3, "gp"),
     REG_X(4, "tp"), REG_X(5, "t0"), REG_X(6, "t1"), REG_X(7, "t2"),
     REG_X(8, "s0"), REG_X(9, "s1"), REG_X(10, "a0"), REG_X(11, "a1"),
@@ -119,13 +165,13 @@ static const struct guest_reg regs[RISCV_N_REGS] = {
 };
 
 /* By how often compiled programs use them: compilers allocate from a5 down, then s0 and up. */
-static const uint8_t pin_int[] = {
+const uint8_t riscv_pin_int[] = {
     15, 10, 14, 2, 11, 8, 13, 12, 1, 9, 16, 6, 17, 28, 18, 19, 20, 29, 30, 21, 22, 7, 31, 23, 24, 5,
     25, 26, 27, 4, 3, 0xff,
 };
 
 #define F(n) (RISCV_REG_F0 + (n))
-static const uint8_t pin_fp[] = {
+const uint8_t riscv_pin_fp[] = {
     F(15), F(14), F(10), F(13), F(11), F(12), F(0), F(1), F(8), F(2), F(9), F(3), F(4), F(16),
     F(18), F(5), F(17), F(6), F(7), F(19), F(20), F(21), F(22), F(28), F(29), F(30), F(31), F(23),
     F(24), F(25), F(26), F(27), 0xff,
@@ -135,10 +181,10 @@ static const uint8_t pin_fp[] = {
 const struct guest_arch riscv64_arch = {
     .name = "riscv64",
     .vcpu_size = sizeof(struct riscv_vcpu),
-    .regs = regs,
+    .regs = riscv_regs,
     .n_regs = RISCV_N_REGS,
-    .pin_int = pin_int,
-    .pin_fp = pin_fp,
+    .pin_int = riscv_pin_int,
+    .pin_fp = riscv_pin_fp,
     .lift = riscv_lift,
     .mode_frm = riscv_mode_frm,
     .disassemble = riscv_disassemble,

@@ -187,6 +187,9 @@ bool riscv_lift_amocas_q(struct riscv_lift *c, const struct riscv_arg_amo *a)
     if ((a->rd | a->rs2) & 1) {
         return false;
     }
+    if (c->system) {
+        return c->system->amocas_q(c, a);
+    }
     addr = riscv_get_x(c, a->rs1);
     zero = ir_const(c->u, IR_I64, 0);
     /* The helper's access isn't one of translated code. A write that changes nothing first makes
@@ -236,31 +239,39 @@ static ir_val block_address(struct riscv_lift *c, int rs1)
 }
 
 /* Memory is coherent: all that is left of it is that the block must be accessible. */
-static bool manage_block(struct riscv_lift *c, const struct riscv_arg_rs1 *a)
+static bool manage_block(struct riscv_lift *c, enum riscv_cbo kind, int rs1)
 {
-    ir_load(c->u, IR_I64, IR_I8, block_address(c, a->rs1), 0, 0);
+    if (c->system) {
+        return c->system->cbo(c, kind, rs1);
+    }
+    ir_load(c->u, IR_I64, IR_I8, block_address(c, rs1), 0, 0);
     return true;
 }
 
 bool riscv_lift_cbo_inval(struct riscv_lift *c, const struct riscv_arg_rs1 *a)
 {
-    return manage_block(c, a);
+    return manage_block(c, RISCV_CBO_INVAL, a->rs1);
 }
 
 bool riscv_lift_cbo_clean(struct riscv_lift *c, const struct riscv_arg_rs1 *a)
 {
-    return manage_block(c, a);
+    return manage_block(c, RISCV_CBO_CLEAN, a->rs1);
 }
 
 bool riscv_lift_cbo_flush(struct riscv_lift *c, const struct riscv_arg_rs1 *a)
 {
-    return manage_block(c, a);
+    return manage_block(c, RISCV_CBO_FLUSH, a->rs1);
 }
 
 bool riscv_lift_cbo_zero(struct riscv_lift *c, const struct riscv_arg_rs1 *a)
 {
-    ir_val addr = block_address(c, a->rs1), zero = ir_const(c->u, IR_I64, 0);
+    ir_val addr, zero;
 
+    if (c->system && !c->system->cbo(c, RISCV_CBO_ZERO, a->rs1)) {
+        return false;
+    }
+    addr = block_address(c, a->rs1);
+    zero = ir_const(c->u, IR_I64, 0);
     for (int offset = 0; offset < CACHE_BLOCK; offset += 8) {
         ir_store(c->u, IR_I64, addr, offset, zero, 0);
     }

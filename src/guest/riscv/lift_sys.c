@@ -1,6 +1,7 @@
 /*
  * RISC-V: system instructions, CSRs that user mode has, and instructions that are hints or may
- * become something else (Zicsr, Zicntr, Zkr, Zawrs, Zihintpause, Zihintntl, Zimop, Zcmop).
+ * become something else (Zicsr, Zicntr, Zkr, Zawrs, Zihintpause, Zihintntl, Zimop, Zcmop). What a
+ * machine has besides is in lift_system.c, which a program's emulator goes without.
  * Unprivileged ISA 20240411, chapters 2.8, 6 to 9, 15, 21.
  */
 #include <stddef.h>
@@ -84,31 +85,22 @@ enum {
     CSR_INSTRET = 0xc02,
 };
 
-enum csr_op { CSR_WRITE, CSR_SET, CSR_CLEAR };
+/* csrw fcsr, x0: an instruction that uses the floating-point state, and changes it. */
+enum { FSCSR = 0x00301073 };
 
-/* One CSR instruction, with either form of its source. */
-struct csr_access {
-    int rd;
-    unsigned csr;
-    enum csr_op op;
-    bool writes;         /* rs1 is not x0, the immediate is not 0, or it is csrrw */
-    int rs1;             /* -1: the immediate */
-    unsigned zimm;
-};
-
-static ir_val csr_source(struct riscv_lift *c, const struct csr_access *a)
+static ir_val csr_source(struct riscv_lift *c, const struct riscv_csr_access *a)
 {
     return a->rs1 < 0 ? ir_const(c->u, IR_I64, a->zimm) : riscv_get_x(c, a->rs1);
 }
 
 /* What is to be written, given the old value. */
-static ir_val csr_new_value(struct riscv_lift *c, const struct csr_access *a, ir_val old)
+static ir_val csr_new_value(struct riscv_lift *c, const struct riscv_csr_access *a, ir_val old)
 {
     ir_val source = csr_source(c, a);
 
     switch (a->op) {
-    case CSR_SET: return ir_bin(c->u, IR_OR, IR_I64, old, source);
-    case CSR_CLEAR: return ir_bin(c->u, IR_ANDN, IR_I64, old, source);
+    case RISCV_CSR_SET: return ir_bin(c->u, IR_OR, IR_I64, old, source);
+    case RISCV_CSR_CLEAR: return ir_bin(c->u, IR_ANDN, IR_I64, old, source);
     default: return source;
     }
 }
@@ -130,20 +122,31 @@ static void write_frm(struct riscv_lift *c, ir_val v)
     } else {
         ir_exit_if(c->u, IR_EQ, IR_I64, mode, ir_const(c->u, IR_I64, c->frm), c->next_pc);
     }
+    if (c->mode != c->frm) {
+        mode = ir_bini(c->u, IR_OR, IR_I64, mode, (int64_t)(c->mode & ~7u));
+    }
     ir_sts(c->u, IR_I32, offsetof(struct vcpu, mode), mode);
     riscv_exit(c, VCPU_EXIT_MODE, c->next_pc);
 }
 
-static bool access_fp_csr(struct riscv_lift *c, const struct csr_access *a)
+static bool access_fp_csr(struct riscv_lift *c, const struct riscv_csr_access *a)
 {
     ir_val old, v = 0;
 
     if (!riscv_has(c->model, RISCV_EXT_F)) {
         return false;
     }
+    if (c->system) {
+        if (!c->system->before_fp(c, FSCSR)) {
+            return false;
+        }
+        if (c->result == LIFT_END) {
+            return true;
+        }
+    }
     old = ir_const(c->u, IR_I64, a->csr == CSR_FCSR ? (uint64_t)c->frm << 5 : c->frm);
     /* csrrw to x0 doesn't read. */
-    if (a->csr != CSR_FRM && (a->rd || a->op != CSR_WRITE)) {
+    if (a->csr != CSR_FRM && (a->rd || a->op != RISCV_CSR_WRITE)) {
         ir_val flags = ir_fgetflags(c->u);
 
         old = a->csr == CSR_FCSR ? ir_bin(c->u, IR_OR, IR_I64, old, flags) : flags;
@@ -164,7 +167,7 @@ static bool access_fp_csr(struct riscv_lift *c, const struct csr_access *a)
     return true;
 }
 
-static bool access_counter(struct riscv_lift *c, const struct csr_access *a)
+static bool access_counter(struct riscv_lift *c, const struct riscv_csr_access *a)
 {
     const struct ir_helper *helper = a->csr == CSR_TIME ? &riscv_helper_time
                                                         : &riscv_helper_cycle;
@@ -178,7 +181,7 @@ static bool access_counter(struct riscv_lift *c, const struct csr_access *a)
 }
 
 /* Zkr: only an access that writes is legal; what it writes is ignored. */
-static bool access_seed(struct riscv_lift *c, const struct csr_access *a)
+static bool access_seed(struct riscv_lift *c, const struct riscv_csr_access *a)
 {
     if (!riscv_has(c->model, RISCV_EXT_ZKR) || !a->writes) {
         return false;
@@ -187,12 +190,18 @@ static bool access_seed(struct riscv_lift *c, const struct csr_access *a)
     return true;
 }
 
-static bool access_csr(struct riscv_lift *c, const struct csr_access *a)
+static bool access_csr(struct riscv_lift *c, const struct riscv_csr_access *a)
 {
     switch (a->csr) {
     case CSR_FFLAGS:
     case CSR_FRM:
     case CSR_FCSR: return access_fp_csr(c, a);
+    default: break;
+    }
+    if (c->system) {
+        return c->system->csr(c, a);
+    }
+    switch (a->csr) {
     case CSR_CYCLE:
     case CSR_TIME:
     case CSR_INSTRET: return access_counter(c, a);
@@ -201,21 +210,22 @@ static bool access_csr(struct riscv_lift *c, const struct csr_access *a)
     }
 }
 
-static bool csr_register(struct riscv_lift *c, const struct riscv_arg_csr *a, enum csr_op op)
+static bool csr_register(struct riscv_lift *c, const struct riscv_arg_csr *a, enum riscv_csr_op op)
 {
-    struct csr_access access = {
+    struct riscv_csr_access access = {
         .rd = a->rd, .csr = (unsigned)a->csr, .op = op, .rs1 = a->rs1,
-        .writes = op == CSR_WRITE || a->rs1 != 0,
+        .writes = op == RISCV_CSR_WRITE || a->rs1 != 0,
     };
 
     return access_csr(c, &access);
 }
 
-static bool csr_immediate(struct riscv_lift *c, const struct riscv_arg_csri *a, enum csr_op op)
+static bool csr_immediate(struct riscv_lift *c, const struct riscv_arg_csri *a,
+                          enum riscv_csr_op op)
 {
-    struct csr_access access = {
+    struct riscv_csr_access access = {
         .rd = a->rd, .csr = (unsigned)a->csr, .op = op, .rs1 = -1, .zimm = (unsigned)a->zimm,
-        .writes = op == CSR_WRITE || a->zimm != 0,
+        .writes = op == RISCV_CSR_WRITE || a->zimm != 0,
     };
 
     return access_csr(c, &access);
@@ -232,9 +242,46 @@ static bool csr_immediate(struct riscv_lift *c, const struct riscv_arg_csri *a, 
         return csr_immediate(c, a, op);                                                            \
     }
 
-LIFT_CSR(csrrw, CSR_WRITE)
-LIFT_CSR(csrrs, CSR_SET)
-LIFT_CSR(csrrc, CSR_CLEAR)
-LIFT_CSRI(csrrwi, CSR_WRITE)
-LIFT_CSRI(csrrsi, CSR_SET)
-LIFT_CSRI(csrrci, CSR_CLEAR)
+LIFT_CSR(csrrw, RISCV_CSR_WRITE)
+LIFT_CSR(csrrs, RISCV_CSR_SET)
+LIFT_CSR(csrrc, RISCV_CSR_CLEAR)
+LIFT_CSRI(csrrwi, RISCV_CSR_WRITE)
+LIFT_CSRI(csrrsi, RISCV_CSR_SET)
+LIFT_CSRI(csrrci, RISCV_CSR_CLEAR)
+
+/* ---- Instructions that only a machine has ---- */
+
+bool riscv_lift_mret(struct riscv_lift *c)
+{
+    return c->system && c->system->mret(c);
+}
+
+bool riscv_lift_sret(struct riscv_lift *c)
+{
+    return c->system && c->system->sret(c);
+}
+
+bool riscv_lift_wfi(struct riscv_lift *c)
+{
+    return c->system && c->system->wfi(c);
+}
+
+bool riscv_lift_sfence_vma(struct riscv_lift *c, const struct riscv_arg_rs *a)
+{
+    return c->system && c->system->sfence_vma(c, a->rs1, a->rs2);
+}
+
+bool riscv_lift_sinval_vma(struct riscv_lift *c, const struct riscv_arg_rs *a)
+{
+    return c->system && c->system->sfence_vma(c, a->rs1, a->rs2);
+}
+
+bool riscv_lift_sfence_w_inval(struct riscv_lift *c)
+{
+    return c->system && c->system->sfence_inval(c);
+}
+
+bool riscv_lift_sfence_inval_ir(struct riscv_lift *c)
+{
+    return c->system && c->system->sfence_inval(c);
+}

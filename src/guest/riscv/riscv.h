@@ -24,12 +24,24 @@ enum riscv_ext {
     RISCV_EXT_ZKR, RISCV_EXT_ZKT,
     /* Parts of M, A, C, and C with D: always there with these, and what instructions depend on. */
     RISCV_EXT_ZMMUL, RISCV_EXT_ZAAMO, RISCV_EXT_ZALRSC, RISCV_EXT_ZCA, RISCV_EXT_ZCD,
+    /* Of machines; a program sees nothing of them. */
+    RISCV_EXT_U, RISCV_EXT_S, RISCV_EXT_PMP, RISCV_EXT_SMEPMP, RISCV_EXT_SMSTATEEN,
+    RISCV_EXT_SSCOFPMF, RISCV_EXT_SSTC, RISCV_EXT_SVADE, RISCV_EXT_SVADU, RISCV_EXT_SVINVAL,
+    RISCV_EXT_SVNAPOT, RISCV_EXT_SVPBMT, RISCV_EXT_SVVPTC, RISCV_EXT_ZIHPM,
     RISCV_EXT_COUNT
+};
+
+/* satp.MODE: each of these includes those before it. */
+enum riscv_satp_mode {
+    RISCV_SATP_BARE = 0, RISCV_SATP_SV39 = 8, RISCV_SATP_SV48 = 9, RISCV_SATP_SV57 = 10,
 };
 
 struct riscv_model {
     const char *name;   /* "rv64", "max", ... */
     uint64_t ext;       /* 1 << enum riscv_ext */
+    uint8_t satp_mode;  /* enum riscv_satp_mode: the largest page tables */
+    bool b;             /* misa says B */
+    bool priv_1_12;     /* has what Privileged 1.11 and 1.12 added: menvcfg, mcountinhibit, ... */
 };
 
 static inline bool riscv_has(const struct riscv_model *m, enum riscv_ext ext)
@@ -53,6 +65,8 @@ extern const struct guest_arch riscv64_arch;
  * supported. Caller frees with riscv_model_free. NULL and *error names the nearest right one.
  */
 struct riscv_model *riscv_model_parse(const char *text, GError **error);
+/* The same for a machine: what isn't there can't be switched on (a program doesn't notice). */
+struct riscv_model *riscv_model_parse_machine(const char *text, GError **error);
 void riscv_model_free(struct riscv_model *model);
 /* "-cpu help": one name a line, as QEMU's. Caller frees. */
 char *riscv_model_help(void);
@@ -60,7 +74,9 @@ char *riscv_model_help(void);
 const char *riscv_model_name(unsigned index);
 /* The switches of a model, one by one, and whether they are on: NULL past the last. */
 const char *riscv_model_feature(const struct riscv_model *model, unsigned index, bool *on);
-/* "rv64imafdc_zicsr_..." as in a device tree's riscv,isa and /proc/cpuinfo. Caller frees. */
+/* "rv64imafdc_zicsr_...", of a program's /proc/cpuinfo, and of a device tree's riscv,isa. Caller
+ * frees. */
 char *riscv_model_isa_string(const struct riscv_model *model);
+char *riscv_model_machine_isa_string(const struct riscv_model *model);
 
 #endif

@@ -5,7 +5,8 @@
  * xmm0-3 are scratch. Every other register is the home of one guest register for all of the time
  * (the most used ones, from guest_arch.pin_int and pin_fp); the other guest registers have their
  * homes in the vCPU. At each exit and each operation that may fault all homes hold the exact guest
- * state, so that blocks chain without fix-ups and a fault needs only the guest pc.
+ * state, so that blocks chain without fix-ups and a fault needs only the guest pc. In system mode r12 is
+ * no home: it points to the current context of the soft TLB.
  *
  * An SSA value is where it was made: in the home of the guest register that it was put into, in a
  * scratch register, in a spill slot, or (a constant) nowhere. A value that the next PUT puts into a
@@ -47,7 +48,26 @@ enum far_kind {
     FAR_FP_HELPER,        /* dest := fp_helper(src...); back to resume */
     FAR_WORD,             /* store to vcpu.section.word */
     FAR_REASON,           /* leave with vcpu.exit_reason set by a helper */
+    FAR_SLOW,             /* system mode: an access that isn't in the table; back to resume */
+    FAR_JUMP,             /* system mode: to guest pc, which is in another page */
 };
+
+enum { SLOW_VALUE_IN_STATE = -2 };
+
+/* What far code is to do for an access, right behind the call to thunks.slow. */
+struct slow_access {
+    uint64_t pc;
+    uint8_t op;           /* enum ir_opcode */
+    uint8_t mem;          /* enum ir_type in memory */
+    uint8_t kind;         /* enum ir_amo */
+    bool is_signed : 1;   /* the result is sign-extended */
+    bool write : 1;       /* which table it was looked up in */
+    int8_t offset_reg;    /* what the look-up left: address ^ tag, */
+    int8_t index_reg;     /* and where in the table */
+    int8_t value_reg;     /* NO_REG: the value is imm; SLOW_VALUE_IN_STATE: at rbp + imm */
+    int8_t dest_reg;
+    int32_t imm;
+} __attribute__((packed));
 
 struct far {
     uint8_t kind;
@@ -59,6 +79,7 @@ struct far {
     uint8_t *from;        /* end of the rel32 that jumps here */
     uint8_t *resume;
     const uint8_t *target;
+    struct slow_access slow;
 };
 
 enum opnd_kind { OPND_REG, OPND_MEM, OPND_IMM };
@@ -135,6 +156,24 @@ void cg_emit_far(struct cg *g);
 void cg_int_op(struct cg *g, ir_val v, const struct ir_op *o);
 int cg_compare(struct cg *g, unsigned cond, enum ir_type type, ir_val a, ir_val b);
 void cg_mem_op(struct cg *g, ir_val v, const struct ir_op *o);
+/* cg_mem.c: parts that both kinds of memory operations are made of. d, s: registers numbered 0-31. */
+void cg_load_from(struct cg *g, const struct ir_op *o, int d, struct mem m);
+void cg_store_to(struct cg *g, const struct ir_op *o, struct opnd s, struct mem m);
+void cg_load_zero_extended(struct cg *g, unsigned size, int d, struct mem m);
+void cg_amo_loop(struct cg *g, const struct ir_op *o, int t, struct opnd s, struct mem m);
+int cg_amo_alu(const struct ir_op *o); /* enum alu, or -1: x86 has no such instruction */
+void cg_check_alignment(struct cg *g, const struct ir_op *o, int r);
+void cg_sized_rm(struct cg *g, unsigned op, unsigned size, int reg, struct mem m);
+void cg_sign_extend(struct cg *g, unsigned size, int d, int from);
+void cg_lock(struct cg *g);
+void cg_fence(struct cg *g);
+/* cg_mapped.c: memory operations in system mode. */
+void cg_mapped_load(struct cg *g, ir_val v, const struct ir_op *o);
+void cg_mapped_store(struct cg *g, const struct ir_op *o);
+void cg_mapped_amo(struct cg *g, ir_val v, const struct ir_op *o);
+void cg_mapped_cas(struct cg *g, ir_val v, const struct ir_op *o);
+void cg_mapped_ldx(struct cg *g, ir_val v, const struct ir_op *o);
+void cg_mapped_stx(struct cg *g, ir_val v, const struct ir_op *o);
 void cg_fp_op(struct cg *g, ir_val v, const struct ir_op *o);
 void cg_flow_op(struct cg *g, ir_val v, const struct ir_op *o);
 /* A helper that the host has instructions for; false: call it. */
@@ -149,6 +188,9 @@ uint32_t cg_new_exit(struct cg *g, uint64_t pc);
      (uint64_t)(o)->aux2 << 24)
 uint64_t generic_int(struct vcpu *cpu, uint64_t a, uint64_t b, uint64_t c, uint64_t attr);
 uint64_t generic_fp(struct vcpu *cpu, uint64_t a, uint64_t b, uint64_t c, uint64_t attr);
+
+/* slow.c: does an access of translated code; false: a fault, and the vCPU is exact. */
+bool softmmu_slow(struct vcpu *cpu, const struct slow_access *access);
 
 /* Constants that the code reads, at thunks.constants. */
 struct cg_constants {

@@ -7,6 +7,7 @@
  * when the comparison fails it is reset and the target looked up.
  */
 #include "dbt/host/x86_64/cg.h"
+#include "dbt/softmmu.h"
 
 struct far *cg_far(struct cg *g, enum far_kind kind, uint8_t *from)
 {
@@ -27,7 +28,7 @@ uint32_t cg_new_exit(struct cg *g, uint64_t pc)
         g->failed = true;
         return 0;
     }
-    dbt->exits[dbt->n_exits] = (struct block_exit){ .pc = pc, .mode = g->u->mode };
+    dbt->exits[dbt->n_exits] = (struct block_exit){ .pc = pc, .block = g->b->index };
     return dbt->n_exits++;
 }
 
@@ -72,11 +73,55 @@ static bool backward(const struct cg *g, uint64_t pc)
     return pc <= g->cur_pc;
 }
 
+/*
+ * May an exit be linked to the block at pc? In system mode only within a page: what another one is
+ * depends on the address space. Nor to an instruction that may cross into the next one.
+ */
+static bool linkable(const struct cg *g, uint64_t pc)
+{
+    enum { MAX_INSN = 16 }; /* as long as any guest's */
+    if (!g->dbt->config.mmu)
+        return true;
+    return !g->b->crosses && (pc ^ g->u->pc) >> MMU_PAGE_BITS == 0 &&
+           (pc & (MMU_PAGE_SIZE - 1)) <= MMU_PAGE_SIZE - MAX_INSN;
+}
+
+/* System mode, at the unit's end or in far code: looks pc up in the jump cache. Where its code is, if
+ * the flags then say that it is equal. */
+static struct mem mapped_jump(struct cg *g, uint64_t pc, bool check_poll)
+{
+    const uint8_t *miss = thunk(g, g->dbt->thunks.indirect_miss);
+    struct mem entry = mem_base(RCX, (int32_t)(jump_index(pc) * sizeof(struct jump_cache_entry)));
+    as_mov_imm(&g->s, RAX, pc);
+    if (check_poll) {
+        poll(g);
+        as_jcc(&g->s, CC_NE, miss);
+    }
+    as_load(&g->s, RCX, cpu_mem(CPU_DISP(jumps)));
+    as_rm(&g->s, 0x39, true, RAX, entry); /* cmp [entry], rax */
+    entry.disp += (int32_t)offsetof(struct jump_cache_entry, code);
+    return entry;
+}
+
+static void jump_mapped(struct cg *g, uint64_t pc)
+{
+    struct mem entry = mapped_jump(g, pc, backward(g, pc));
+    as_jcc(&g->s, CC_NE, thunk(g, g->dbt->thunks.indirect_miss));
+    as_rm(&g->s, 0xff, false, 4, entry); /* jmp */
+}
+
 static void op_exit_if(struct cg *g, const struct ir_op *o)
 {
     int cc = cg_compare(g, o->aux, o->aux2, o->arg[0], o->arg[1]);
     cg_use(g, o->arg[0]);
     cg_use(g, o->arg[1]);
+    if (!linkable(g, o->imm)) {
+        as_jcc(&g->s, cc, g->s.p);
+        struct far *f = cg_far(g, FAR_JUMP, g->s.p);
+        f->pc = o->imm;
+        f->id = backward(g, o->imm);
+        return;
+    }
     uint32_t id = cg_new_exit(g, o->imm);
     if (backward(g, o->imm)) {
         uint8_t *over = as_jcc_short(&g->s, cc ^ 1);
@@ -94,6 +139,10 @@ static void op_exit_if(struct cg *g, const struct ir_op *o)
 
 static void jump_direct(struct cg *g, uint64_t pc)
 {
+    if (!linkable(g, pc)) {
+        jump_mapped(g, pc);
+        return;
+    }
     uint32_t id = cg_new_exit(g, pc);
     if (backward(g, pc))
         poll_direct(g, id);
@@ -124,13 +173,24 @@ static struct mem jump_cache(struct cg *g, int r, int t, enum far_kind kind, boo
 {
     struct mem entry = { .base = RBP, .index = (int8_t)t, .scale = 3,
                          .disp = CPU_DISP(jump_cache) };
+    bool mapped = g->dbt->config.mmu;
+    if (mapped) {
+        int p = cg_scratch(g);
+        as_load(&g->s, p, cpu_mem(CPU_DISP(jumps)));
+        entry.base = (int8_t)p;
+        entry.disp = 0;
+    }
     poll(g);
     as_jcc(&g->s, CC_NE, g->s.p);
     far_index[0] = g->n_far;
     far_indirect(g, kind, r, mask);
     /* index = (pc >> 1) % size, 16 bytes an entry: (pc & mask) * 8 */
     as_mov_rr(&g->s, false, t, r);
-    as_alu_ri(&g->s, ALU_AND, false, t, (VCPU_JUMP_CACHE_SIZE - 1) << 1);
+    if (mapped) {
+        as_shift_ri(&g->s, SH_SHR, false, t, TLB_JUMP_MIX);
+        as_alu_rr(&g->s, ALU_XOR, false, t, r);
+    }
+    as_alu_ri(&g->s, ALU_AND, false, t, mapped ? TLB_JUMP_MASK : (VCPU_JUMP_CACHE_SIZE - 1) << 1);
     as_rm(&g->s, 0x39, true, r, entry); /* cmp [entry], r */
     as_jcc(&g->s, CC_NE, g->s.p);
     far_index[1] = g->n_far;
@@ -167,13 +227,29 @@ static void push_return(struct cg *g, uint64_t pc)
     int t = cg_scratch(g);
     as_mov_imm(&g->s, t, pc);
     as_push(&g->s, t);
+    if (g->dbt->config.mmu) /* needed for the jump cache */
+        g->locked &= ~(1u << t);
+}
+
+/* System mode: a call into another page. */
+static void call_mapped(struct cg *g, uint64_t pc, uint64_t return_pc)
+{
+    push_return(g, return_pc);
+    struct mem entry = mapped_jump(g, pc, backward(g, pc));
+    as_jcc(&g->s, CC_NE, g->s.p);
+    struct far *f = cg_far(g, FAR_INDIRECT_CALL, g->s.p);
+    f->reg = RAX;
+    as_rm(&g->s, 0xff, false, 2, entry); /* call */
+    f->resume = g->s.p;
 }
 
 static void op_call(struct cg *g, const struct ir_op *o)
 {
     uint64_t pc, return_pc = o->imm;
     unsigned far_index[2] = { 0, 0 };
-    if (cg_const(g, o->arg[0], &pc)) {
+    if (cg_const(g, o->arg[0], &pc) && !linkable(g, pc)) {
+        call_mapped(g, pc, return_pc);
+    } else if (cg_const(g, o->arg[0], &pc)) {
         uint32_t id = cg_new_exit(g, pc);
         if (backward(g, pc))
             poll_direct(g, id);
@@ -191,6 +267,10 @@ static void op_call(struct cg *g, const struct ir_op *o)
         g->far[far_index[0]].resume = g->far[far_index[1]].resume = g->s.p;
     }
     as_lea(&g->s, true, RSP, mem_base(RSP, 8));
+    if (!linkable(g, return_pc)) {
+        jump_mapped(g, return_pc);
+        return;
+    }
     uint32_t id = cg_new_exit(g, return_pc);
     align_rel32(g, 1);
     as_jmp(&g->s, g->s.p);
@@ -368,6 +448,21 @@ static void far_reason(struct cg *g)
     as_jmp(&g->s, thunk(g, g->dbt->thunks.exit));
 }
 
+static void far_slow(struct cg *g, const struct far *f)
+{
+    as_call(&g->s, thunk(g, g->dbt->thunks.slow));
+    memcpy(g->s.p, &f->slow, sizeof(f->slow));
+    g->s.p += sizeof(f->slow);
+    as_jmp(&g->s, f->resume);
+}
+
+static void far_jump(struct cg *g, const struct far *f)
+{
+    struct mem entry = mapped_jump(g, f->pc, f->id);
+    as_jcc(&g->s, CC_NE, thunk(g, g->dbt->thunks.indirect_miss));
+    as_rm(&g->s, 0xff, false, 4, entry); /* jmp */
+}
+
 void cg_emit_far(struct cg *g)
 {
     const struct host_thunks *t = &g->dbt->thunks;
@@ -403,6 +498,8 @@ void cg_emit_far(struct cg *g)
         case FAR_FP_HELPER: far_fp_helper(g, f); break;
         case FAR_WORD: far_word(g, f); break;
         case FAR_REASON: far_reason(g); break;
+        case FAR_SLOW: far_slow(g, f); break;
+        case FAR_JUMP: far_jump(g, f); break;
         }
     }
 }

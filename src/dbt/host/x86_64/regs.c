@@ -29,7 +29,8 @@ void cg_regs_init(struct cg *g)
     memset(g->reg_home, -1, sizeof(g->reg_home));
     for (unsigned i = 0; i < arch->n_regs; i++)
         g->home_disp[i] = (int32_t)arch->regs[i].offset - VCPU_BASE_BIAS;
-    pin(g, arch->pin_int, pin_gprs, sizeof(pin_gprs));
+    /* In system mode the last one, r12, points to the soft TLB. */
+    pin(g, arch->pin_int, pin_gprs, sizeof(pin_gprs) - (g->dbt->config.mmu != NULL));
     pin(g, arch->pin_fp, pin_xmms, sizeof(pin_xmms));
 }
 

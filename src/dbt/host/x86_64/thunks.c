@@ -2,6 +2,7 @@
  * The fixed code at the start of the cache: the ways into and out of translated code.
  */
 #include "dbt/host/x86_64/cg.h"
+#include "dbt/softmmu.h"
 
 /* Registers that C code may change. */
 static bool caller_saved(int r)
@@ -33,6 +34,13 @@ static void mxcsr(struct cg *g, bool store, struct mem m)
     as_rm(&g->s, OP_0F | 0xae, false, store ? 3 : 2, m);
 }
 
+/* The context of the soft TLB may have become another one. */
+static void load_tlb(struct cg *g)
+{
+    if (g->dbt->config.mmu)
+        as_load(&g->s, R12, cpu_mem(CPU_DISP(tlb)));
+}
+
 static const uint8_t callee_saved[] = { RBX, RBP, R12, R13, R14, R15 };
 
 /* uint64_t enter(struct vcpu *rdi, const void *code rsi) */
@@ -47,6 +55,7 @@ static void emit_enter(struct cg *g)
     mxcsr(g, false, cpu_mem(CPU_DISP(mxcsr)));
     as_mov_rr(&g->s, true, RAX, RSI);
     move_homes(g, false, true);
+    load_tlb(g);
     as_load(&g->s, RSP, cpu_mem(CPU_DISP(return_stack)));
     as_rr(&g->s, 0xff, false, 4, RAX); /* jmp rax */
 }
@@ -82,12 +91,22 @@ static void emit_indirect(struct cg *g)
 
     t->ret_miss = (uint32_t)(g->s.p - g->dbt->cache.rw);
     struct mem entry = { .base = RBP, .index = RCX, .scale = 3, .disp = CPU_DISP(jump_cache) };
+    bool mapped = g->dbt->config.mmu;
+    if (mapped) {
+        as_load(&g->s, RDX, cpu_mem(CPU_DISP(jumps)));
+        entry.base = RDX;
+        entry.disp = 0;
+    }
     as_load(&g->s, RSP, cpu_mem(CPU_DISP(return_stack_top)));
     as_rm_tail(&g->s, 0x80, false, 7, cpu_mem(CPU_DISP(poll)), 1, false);
     as_u8(&g->s, 0);
     as_jcc(&g->s, CC_NE, miss);
     as_mov_rr(&g->s, false, RCX, RAX);
-    as_alu_ri(&g->s, ALU_AND, false, RCX, (VCPU_JUMP_CACHE_SIZE - 1) << 1);
+    if (mapped) {
+        as_shift_ri(&g->s, SH_SHR, false, RCX, TLB_JUMP_MIX);
+        as_alu_rr(&g->s, ALU_XOR, false, RCX, RAX);
+    }
+    as_alu_ri(&g->s, ALU_AND, false, RCX, mapped ? TLB_JUMP_MASK : (VCPU_JUMP_CACHE_SIZE - 1) << 1);
     as_rm(&g->s, 0x39, true, RAX, entry);
     as_jcc(&g->s, CC_NE, miss);
     entry.disp += 8;
@@ -123,6 +142,7 @@ static void emit_helpers(struct cg *g)
     call_c(g);
     as_store_imm(&g->s, false, in_helper, 0);
     move_homes(g, false, true);
+    load_tlb(g);
     as_u8(&g->s, 0xc3);
 
     t->far_helper = here(g);
@@ -142,6 +162,51 @@ static void emit_helpers(struct cg *g)
         as_load(&g->s, gprs[i], save);
     for (int i = 0; i < 4; i++, save.disp += 8)
         as_rm(&g->s, OP_F2 | OP_0F | 0x10, false, i, save);
+    as_u8(&g->s, 0xc3);
+}
+
+static void move_scratch(struct cg *g, bool store)
+{
+    struct mem save = cpu_mem(CPU_DISP(far_save));
+    static const uint8_t gprs[] = { RAX, RCX, RDX };
+    for (unsigned i = 0; i < 3; i++, save.disp += 8)
+        as_rm(&g->s, store ? 0x89 : 0x8b, true, gprs[i], save);
+    for (int i = 0; i < 4; i++, save.disp += 8)
+        as_rm(&g->s, OP_F2 | OP_0F | (store ? 0x11 : 0x10), false, i, save);
+}
+
+/* System mode: an access that isn't in the table. Behind the call is a struct slow_access. */
+static void emit_slow(struct cg *g)
+{
+    struct host_thunks *t = &g->dbt->thunks;
+    if (!g->dbt->config.mmu)
+        return;
+    t->slow = here(g);
+    move_scratch(g, true);
+    move_homes(g, true, true);
+    mxcsr(g, true, cpu_mem(CPU_DISP(mxcsr)));
+    mxcsr(g, false, CG_CONST(g, mxcsr_default)); /* devices may compute */
+    as_load(&g->s, RSI, mem_base(RSP, 0));
+    as_store(&g->s, cpu_mem(CPU_DISP(return_stack)), RSP);
+    as_load(&g->s, RSP, cpu_mem(CPU_DISP(host_sp)));
+    as_lea(&g->s, true, RDI, mem_base(RBP, -VCPU_BASE_BIAS));
+    as_mov_imm(&g->s, RAX, (uint64_t)(uintptr_t)softmmu_slow);
+    as_rr(&g->s, 0xff, false, 2, RAX); /* call rax */
+    as_load(&g->s, RSP, cpu_mem(CPU_DISP(return_stack)));
+    mxcsr(g, false, cpu_mem(CPU_DISP(mxcsr)));
+    as_rr8(&g->s, 0x84, false, RAX, RAX); /* test al, al */
+    uint8_t *fault = as_jcc_short(&g->s, CC_E);
+    load_tlb(g);
+    as_alu_mi(&g->s, ALU_ADD, true, mem_base(RSP, 0), sizeof(struct slow_access));
+    uint8_t *done = as_jmp_short(&g->s);
+    as_short_here(&g->s, fault);
+    as_lea(&g->s, true, RCX, mem_base(RSP, 8));
+    as_store(&g->s, cpu_mem(CPU_DISP(return_stack)), RCX);
+    as_mov_imm(&g->s, RAX, CODE_EXIT_FAULT);
+    as_jmp(&g->s, g->dbt->cache.rw + t->exit_saved);
+    as_short_here(&g->s, done);
+    move_homes(g, false, true);
+    move_scratch(g, false);
     as_u8(&g->s, 0xc3);
 }
 
@@ -178,5 +243,6 @@ void host_emit_thunks(struct dbt *dbt)
     emit_exit(g);
     emit_indirect(g);
     emit_helpers(g);
+    emit_slow(g);
     dbt->cache.fixed = dbt->cache.used = here(g);
 }

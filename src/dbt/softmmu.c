@@ -1,0 +1,545 @@
+/*
+ * The soft TLB: contexts, filling, flushes.
+ */
+#include "dbt/softmmu.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "dbt/dbt_priv.h"
+
+static const uint64_t page_mask = ~(uint64_t)(MMU_PAGE_SIZE - 1);
+
+enum { TAG_UNUSED = 1 };
+
+/* ---- Entries ---- */
+
+/* A page that is looked up elsewhere. */
+static struct tlb_entry unused_entry(unsigned index)
+{
+    return (struct tlb_entry){ .tag = (uint64_t)(index ^ 1) << MMU_PAGE_BITS };
+}
+
+static void drop_entry(struct tlb_context *c, unsigned i)
+{
+    c->read[i] = c->write[i] = unused_entry(i);
+    c->pages[i] = (struct tlb_page){ .tag = TAG_UNUSED };
+    c->write_frames[i] = UINT32_MAX;
+}
+
+static void drop_write(struct tlb_context *c, unsigned i)
+{
+    c->write[i] = unused_entry(i);
+    c->write_frames[i] = UINT32_MAX;
+    c->pages[i].page.write = false; /* asked for anew */
+}
+
+static struct tlb_page *code_entry(struct tlb_context *c, uint64_t vaddr)
+{
+    return &c->code[vaddr >> MMU_PAGE_BITS & (TLB_CODE_SIZE - 1)];
+}
+
+static bool allowed(const struct mmu_page *page, enum vcpu_access access)
+{
+    switch (access) {
+    case VCPU_READ: return page->read;
+    case VCPU_WRITE: return page->write;
+    default: return page->exec;
+    }
+}
+
+/* Remembers where large pages are, so that a flush of one address can find them. */
+static void note_large(struct tlb_context *c, uint64_t vaddr, uint64_t size)
+{
+    struct tlb_range *r = &c->large[vaddr >> 63];
+    uint64_t first = vaddr & ~(size - 1), last = first + (size - 1);
+
+    if (r->first > r->last) {
+        *r = (struct tlb_range){ .first = first, .last = last };
+    } else {
+        r->first = MIN(r->first, first);
+        r->last = MAX(r->last, last);
+    }
+}
+
+static const struct mmu_page *fill(struct vcpu *cpu, uint64_t vaddr, enum vcpu_access access)
+{
+    struct mmu_page page = { 0 };
+    uint64_t tag = vaddr & page_mask;
+    unsigned i = tlb_index(vaddr);
+
+    cpu->fault_kind = VCPU_FAULT_UNMAPPED;
+    if (!cpu->mmu->ops->translate(cpu, vaddr, access, &page)) {
+        return NULL;
+    }
+    struct tlb_context *c = cpu->tlb; /* not earlier: translate may have switched */
+    c->clean = false;
+    if (page.size > MMU_PAGE_SIZE) {
+        note_large(c, vaddr, page.size);
+    }
+    if (access == VCPU_FETCH) {
+        struct tlb_page *p = code_entry(c, vaddr);
+        *p = (struct tlb_page){ .tag = tag, .page = page };
+        return &p->page;
+    }
+    drop_entry(c, i);
+    c->pages[i] = (struct tlb_page){ .tag = tag, .page = page };
+    if (page.host && page.read) {
+        c->read[i] = (struct tlb_entry){ .tag = tag, .host = page.host };
+    }
+    if (page.host && page.write && !page.watch_write) {
+        c->write[i] = (struct tlb_entry){ .tag = tag, .host = page.host };
+        c->write_frames[i] = (uint32_t)(page.phys >> MMU_PAGE_BITS);
+    }
+    return &c->pages[i].page;
+}
+
+const struct mmu_page *softmmu_page(struct vcpu *cpu, uint64_t vaddr, enum vcpu_access access)
+{
+    const struct tlb_page *p = access == VCPU_FETCH ? code_entry(cpu->tlb, vaddr)
+                                                    : &cpu->tlb->pages[tlb_index(vaddr)];
+
+    if (p->tag == (vaddr & page_mask) && allowed(&p->page, access)) {
+        return &p->page;
+    }
+    return fill(cpu, vaddr, access);
+}
+
+void softmmu_ask_again(struct vcpu *cpu, uint64_t vaddr)
+{
+    unsigned i = tlb_index(vaddr);
+
+    if (cpu->tlb->pages[i].tag == (vaddr & page_mask)) {
+        drop_write(cpu->tlb, i);
+    }
+}
+
+/* ---- Jump caches ---- */
+
+static uint64_t jump_page_bit(uint64_t pc)
+{
+    return UINT64_C(1) << (pc >> MMU_PAGE_BITS & 63);
+}
+
+static void drop_jump(struct jump_map *m, unsigned i)
+{
+    /* A pc that is looked up elsewhere. */
+    m->entry[i] = (struct jump_cache_entry){ .pc = i ? 1 : 3 };
+}
+
+static void clear_jumps(struct jump_map *m)
+{
+    if (!m->pages) {
+        return;
+    }
+    for (unsigned i = 0; i < TLB_JUMP_SIZE; i++) {
+        drop_jump(m, i);
+    }
+    m->pages = 0;
+}
+
+static void clear_context_jumps(struct tlb_context *c)
+{
+    for (unsigned i = 0; i < TLB_MODES; i++) {
+        if (c->maps[i]) {
+            clear_jumps(c->maps[i]);
+        }
+    }
+}
+
+/* What leads into [first, last], and into the page before by an instruction that crosses into
+ * it. */
+static void drop_jumps(struct jump_map *m, uint64_t first, uint64_t last)
+{
+    first -= MMU_PAGE_SIZE;
+    if (last - first < 64 * MMU_PAGE_SIZE) {
+        uint64_t bits = 0;
+        for (uint64_t page = first; page - first <= last - first; page += MMU_PAGE_SIZE) {
+            bits |= jump_page_bit(page);
+        }
+        if (!(m->pages & bits)) {
+            return;
+        }
+    }
+    for (unsigned i = 0; i < TLB_JUMP_SIZE; i++) {
+        if (m->entry[i].pc - first <= last - first) {
+            drop_jump(m, i);
+        }
+    }
+}
+
+/* The context's jump cache for a mode: the one that wasn't used for longest becomes it. */
+static struct jump_map *find_map(struct softmmu *mmu, struct tlb_context *c, uint32_t mode)
+{
+    struct jump_map **oldest = &c->maps[0];
+
+    for (unsigned i = 0; i < TLB_MODES; i++) {
+        struct jump_map **m = &c->maps[i];
+        if (!*m) {
+            *m = g_malloc(sizeof(**m));
+            (*m)->pages = 1; /* so that it is cleared */
+            oldest = m;
+            break;
+        }
+        if ((*m)->mode == mode) {
+            (*m)->used = ++mmu->clock;
+            return *m;
+        }
+        if ((*m)->used < (*oldest)->used) {
+            oldest = m;
+        }
+    }
+    clear_jumps(*oldest);
+    (*oldest)->mode = mode;
+    (*oldest)->used = ++mmu->clock;
+    return *oldest;
+}
+
+void softmmu_fill_jump(struct vcpu *cpu, uint64_t pc, const void *code)
+{
+    struct jump_map *m = (struct jump_map *)cpu->jumps;
+    struct jump_cache_entry *e = &m->entry[jump_index(pc)];
+
+    m->pages |= jump_page_bit(pc);
+    e->code = code;
+    e->pc = pc;
+}
+
+/* ---- Contexts ---- */
+
+static void clear_context(struct tlb_context *c)
+{
+    if (!c->clean) {
+        for (unsigned i = 0; i < TLB_SIZE; i++) {
+            drop_entry(c, i);
+        }
+        for (unsigned i = 0; i < TLB_CODE_SIZE; i++) {
+            c->code[i] = (struct tlb_page){ .tag = TAG_UNUSED };
+        }
+        for (unsigned i = 0; i < TLB_LARGE; i++) {
+            c->large[i] = (struct tlb_range){ .first = UINT64_MAX };
+        }
+        c->clean = true;
+    }
+    clear_context_jumps(c);
+}
+
+static bool is_global_code(struct tlb_context *c, uint64_t pc)
+{
+    const struct tlb_page *p = code_entry(c, pc);
+
+    return p->tag == (pc & page_mask) && p->page.global;
+}
+
+/* All but what is of all address spaces. */
+static void clear_own(struct tlb_context *c)
+{
+    if (c->clean) {
+        return;
+    }
+    for (unsigned i = 0; i < TLB_SIZE; i++) {
+        if (!c->pages[i].page.global) {
+            drop_entry(c, i);
+        }
+    }
+    for (unsigned i = 0; i < TLB_CODE_SIZE; i++) {
+        if (!c->code[i].page.global) {
+            c->code[i] = (struct tlb_page){ .tag = TAG_UNUSED };
+        }
+    }
+    for (unsigned k = 0; k < TLB_MODES; k++) {
+        struct jump_map *m = c->maps[k];
+        for (unsigned i = 0; m && m->pages && i < TLB_JUMP_SIZE; i++) {
+            uint64_t pc = m->entry[i].pc;
+            /* The last instruction of a page may cross into one that isn't. */
+            if (!is_global_code(c, pc) || (~pc & (MMU_PAGE_SIZE - 1)) < 16) {
+                drop_jump(m, i);
+            }
+        }
+    }
+}
+
+static void free_context(struct tlb_context *c)
+{
+    for (unsigned i = 0; i < TLB_MODES; i++) {
+        g_free(c->maps[i]);
+    }
+    free(c);
+}
+
+static struct tlb_context *new_context(struct softmmu *mmu)
+{
+    struct tlb_context *c = aligned_alloc(64, (sizeof(*c) + 63) & ~(size_t)63);
+
+    if (!c) {
+        return NULL;
+    }
+    memset(c->maps, 0, sizeof(c->maps));
+    c->clean = false;
+    c->used = 0;
+    clear_context(c);
+    mmu->contexts[mmu->n_contexts++] = c;
+    return c;
+}
+
+/* The one that wasn't used for longest, but for the current one. */
+static struct tlb_context *recycle(struct vcpu *cpu)
+{
+    struct softmmu *mmu = cpu->mmu;
+    struct tlb_context *oldest = NULL;
+
+    for (unsigned i = 0; i < mmu->n_contexts; i++) {
+        struct tlb_context *c = mmu->contexts[i];
+        if (c != cpu->tlb && (!oldest || c->used < oldest->used)) {
+            oldest = c;
+        }
+    }
+    if (!oldest) { /* no memory for a second one */
+        oldest = cpu->tlb;
+    }
+    if (mmu->ran == oldest) {
+        mmu->ran = NULL;
+    }
+    clear_context(oldest);
+    return oldest;
+}
+
+static struct tlb_context *find_context(struct vcpu *cpu, uint64_t number)
+{
+    struct softmmu *mmu = cpu->mmu;
+    struct tlb_context *c = NULL;
+
+    for (unsigned i = 0; i < mmu->n_contexts; i++) {
+        if (mmu->contexts[i]->number == number) {
+            return mmu->contexts[i];
+        }
+    }
+    if (mmu->n_contexts < TLB_CONTEXTS) {
+        c = new_context(mmu);
+    }
+    if (!c) {
+        c = recycle(cpu);
+    }
+    c->number = number;
+    return c;
+}
+
+void dbt_tlb_switch(struct vcpu *cpu, uint64_t context)
+{
+    if (cpu->tlb->number == context) {
+        return;
+    }
+    struct tlb_context *c = find_context(cpu, context);
+    c->used = ++cpu->mmu->clock;
+    cpu->tlb = c;
+    cpu->jumps = find_map(cpu->mmu, c, cpu->mode)->entry;
+}
+
+void softmmu_sync(struct vcpu *cpu)
+{
+    struct softmmu *mmu = cpu->mmu;
+
+    cpu->jumps = find_map(mmu, cpu->tlb, cpu->mode)->entry;
+    if (mmu->ran == cpu->tlb && mmu->ran_mode == cpu->mode) {
+        return;
+    }
+    /* The code behind the calls that are on the stack is of another context or mode. */
+    host_reset_return_stack(cpu);
+    mmu->ran = cpu->tlb;
+    mmu->ran_mode = cpu->mode;
+}
+
+bool softmmu_init(struct vcpu *cpu, const struct mmu_ops *ops)
+{
+    struct softmmu *mmu = g_new0(struct softmmu, 1);
+
+    cpu->mmu = mmu;
+    mmu->ops = ops;
+    cpu->tlb = new_context(mmu);
+    if (!cpu->tlb) {
+        softmmu_free(cpu);
+        return false;
+    }
+    cpu->tlb->number = 0;
+    cpu->jumps = find_map(mmu, cpu->tlb, cpu->mode)->entry;
+    return true;
+}
+
+void softmmu_free(struct vcpu *cpu)
+{
+    if (!cpu->mmu) {
+        return;
+    }
+    for (unsigned i = 0; i < cpu->mmu->n_contexts; i++) {
+        free_context(cpu->mmu->contexts[i]);
+    }
+    g_free(cpu->mmu);
+    cpu->mmu = NULL;
+    cpu->tlb = NULL;
+}
+
+/* ---- Flushes ---- */
+
+/* Returns into code that isn't where it was aren't predicted any more. */
+static void forget_returns(struct vcpu *cpu)
+{
+    cpu->mmu->ran = NULL;
+}
+
+void dbt_tlb_flush_contexts(struct vcpu *cpu, uint64_t value, uint64_t mask)
+{
+    struct softmmu *mmu = cpu->mmu;
+
+    for (unsigned i = 0; i < mmu->n_contexts; i++) {
+        struct tlb_context *c = mmu->contexts[i];
+        if (!mask) {
+            clear_context(c);
+        } else if ((c->number & mask) == value) {
+            clear_own(c);
+        }
+    }
+    forget_returns(cpu);
+}
+
+void dbt_tlb_flush(struct vcpu *cpu)
+{
+    dbt_tlb_flush_contexts(cpu, 0, 0);
+}
+
+void dbt_tlb_flush_context(struct vcpu *cpu, uint64_t context)
+{
+    dbt_tlb_flush_contexts(cpu, context, UINT64_MAX);
+}
+
+static bool in_large(const struct tlb_page *p, uint64_t vaddr)
+{
+    uint64_t size = p->page.size;
+
+    return p->tag != TAG_UNUSED && size > MMU_PAGE_SIZE && !((p->tag ^ vaddr) & ~(size - 1));
+}
+
+/* The large page that vaddr is in, of which any number of 4 KiB pages may be in the tables. */
+static void flush_large(struct tlb_context *c, uint64_t vaddr)
+{
+    for (unsigned i = 0; i < TLB_SIZE; i++) {
+        if (in_large(&c->pages[i], vaddr)) {
+            drop_entry(c, i);
+        }
+    }
+    for (unsigned i = 0; i < TLB_CODE_SIZE; i++) {
+        if (in_large(&c->code[i], vaddr)) {
+            c->code[i] = (struct tlb_page){ .tag = TAG_UNUSED };
+        }
+    }
+    /* The jump cache may know pages that the table has forgotten. */
+    clear_context_jumps(c);
+}
+
+static void flush_page(struct tlb_context *c, uint64_t vaddr)
+{
+    const struct tlb_range *large = &c->large[vaddr >> 63];
+    unsigned i = tlb_index(vaddr);
+    uint64_t page = vaddr & page_mask;
+
+    if (vaddr >= large->first && vaddr <= large->last) {
+        flush_large(c, vaddr);
+    }
+    if (c->pages[i].tag == page) {
+        drop_entry(c, i);
+    }
+    if (code_entry(c, vaddr)->tag == page) {
+        *code_entry(c, vaddr) = (struct tlb_page){ .tag = TAG_UNUSED };
+    }
+    for (unsigned k = 0; k < TLB_MODES; k++) {
+        if (c->maps[k]) {
+            drop_jumps(c->maps[k], page, page + (MMU_PAGE_SIZE - 1));
+        }
+    }
+}
+
+void dbt_tlb_flush_page_in(struct vcpu *cpu, uint64_t vaddr, uint64_t value, uint64_t mask)
+{
+    struct softmmu *mmu = cpu->mmu;
+
+    for (unsigned i = 0; i < mmu->n_contexts; i++) {
+        if ((mmu->contexts[i]->number & mask) == value) {
+            flush_page(mmu->contexts[i], vaddr);
+        }
+    }
+    forget_returns(cpu);
+}
+
+void dbt_tlb_flush_page(struct vcpu *cpu, uint64_t vaddr)
+{
+    dbt_tlb_flush_page_in(cpu, vaddr, 0, 0);
+}
+
+/* ---- Requests ---- */
+
+void dbt_tlb_request_flush(struct vcpu *cpu)
+{
+    __atomic_fetch_or(&cpu->tlb_request, TLB_REQUEST_FLUSH, __ATOMIC_SEQ_CST);
+    vcpu_kick(cpu);
+}
+
+static void protect_context(struct tlb_context *c, uint64_t phys)
+{
+    uint32_t frame = (uint32_t)(phys >> MMU_PAGE_BITS);
+
+    for (unsigned i = 0; i < TLB_SIZE; i++) {
+        if (c->write_frames[i] == frame && c->pages[i].page.phys == phys) {
+            drop_write(c, i);
+        }
+    }
+}
+
+static void protect_all(struct tlb_context *c)
+{
+    for (unsigned i = 0; i < TLB_SIZE; i++) {
+        drop_write(c, i);
+    }
+}
+
+static void protect(struct vcpu *cpu)
+{
+    struct code_pages *code = &cpu->dbt->code_pages;
+    struct softmmu *mmu = cpu->mmu;
+    uint64_t pages[TLB_MAX_PROTECT];
+    unsigned n;
+
+    g_mutex_lock(&code->lock);
+    n = mmu->n_protect;
+    memcpy(pages, mmu->protect, sizeof(pages));
+    mmu->n_protect = 0;
+    g_mutex_unlock(&code->lock);
+    for (unsigned i = 0; i < mmu->n_contexts; i++) {
+        if (mmu->contexts[i]->clean) {
+            continue;
+        }
+        if (n > TLB_MAX_PROTECT) {
+            protect_all(mmu->contexts[i]);
+            continue;
+        }
+        for (unsigned k = 0; k < n; k++) {
+            protect_context(mmu->contexts[i], pages[k]);
+        }
+    }
+}
+
+void softmmu_handle_requests(struct vcpu *cpu)
+{
+    uint8_t request = __atomic_exchange_n(&cpu->tlb_request, 0, __ATOMIC_SEQ_CST);
+
+    if (request & TLB_REQUEST_FLUSH) {
+        dbt_tlb_flush(cpu);
+    }
+    if (request & TLB_REQUEST_PROTECT) {
+        protect(cpu);
+    }
+    if (request & TLB_REQUEST_JUMPS) {
+        for (unsigned i = 0; i < cpu->mmu->n_contexts; i++) {
+            clear_context_jumps(cpu->mmu->contexts[i]);
+        }
+    }
+    softmmu_sync(cpu);
+}

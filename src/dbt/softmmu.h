@@ -1,0 +1,129 @@
+/*
+ * Inside of the translator: the soft TLB of a vCPU in system mode (mmu.h says what it is for).
+ *
+ * A context has two tables that translated code reads, for loads and for stores, and one with all
+ * that is known of the pages in them. The same index, the low bits of the page number, leads to a
+ * page in all three. An entry of the first two is there only if the access needs nothing but the
+ * host's memory; all else goes to C. Pages of code are in a table of their own: they are looked
+ * up by C only, and a guest may see other permissions, or another page, there.
+ *
+ * To look up, translated code computes address ^ tag: that is the offset in the page if it is the
+ * right one, and at least the size of a page if not. So one comparison with the page size less
+ * the access's size checks both the page and that the access ends in it. An unused entry has the
+ * tag of a page with another index.
+ *
+ * Everything here belongs to the vCPU's thread. Other threads leave requests, which the vCPU
+ * honours between blocks.
+ */
+#ifndef NANDU_DBT_SOFTMMU_H
+#define NANDU_DBT_SOFTMMU_H
+
+#include "dbt/ir.h"
+#include "dbt/mmu.h"
+
+enum {
+    TLB_BITS = 10,
+    TLB_SIZE = 1 << TLB_BITS,
+    TLB_CODE_BITS = 8,
+    TLB_CODE_SIZE = 1 << TLB_CODE_BITS,
+    TLB_CONTEXTS = 32,
+    TLB_MODES = 4,           /* jump caches of a context */
+    TLB_JUMP_BITS = 11,
+    TLB_JUMP_SIZE = 1 << TLB_JUMP_BITS,
+    TLB_LARGE = 2,           /* ranges with large pages that a context remembers */
+};
+
+/* What translated code reads. */
+struct tlb_entry {
+    uint64_t tag;            /* address of the page */
+    uint8_t *host;
+};
+
+struct tlb_page {
+    uint64_t tag;            /* address of the page; 1: unused */
+    struct mmu_page page;
+};
+
+/* Guest pc -> host code, for one mode; index jump_index. Else as vcpu.jump_cache. */
+struct jump_map {
+    struct jump_cache_entry entry[TLB_JUMP_SIZE];
+    uint32_t mode;
+    uint64_t used;           /* when it was, as softmmu.clock; 0: never */
+    uint64_t pages;          /* bits of the pages of which there may be entries */
+};
+
+struct tlb_context {
+    struct tlb_entry read[TLB_SIZE];
+    struct tlb_entry write[TLB_SIZE];
+    struct tlb_page pages[TLB_SIZE]; /* for loads and stores */
+    struct tlb_page code[TLB_CODE_SIZE];
+    uint32_t write_frames[TLB_SIZE]; /* low bits of the frame number of what [write] leads to */
+    struct jump_map *maps[TLB_MODES];
+    struct tlb_range {
+        uint64_t first, last;        /* inclusive; first > last: none */
+    } large[TLB_LARGE];              /* lower and upper half of the addresses */
+    uint64_t number;
+    uint64_t used;           /* when it was, as softmmu.clock */
+    bool clean;              /* nothing is in it */
+};
+
+enum {
+    TLB_REQUEST_FLUSH = 1,   /* all of it */
+    TLB_REQUEST_PROTECT = 2, /* softmmu.protect */
+    TLB_REQUEST_JUMPS = 4,   /* code was freed */
+};
+
+enum { TLB_MAX_PROTECT = 16 };
+
+struct softmmu {
+    const struct mmu_ops *ops;
+    struct tlb_context *contexts[TLB_CONTEXTS];
+    unsigned n_contexts;
+    uint64_t clock;          /* counts switches */
+    struct tlb_context *ran; /* what the return-prediction stack was filled in */
+    uint32_t ran_mode;
+    /* Under code_pages.lock: pages that must lose their fast entries for stores. */
+    uint64_t protect[TLB_MAX_PROTECT];
+    unsigned n_protect;      /* more than fit: all */
+};
+
+/* False: no memory. */
+bool softmmu_init(struct vcpu *cpu, const struct mmu_ops *ops);
+void softmmu_free(struct vcpu *cpu);
+/* Between blocks, when vcpu.tlb_request isn't 0. */
+void softmmu_handle_requests(struct vcpu *cpu);
+/* Before translated code is entered, when context or mode may have changed. */
+void softmmu_sync(struct vcpu *cpu);
+/* Code for vcpu.pc in the current context and mode. */
+void softmmu_fill_jump(struct vcpu *cpu, uint64_t pc, const void *code);
+/* The page of vaddr for the access; NULL: a fault. What it says stays true until the next call. */
+const struct mmu_page *softmmu_page(struct vcpu *cpu, uint64_t vaddr, enum vcpu_access access);
+/* The next store to vaddr asks the guest architecture again. */
+void softmmu_ask_again(struct vcpu *cpu, uint64_t vaddr);
+/* Copies guest code as dbt_config.fetch does; the fault of the first byte that can't be had is
+ * in the vCPU. At most two pages. */
+size_t softmmu_fetch(struct vcpu *cpu, uint64_t pc, void *buf, size_t size);
+
+/* Atomics: [kind] and [type] as the IR's AMO; old values are zero-extended. False: a fault. */
+bool softmmu_amo(struct vcpu *cpu, uint64_t vaddr, enum ir_amo kind, enum ir_type type,
+                 uint64_t operand, uint64_t *old);
+/* *expected: what memory held. *swapped: desired was stored. */
+bool softmmu_compare_swap(struct vcpu *cpu, uint64_t vaddr, unsigned size, uint64_t *expected,
+                          uint64_t desired, bool *swapped);
+
+/* The page's number is mixed in, since all jumps from page to page go by the table. */
+enum { TLB_JUMP_MIX = MMU_PAGE_BITS - 1, TLB_JUMP_MASK = (TLB_JUMP_SIZE - 1) << 1 };
+
+static inline unsigned jump_index(uint64_t pc)
+{
+    uint32_t low = (uint32_t)pc;
+
+    return ((low ^ low >> TLB_JUMP_MIX) & TLB_JUMP_MASK) >> 1;
+}
+
+static inline unsigned tlb_index(uint64_t vaddr)
+{
+    return vaddr >> MMU_PAGE_BITS & (TLB_SIZE - 1);
+}
+
+#endif

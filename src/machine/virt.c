@@ -1,0 +1,270 @@
+/*
+ * Board "virt": QEMU's machine of that name, at the same addresses, so that the same firmware, kernels and
+ * device trees fit.
+ */
+#include <string.h>
+
+#include "hw/intc/sifive_plic.h"
+#include "hw/nvram/fw_cfg.h"
+#include "machine/riscv_board.h"
+
+enum {
+    PLIC_BASE = 0xc000000, PLIC_SIZE = 0x600000, PLIC_SOURCES = 96,
+    UART_IRQ = 10, RTC_IRQ = 11,
+    TEST_POWEROFF = 0x5555, TEST_REBOOT = 0x7777,
+};
+
+struct virt_board {
+    struct riscv_board board;
+    struct mmio_device *plic, *fw_cfg;
+    uint32_t plic_phandle, test_phandle;
+};
+
+/* One device: where it is, and its node in the tree. */
+struct virt_device {
+    const char *type, *name;    /* name: in the object tree */
+    uint64_t address;
+    uint64_t region_step;       /* bytes between its regions */
+    unsigned irq;               /* of the PLIC; 0: none */
+    const char *properties;
+    const char *node, *compatible;  /* node: below /soc; NULL: described otherwise */
+    uint64_t node_size;         /* bytes that its reg says */
+    int serial;                 /* port + 1 of what has a chardev; 0: none */
+};
+
+#define VIRTIO(n)                                                                                  \
+    {"virtio-mmio", "virtio-mmio" #n, 0x10000000 + (n) * 0x1000, 0, n, NULL, "virtio_mmio",         \
+     "virtio,mmio", 0x1000, 0}
+
+static const struct virt_device virt_devices[] = {
+    VIRTIO(1), VIRTIO(2), VIRTIO(3), VIRTIO(4), VIRTIO(5), VIRTIO(6), VIRTIO(7), VIRTIO(8),
+    {"riscv.sifive.test", "test", 0x100000, 0, 0, NULL, NULL, NULL, 0, 0},
+    {"serial-mm", "serial", 0x10000000, 0, UART_IRQ, "regshift=0;baudbase=399193", "serial", "ns16550a", 0x100, 1},
+    {"goldfish_rtc", "rtc", 0x101000, 0, RTC_IRQ, NULL, "rtc", "google,goldfish-rtc", 0x1000, 0},
+    {"fw_cfg_mem", "fw_cfg", 0x10100000, 8, 0, NULL, NULL, NULL, 0, 0},
+    {"cfi.pflash01", "virt.flash0", 0x20000000, 0, 0,
+     "name=virt.flash0;num-blocks=128;sector-length=262144;width=4;device-width=2;id0=137;id1=24", NULL, NULL, 0, 0},
+    {"cfi.pflash01", "virt.flash1", 0x22000000, 0, 0,
+     "name=virt.flash1;num-blocks=128;sector-length=262144;width=4;device-width=2;id0=137;id1=24", NULL, NULL, 0, 0},
+};
+
+/* ---- Devices ---- */
+
+static bool make_plic(struct virt_board *virt, GError **error)
+{
+    struct riscv_board *board = &virt->board;
+    g_autoptr(GString) properties = g_string_new("num-sources=96;num-priorities=7;priority-base=0;"
+                                                 "pending-base=4096;enable-base=8192;enable-stride=128;"
+                                                 "context-base=2097152;context-stride=4096;aperture-size=6291456;"
+                                                 "hart-config=");
+
+    for (unsigned i = 0; i < board->n_harts; i++) {
+        g_string_append(properties, i ? ",MS" : "MS");
+    }
+    virt->plic = riscv_board_add(board, "riscv.sifive.plic", "plic", properties->str, PLIC_BASE, 0, error);
+    for (unsigned i = 0; virt->plic && i < board->n_harts; i++) {
+        mmio_device_connect(virt->plic, 2 * i, riscv_board_pin(board, i, RISCV_IRQ_MEI));
+        mmio_device_connect(virt->plic, 2 * i + 1, riscv_board_pin(board, i, RISCV_IRQ_SEI));
+    }
+    return virt->plic != NULL;
+}
+
+static struct mmio_device *make_device(struct virt_board *virt, const struct virt_device *d, GError **error)
+{
+    struct riscv_board *board = &virt->board;
+    const char *chardev = d->serial ? riscv_board_serial(board, (unsigned)d->serial - 1) : NULL;
+    g_autofree char *properties = chardev ? g_strdup_printf("%s;chardev=%s", d->properties, chardev)
+                                          : g_strdup(d->properties);
+    struct mmio_device *dev = riscv_board_add(board, d->type, d->name, properties, d->address, d->region_step, error);
+
+    if (dev && d->irq) {
+        mmio_device_connect(dev, 0, sifive_plic_input(virt->plic, d->irq));
+    }
+    return dev;
+}
+
+static void fill_fw_cfg(struct virt_board *virt)
+{
+    const struct vm *vm = virt->board.vm;
+    g_autofree char *digits = g_strdelimit(g_strdup(vm->uuid), "-", ' ');
+    guint8 uuid[16];
+    const char *at = digits;
+
+    for (size_t i = 0; i < sizeof(uuid); i++) {
+        at += strspn(at, " ");
+        uuid[i] = (guint8)(g_ascii_xdigit_value(at[0]) << 4 | g_ascii_xdigit_value(at[1]));
+        at += 2;
+    }
+    g_autoptr(GBytes) uuid_bytes = g_bytes_new(uuid, sizeof(uuid));
+    fw_cfg_add(virt->fw_cfg, FW_CFG_UUID, uuid_bytes);
+    fw_cfg_add_integer(virt->fw_cfg, FW_CFG_NOGRAPHIC, 0, 2);
+    fw_cfg_add_integer(virt->fw_cfg, FW_CFG_BOOT_MENU, 0, 2);
+    fw_cfg_add_integer(virt->fw_cfg, FW_CFG_NB_CPUS, virt->board.n_harts, 2);
+}
+
+static bool make_devices(struct riscv_board *board, GError **error)
+{
+    struct virt_board *virt = (struct virt_board *)board;
+
+    if (!make_plic(virt, error)) {
+        return false;
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(virt_devices); i++) {
+        struct mmio_device *dev = make_device(virt, &virt_devices[i], error);
+
+        if (!dev) {
+            return false;
+        }
+        if (g_str_equal(virt_devices[i].type, "fw_cfg_mem")) {
+            virt->fw_cfg = dev;
+        }
+    }
+    fill_fw_cfg(virt);
+    return true;
+}
+
+/* ---- The device tree ---- */
+
+static void describe_plic(struct virt_board *virt)
+{
+    static const uint32_t irqs[] = {RISCV_IRQ_MEI, RISCV_IRQ_SEI};
+    static const char *const compatible[] = {"sifive,plic-1.0.0", "riscv,plic0", NULL};
+    static const char path[] = "/soc/plic@c000000";
+    struct fdt *fdt = virt->board.fdt;
+
+    virt->plic_phandle = fdt_new_phandle(fdt);
+    fdt_add_node(fdt, path);
+    fdt_set(fdt, path, "#interrupt-cells", 1);
+    fdt_set(fdt, path, "#address-cells", 0);
+    fdt_set_strings(fdt, path, "compatible", compatible);
+    fdt_set_empty(fdt, path, "interrupt-controller");
+    riscv_board_describe_interrupts(&virt->board, path, irqs, G_N_ELEMENTS(irqs));
+    fdt_set_reg(fdt, path, PLIC_BASE, PLIC_SIZE);
+    fdt_set(fdt, path, "riscv,ndev", PLIC_SOURCES - 1);
+    fdt_set(fdt, path, "phandle", virt->plic_phandle);
+}
+
+static void describe_device(struct virt_board *virt, const struct virt_device *d)
+{
+    struct fdt *fdt = virt->board.fdt;
+    g_autofree char *path = g_strdup_printf("/soc/%s@%" PRIx64, d->node, d->address);
+
+    fdt_add_node(fdt, path);
+    fdt_set_string(fdt, path, "compatible", d->compatible);
+    fdt_set_reg(fdt, path, d->address, d->node_size);
+    fdt_set(fdt, path, "interrupt-parent", virt->plic_phandle);
+    fdt_set(fdt, path, "interrupts", d->irq);
+    if (d->serial) {
+        fdt_set(fdt, path, "clock-frequency", 3686400);
+        fdt_set_string(fdt, "/chosen", "stdout-path", path);
+        fdt_add_node(fdt, "/aliases");
+        fdt_set_string(fdt, "/aliases", "serial0", path);
+    }
+}
+
+static void describe_test_action(struct virt_board *virt, const char *path, const char *compatible, uint32_t value)
+{
+    struct fdt *fdt = virt->board.fdt;
+
+    fdt_add_node(fdt, path);
+    fdt_set_string(fdt, path, "compatible", compatible);
+    fdt_set(fdt, path, "regmap", virt->test_phandle);
+    fdt_set(fdt, path, "offset", 0);
+    fdt_set(fdt, path, "value", value);
+}
+
+static void describe_test(struct virt_board *virt)
+{
+    static const char *const compatible[] = {"sifive,test1", "sifive,test0", "syscon", NULL};
+    static const char path[] = "/soc/test@100000";
+    struct fdt *fdt = virt->board.fdt;
+
+    virt->test_phandle = fdt_new_phandle(fdt);
+    fdt_add_node(fdt, path);
+    fdt_set_strings(fdt, path, "compatible", compatible);
+    fdt_set_reg(fdt, path, 0x100000, 0x1000);
+    fdt_set(fdt, path, "phandle", virt->test_phandle);
+    describe_test_action(virt, "/reboot", "syscon-reboot", TEST_REBOOT);
+    describe_test_action(virt, "/poweroff", "syscon-poweroff", TEST_POWEROFF);
+}
+
+static void describe_flash(struct fdt *fdt)
+{
+    static const char path[] = "/flash@20000000";
+
+    fdt_add_node(fdt, path);
+    fdt_set_string(fdt, path, "compatible", "cfi-flash");
+    fdt_set(fdt, path, "reg", 0, 0x20000000, 0, 0x2000000, 0, 0x22000000, 0, 0x2000000);
+    fdt_set(fdt, path, "bank-width", 4);
+}
+
+static void describe_fw_cfg(struct fdt *fdt)
+{
+    static const char path[] = "/fw-cfg@10100000";
+
+    fdt_add_node(fdt, path);
+    fdt_set_string(fdt, path, "compatible", "qemu,fw-cfg-mmio");
+    fdt_set_reg(fdt, path, 0x10100000, 0x18);
+    fdt_set_empty(fdt, path, "dma-coherent");
+}
+
+static void describe(struct riscv_board *board)
+{
+    struct virt_board *virt = (struct virt_board *)board;
+    struct fdt *fdt = board->fdt;
+
+    fdt_set_string(fdt, "/", "model", "riscv-virtio,qemu");
+    fdt_set_string(fdt, "/", "compatible", "riscv-virtio");
+    describe_plic(virt);
+    for (size_t i = 0; i < G_N_ELEMENTS(virt_devices); i++) {
+        if (virt_devices[i].node) {
+            describe_device(virt, &virt_devices[i]);
+        }
+    }
+    describe_test(virt);
+    describe_flash(fdt);
+    describe_fw_cfg(fdt);
+}
+
+/* ---- The type ---- */
+
+static const struct riscv_board_info virt_info = {
+    .ram_name = "riscv_virt_board.ram",
+    .rom_name = "riscv_virt_board.mrom",
+    .rom_base = 0x1000,
+    .rom_size = 0xf000,
+    .ram_base = 0x80000000,
+    .max_ram_size = UINT64_C(1) << 40,
+    .clint_base = 0x2000000,
+    .make_devices = make_devices,
+    .describe = describe,
+};
+
+static void init(struct object *obj)
+{
+    riscv_board_init(obj, &virt_info);
+}
+
+static const char *const archs[] = {"riscv64", NULL};
+
+static const struct machine_class virt_class = {
+    .name = "virt",
+    .description = "RISC-V VirtIO board",
+    .archs = archs,
+    .default_cpu = "rv64-riscv-cpu",
+    .default_ram_id = "riscv_virt_board.ram",
+    .default_ram_size = 128 << 20,
+    .max_cpus = 512,
+    .default_cpus = 1,
+    .ops = &riscv_board_ops,
+};
+
+static const struct object_type virt_type = {
+    .name = "virt-machine",
+    .parent = "machine",
+    .description = "RISC-V VirtIO board",
+    .instance_size = sizeof(struct virt_board),
+    .init = init,
+    .class_data = &virt_class,
+};
+OBJECT_TYPE(virt_type);
