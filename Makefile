@@ -35,6 +35,8 @@ guest-root:
 		tools/fetch-guest-root $$arch full >/dev/null || \
 		echo "make: no tree of $$arch programs; the tests that need it are skipped" >&2; \
 	done
+	@tools/fetch-guest-kernel riscv64 >/dev/null || \
+		echo "make: no riscv64 kernel; the tests that need it are skipped" >&2
 
 run: ready
 	@tools/show $(BUILD)

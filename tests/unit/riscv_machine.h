@@ -16,6 +16,7 @@
 enum { RAM_BASE = 0x80000000, RAM_SIZE = 16 << 20, ROM_BASE = 0x1000, IO_BASE = 0x10000000 };
 
 struct machine {
+    void *signal_stack;
     struct region root, ram, rom, io;
     struct ram_block *ram_block, *rom_block;
     struct address_space *memory;
@@ -101,7 +102,7 @@ static struct machine *machine_new(const char *cpu, bool interpreter)
         .opaque = m,
     };
     struct sigaction action = {.sa_sigaction = machine_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    stack_t stack = {.ss_sp = g_malloc(65536), .ss_size = 65536};
+    stack_t stack = {.ss_sp = m->signal_stack = g_malloc(65536), .ss_size = 65536};
 
     m->armed = m->armed_overflow = UINT64_MAX;
     region_init_container(&m->root, "system", 0);
@@ -134,12 +135,12 @@ static struct machine *machine_new(const char *cpu, bool interpreter)
 
 static void machine_free(struct machine *m)
 {
-    stack_t off = {.ss_flags = SS_DISABLE}, old;
+    stack_t off = {.ss_flags = SS_DISABLE};
 
     running = NULL;
     signal(SIGSEGV, SIG_DFL);
-    sigaltstack(&off, &old);
-    g_free(old.ss_sp);
+    sigaltstack(&off, NULL);
+    g_free(m->signal_stack);
     dbt_vcpu_free(m->cpu);
     dbt_free(m->dbt);
     riscv_model_free(m->model);
