@@ -289,7 +289,7 @@ int main(int argc, char **argv)
         return !update(false) || !update(true);
     }
     if (argc == 3 && g_str_has_prefix(argv[1], "--show")) {
-        g_autofree char *text = count_all(argv[2], strcmp(argv[1], "--show-system") == 0);
+        g_free(count_all(argv[2], strcmp(argv[1], "--show-system") == 0));
         return 0;
     }
     g_test_init(&argc, &argv, NULL);
