@@ -64,7 +64,9 @@ static void run(struct accel_cpu *c)
         case ACCEL_GO_ON:
             break;
         case ACCEL_YIELD:
-            sched_yield();
+            if (accel->n_cpus > 1) {
+                sched_yield();      /* what it waits for may be another vCPU's to do */
+            }
             break;
         case ACCEL_SLEEP:
             sleep_until_work(c);

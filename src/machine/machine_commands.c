@@ -166,7 +166,7 @@ bool qmp_query_cpu_model_expansion(struct qmp_context *ctx,
         return fail(error, "The requested expansion type is not supported");
     }
     text = model_text(arg->model, error);
-    model = text ? riscv_model_parse(text, error) : NULL;
+    model = text ? riscv_model_parse_machine(text, error) : NULL;
     if (!model) {
         return false;
     }
