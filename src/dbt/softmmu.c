@@ -62,6 +62,42 @@ static void note_large(struct tlb_context *c, uint64_t vaddr, uint64_t size)
     }
 }
 
+/* Whether the page has a watchpoint, which fast entries would pass by. Loads are seen by those for
+ * reading only; but what changes memory atomically reads it, too. */
+static bool has_watch(const struct vcpu *cpu, uint64_t page, enum vcpu_access access)
+{
+    const GArray *points = cpu->dbt->watchpoints;
+
+    for (unsigned i = 0; i < points->len; i++) {
+        const struct dbt_watch *w = &g_array_index(points, struct dbt_watch, i);
+
+        if (w->addr <= (page | ~page_mask) && w->addr + (w->size - 1) >= page &&
+            (access == VCPU_WRITE || w->access != VCPU_WRITE)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool softmmu_meets_watch(struct vcpu *cpu, uint64_t vaddr, unsigned size, enum vcpu_access access)
+{
+    struct softmmu *mmu = cpu->mmu;
+    const GArray *points = cpu->dbt->watchpoints;
+
+    for (unsigned i = 0; i < points->len; i++) {
+        const struct dbt_watch *w = &g_array_index(points, struct dbt_watch, i);
+
+        if (vaddr <= w->addr + (w->size - 1) && w->addr <= vaddr + (size - 1) &&
+            (w->access < 0 || w->access == (int)access)) {
+            mmu->watch.met = true;
+            mmu->watch.addr = vaddr;
+            mmu->watch.access = (uint8_t)access;
+            return true;
+        }
+    }
+    return false;
+}
+
 static const struct mmu_page *fill(struct vcpu *cpu, uint64_t vaddr, enum vcpu_access access)
 {
     struct mmu_page page = { 0 };
@@ -84,10 +120,10 @@ static const struct mmu_page *fill(struct vcpu *cpu, uint64_t vaddr, enum vcpu_a
     }
     drop_entry(c, i);
     c->pages[i] = (struct tlb_page){ .tag = tag, .page = page };
-    if (page.host && page.read) {
+    if (page.host && page.read && !has_watch(cpu, tag, VCPU_READ)) {
         c->read[i] = (struct tlb_entry){ .tag = tag, .host = page.host };
     }
-    if (page.host && page.write && !page.watch_write) {
+    if (page.host && page.write && !page.watch_write && !has_watch(cpu, tag, VCPU_WRITE)) {
         c->write[i] = (struct tlb_entry){ .tag = tag, .host = page.host };
         c->write_frames[i] = (uint32_t)(page.phys >> MMU_PAGE_BITS);
     }

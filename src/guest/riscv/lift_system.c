@@ -334,4 +334,6 @@ const struct guest_arch riscv64_system_arch = {
     .mode_frm = riscv_mode_frm,
     .disassemble = riscv_disassemble,
     .reset = bare_reset,
+    .dump = hart_dump,
+    .list_mappings = hart_list_mappings,
 };
