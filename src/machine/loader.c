@@ -61,23 +61,28 @@ void loader_free(struct loader *loader)
     g_free(loader);
 }
 
-static bool add(struct loader *loader, const char *what, uint64_t address, uint64_t size, GBytes *data,
-                GError **error)
+static bool add(struct loader *loader, const char *what, uint64_t address, uint64_t size,
+                GBytes *data, GError **error)
 {
     uint64_t offset = address - loader->ram_base;
     struct blob *blob;
 
-    if (address < loader->ram_base || offset > loader->ram_size || size > loader->ram_size - offset) {
-        return fail(error, "%s: 0x%" PRIx64 " bytes at 0x%" PRIx64 " don't fit into the machine's memory, which is "
-                    "0x%" PRIx64 " bytes at 0x%" PRIx64 " (-m gives it more)", what, size, address, loader->ram_size,
-                    loader->ram_base);
+    if (address < loader->ram_base || offset > loader->ram_size ||
+        size > loader->ram_size - offset) {
+        return fail(error,
+                    "%s: 0x%" PRIx64 " bytes at 0x%" PRIx64
+                    " don't fit into the machine's memory, which is "
+                    "0x%" PRIx64 " bytes at 0x%" PRIx64 " (-m gives it more)",
+                    what, size, address, loader->ram_size, loader->ram_base);
     }
     for (guint i = 0; i < loader->blobs->len; i++) {
         const struct blob *other = loader->blobs->pdata[i];
 
         if (address < other->address + other->size && other->address < address + size) {
-            return fail(error, "%s: 0x%" PRIx64 " bytes at 0x%" PRIx64 " would be over %s, which is at 0x%" PRIx64
-                        " (-m may give it more room)", what, size, address, other->what, other->address);
+            return fail(error,
+                        "%s: 0x%" PRIx64 " bytes at 0x%" PRIx64
+                        " would be over %s, which is at 0x%" PRIx64 " (-m may give it more room)",
+                        what, size, address, other->what, other->address);
         }
     }
     blob = g_new0(struct blob, 1);
@@ -86,7 +91,8 @@ static bool add(struct loader *loader, const char *what, uint64_t address, uint6
     return true;
 }
 
-bool loader_add_bytes(struct loader *loader, const char *what, uint64_t address, GBytes *data, GError **error)
+bool loader_add_bytes(struct loader *loader, const char *what, uint64_t address, GBytes *data,
+                      GError **error)
 {
     return add(loader, what, address, g_bytes_get_size(data), data, error);
 }
@@ -113,7 +119,8 @@ static GBytes *read_all(int fd, const char *what, const char *path, uint64_t max
         have += (size_t)n;
     }
     if (!data || n < 0 || have < size) {
-        fail(error, "%s %s: could not be read: %s", what, path, data && n >= 0 ? "it became shorter" : g_strerror(errno));
+        fail(error, "%s %s: could not be read: %s", what, path,
+             data && n >= 0 ? "it became shorter" : g_strerror(errno));
         return NULL;
     }
     return g_bytes_new_take(g_steal_pointer(&data), size);
@@ -190,8 +197,8 @@ static bool read_header(GBytes *data, const char *name, Elf64_Ehdr *header, GErr
     return true;
 }
 
-static bool add_segment(struct loader *loader, GBytes *data, const char *name, const Elf64_Phdr *segment,
-                        struct loader_image *image, GError **error)
+static bool add_segment(struct loader *loader, GBytes *data, const char *name,
+                        const Elf64_Phdr *segment, struct loader_image *image, GError **error)
 {
     g_autoptr(GBytes) bytes = NULL;
 
@@ -208,11 +215,14 @@ static bool add_segment(struct loader *loader, GBytes *data, const char *name, c
 }
 
 /* The symbol table's section header; false: there is none that is whole. */
-static bool find_symbols(GBytes *data, const Elf64_Ehdr *header, Elf64_Shdr *symbols, Elf64_Shdr *strings)
+static bool find_symbols(GBytes *data, const Elf64_Ehdr *header, Elf64_Shdr *symbols,
+                         Elf64_Shdr *strings)
 {
-    const uint8_t *sections = part(data, header->e_shoff, (uint64_t)header->e_shnum * sizeof(Elf64_Shdr));
+    const uint8_t *sections =
+        part(data, header->e_shoff, (uint64_t)header->e_shnum * sizeof(Elf64_Shdr));
 
-    for (unsigned i = 0; sections && header->e_shentsize == sizeof(Elf64_Shdr) && i < header->e_shnum; i++) {
+    for (unsigned i = 0;
+         sections && header->e_shentsize == sizeof(Elf64_Shdr) && i < header->e_shnum; i++) {
         memcpy(symbols, sections + i * sizeof(Elf64_Shdr), sizeof(*symbols));
         if (symbols->sh_type == SHT_SYMTAB && symbols->sh_link < header->e_shnum) {
             memcpy(strings, sections + symbols->sh_link * sizeof(Elf64_Shdr), sizeof(*strings));
@@ -223,7 +233,8 @@ static bool find_symbols(GBytes *data, const Elf64_Ehdr *header, Elf64_Shdr *sym
     return false;
 }
 
-static void look_up_symbols(GBytes *data, const Elf64_Ehdr *header, struct loader_symbol *wanted, size_t n_wanted)
+static void look_up_symbols(GBytes *data, const Elf64_Ehdr *header, struct loader_symbol *wanted,
+                            size_t n_wanted)
 {
     Elf64_Shdr symbols, strings;
     const uint8_t *table;
@@ -253,8 +264,9 @@ static void look_up_symbols(GBytes *data, const Elf64_Ehdr *header, struct loade
     }
 }
 
-static bool add_elf(struct loader *loader, GBytes *data, const char *name, struct loader_symbol *symbols,
-                    size_t n_symbols, struct loader_image *image, GError **error)
+static bool add_elf(struct loader *loader, GBytes *data, const char *name,
+                    struct loader_symbol *symbols, size_t n_symbols, struct loader_image *image,
+                    GError **error)
 {
     const uint8_t *segments;
     Elf64_Ehdr header;
@@ -311,21 +323,36 @@ static uint64_t flat_size(GBytes *data)
     return memcmp(&header.magic2, "RSC\x05", 4) == 0 ? MAX(size, header.image_size) : size;
 }
 
+static bool add_program(struct loader *loader, GBytes *data, const char *name, uint64_t address,
+                        struct loader_symbol *symbols, size_t n_symbols,
+                        struct loader_image *image, GError **error)
+{
+    uint64_t size;
+
+    if (is_elf(data)) {
+        return add_elf(loader, data, name, symbols, n_symbols, image, error);
+    }
+    size = flat_size(data);
+    *image = (struct loader_image){address, address, address + size};
+    return add(loader, name, address, size, data, error);
+}
+
+/* ELF files may have more that isn't loaded (debug information). */
+static uint64_t max_file_size(const struct loader *loader)
+{
+    return MAX(loader->ram_size, 1u << 30);
+}
+
 bool loader_add_executable(struct loader *loader, const char *path, uint64_t address, bool unpack,
-                           struct loader_symbol *symbols, size_t n_symbols, struct loader_image *image,
-                           GError **error)
+                           struct loader_symbol *symbols, size_t n_symbols,
+                           struct loader_image *image, GError **error)
 {
     const char *what = unpack ? "kernel" : "firmware";
     g_autofree char *name = g_strdup_printf("%s %s", what, path);
-    /* ELF files may have more that isn't loaded (debug information). */
-    g_autoptr(GBytes) data = loader_read_file(what, path, MAX(loader->ram_size, 1u << 30), error);
-    uint64_t size;
+    g_autoptr(GBytes) data = loader_read_file(what, path, max_file_size(loader), error);
 
-    if (!data) {
-        return false;
-    }
-    if (unpack) {
-        GBytes *unpacked = unpack_kernel(data, MAX(loader->ram_size, 1u << 30), error);
+    if (data && unpack) {
+        GBytes *unpacked = unpack_kernel(data, max_file_size(loader), error);
 
         if (!unpacked) {
             g_prefix_error(error, "%s: ", name);
@@ -334,12 +361,16 @@ bool loader_add_executable(struct loader *loader, const char *path, uint64_t add
         g_bytes_unref(data);
         data = unpacked;
     }
-    if (is_elf(data)) {
-        return add_elf(loader, data, name, symbols, n_symbols, image, error);
-    }
-    size = flat_size(data);
-    *image = (struct loader_image){address, address, address + size};
-    return add(loader, name, address, size, data, error);
+    return data && add_program(loader, data, name, address, symbols, n_symbols, image, error);
+}
+
+bool loader_add_program(struct loader *loader, const char *what, const char *path, uint64_t address,
+                        struct loader_image *image, GError **error)
+{
+    g_autofree char *name = g_strdup_printf("%s %s", what, path);
+    g_autoptr(GBytes) data = loader_read_file(what, path, max_file_size(loader), error);
+
+    return data && add_program(loader, data, name, address, NULL, 0, image, error);
 }
 
 void loader_write(const struct loader *loader, struct address_space *memory)

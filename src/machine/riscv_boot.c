@@ -24,13 +24,16 @@ static bool find_firmware(const struct machine *machine, const char **path, GErr
 {
     const char *name = machine->firmware ? machine->firmware : "default";
 
-    *path = g_str_equal(name, "none") ? NULL : g_str_equal(name, "default") ? DEFAULT_FIRMWARE : name;
+    *path = g_str_equal(name, "none") ? NULL
+            : g_str_equal(name, "default") ? DEFAULT_FIRMWARE : name;
     if (*path == name || !*path || access(*path, R_OK) == 0) {
         return true;
     }
-    g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
-                "the firmware %s isn't there: install the package opensbi, or name another with -bios "
-                "(none: start at the kernel)", *path);
+    g_set_error(
+        error, QAPI_ERROR, QAPI_ERROR_GENERIC,
+        "the firmware %s isn't there: install the package opensbi, or name another with -bios "
+        "(none: start at the kernel)",
+        *path);
     return false;
 }
 
@@ -43,13 +46,14 @@ bool riscv_boot_load(struct riscv_board *board, struct riscv_boot *boot, GError 
 
     board->loader = loader_new(ram, size);
     if (!find_firmware(machine, &firmware_path, error) ||
-        (firmware_path && !loader_add_executable(board->loader, firmware_path, ram, false, board->symbols,
-                                                 board->n_symbols, &firmware, error))) {
+        (firmware_path &&
+         !loader_add_executable(board->loader, firmware_path, ram, false, board->symbols,
+                                board->n_symbols, &firmware, error))) {
         return false;
     }
     if (machine->kernel &&
-        !loader_add_executable(board->loader, machine->kernel, align_up(firmware.end, kernel_align), true,
-                               board->symbols, board->n_symbols, &kernel, error)) {
+        !loader_add_executable(board->loader, machine->kernel, align_up(firmware.end, kernel_align),
+                               true, board->symbols, board->n_symbols, &kernel, error)) {
         return false;
     }
     if (machine->initrd) {
@@ -58,7 +62,8 @@ bool riscv_boot_load(struct riscv_board *board, struct riscv_boot *boot, GError 
 
         address = MAX(address, align_up(kernel.end, kernel_align));
         if (!machine->kernel) {
-            g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "-initrd needs a -kernel that takes it");
+            g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
+                        "-initrd needs a -kernel that takes it");
             return false;
         }
         if (!loader_add_file(board->loader, "initrd", machine->initrd, address, &initrd, error)) {
@@ -66,11 +71,15 @@ bool riscv_boot_load(struct riscv_board *board, struct riscv_boot *boot, GError 
         }
     }
     if (machine->append && !machine->kernel) {
-        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "-append only allowed with -kernel option");
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
+                    "-append only allowed with -kernel option");
         return false;
     }
     *boot = (struct riscv_boot){
-        .start = firmware.entry, .kernel_entry = kernel.entry, .initrd_start = initrd.start, .initrd_end = initrd.end,
+        .start = firmware.entry,
+        .kernel_entry = kernel.entry,
+        .initrd_start = initrd.start,
+        .initrd_end = initrd.end,
     };
     return true;
 }
@@ -141,7 +150,8 @@ bool riscv_boot_finish(struct riscv_board *board, const struct riscv_boot *boot,
     board->dtb = fdt_to_bytes(board->fdt);
     size = g_bytes_get_size(board->dtb);
     if (size > board->vm->ram_size) {
-        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "the device tree doesn't fit into the machine's memory");
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
+                    "the device tree doesn't fit into the machine's memory");
         return false;
     }
     address = (board->info->ram_base + board->vm->ram_size - size) & ~(2 * MiB - 1);

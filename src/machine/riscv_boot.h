@@ -1,6 +1,7 @@
 /*
- * How a RISC-V board starts: a boot ROM passes each hart to the firmware, the firmware by the information of
- * OpenSBI's dynamic firmware to the kernel, with the device tree in a1 and the hart's number in a0.
+ * How a RISC-V board starts: a boot ROM passes each hart to the firmware, the firmware by the
+ * information of OpenSBI's dynamic firmware to the kernel, with the device tree in a1 and the
+ * hart's number in a0.
  */
 #ifndef NANDU_MACHINE_RISCV_BOOT_H
 #define NANDU_MACHINE_RISCV_BOOT_H

@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+#include "monitor/hmp_debug.h"
+#include "monitor/hmp_net.h"
+#include "monitor/hmp_devices.h"
 #include "object/object.h"
 #include "qapi/keyval.h"
 #include "qapi/qapi_types.h"
@@ -321,7 +324,25 @@ static void complete_watchdog_action(const struct hmp *hmp, unsigned n, GPtrArra
     }
 }
 
+/* The command counts bytes, people mebibytes. */
+static bool balloon(struct hmp *hmp, struct json_object *args, GError **error)
+{
+    g_autoptr(json_object) bytes = json_object_new_object();
+    int64_t value;
+
+    if (__builtin_mul_overflow(hmp_int(args, "value"), INT64_C(1) << 20, &value)) {
+        value = INT64_MAX;
+    }
+    json_object_object_add(bytes, "value", json_object_new_int64(value));
+    return hmp_call(hmp, "balloon", bytes, NULL, error);
+}
+
 static const struct hmp_row rows[] = {
+    {.name = "balloon",
+     .args = "value:l",
+     .params = "target",
+     .run = balloon,
+     .help = "ask the guest to make do with so many MiB of memory"},
     {.name = "chardev-add",
      .args = "args:S",
      .params = "args",
@@ -352,20 +373,64 @@ static const struct hmp_row rows[] = {
      .command = "closefd",
      .help = "close a descriptor that getfd gave a name"},
     {.name = "cont|c", .params = "", .command = "cont", .help = "let the machine run"},
+    {.name = "cpu",
+     .args = "index:i",
+     .params = "index",
+     .run = hmp_cpu,
+     .help = "choose the vCPU that commands are about"},
+    {.name = "device_add",
+     .args = "device:S",
+     .params = "driver[,prop=value][,...]",
+     .run = hmp_device_add,
+     .complete = hmp_complete_device_type,
+     .help = "add a device, as -device does"},
+    {.name = "device_del",
+     .args = "id:s",
+     .params = "device",
+     .command = "device_del",
+     .complete = hmp_complete_device,
+     .help = "remove a device"},
     {.name = "exit_preconfig",
      .params = "",
      .command = "x-exit-preconfig",
      .help = "make the machine, which --preconfig put off"},
+    {.name = "gdbserver",
+     .args = "device:s?",
+     .params = "[device]",
+     .run = hmp_gdbserver,
+     .help = "wait for gdb on a device (tcp::1234), as -gdb does; 'none': don't"},
     {.name = "getfd",
      .args = "fdname:s",
      .params = "name",
      .command = "getfd",
      .help = "give a name to a descriptor that came over the socket (SCM_RIGHTS)"},
+    {.name = "gpa2hva",
+     .args = "addr:l",
+     .params = "addr",
+     .run = hmp_gpa2hva,
+     .help = "show where a guest-physical address is in this program's memory"},
+    {.name = "gva2gpa",
+     .args = "addr:l",
+     .params = "addr",
+     .run = hmp_gva2gpa,
+     .help = "show where a virtual address leads"},
     {.name = "help|?",
      .args = "name:S?",
      .params = "[cmd]",
      .run = help,
      .help = "show this list, or one of it"},
+    {.name = "hostfwd_add",
+     .args = "id:s,rule:s?",
+     .params = "[netdev_id] [tcp|udp]:[hostaddr]:hostport-[guestaddr]:guestport",
+     .run = hmp_hostfwd_add,
+     .complete = hmp_complete_netdev,
+     .help = "lead a port of the host to the guest, on a netdev of type user"},
+    {.name = "hostfwd_remove",
+     .args = "id:s,rule:s?",
+     .params = "[netdev_id] [tcp|udp]:[hostaddr]:hostport",
+     .run = hmp_hostfwd_remove,
+     .complete = hmp_complete_netdev,
+     .help = "undo hostfwd_add or hostfwd="},
     {.name = "info",
      .params = "[subcommand]",
      .sub = &hmp_info_table,
@@ -381,6 +446,23 @@ static const struct hmp_row rows[] = {
      .params = "filename",
      .run = logfile,
      .help = "write the log to 'filename'"},
+    {.name = "memsave",
+     .args = "val:l,size:i,filename:s",
+     .params = "addr size file",
+     .run = hmp_memsave,
+     .help = "write memory at a virtual address to a file"},
+    {.name = "netdev_add",
+     .args = "device:S",
+     .params = "type,id=str[,prop=value][,...]",
+     .run = hmp_netdev_add,
+     .help = "make a network's back end, as -netdev does"},
+    {.name = "netdev_del",
+     .args = "id:s",
+     .params = "id",
+     .command = "netdev_del",
+     .complete = hmp_complete_netdev,
+     .help = "remove a network's back end"},
+    {.name = "nmi", .params = "", .run = hmp_nmi, .help = "inject a non-maskable interrupt"},
     {.name = "object_add",
      .args = "object:S",
      .params = "[qom-type=]type,id=str[,prop=value][,...]",
@@ -393,6 +475,11 @@ static const struct hmp_row rows[] = {
      .command = "object-del",
      .complete = complete_object,
      .help = "remove an object"},
+    {.name = "pmemsave",
+     .args = "val:l,size:i,filename:s",
+     .params = "addr size file",
+     .command = "pmemsave",
+     .help = "write memory at a guest-physical address to a file"},
     {.name = "print|p",
      .args = "fmt:/,val:l",
      .params = "/fmt expr",
@@ -426,7 +513,18 @@ static const struct hmp_row rows[] = {
      .command = "ringbuf-write",
      .complete = complete_chardev,
      .help = "write to a ring buffer"},
+    {.name = "set_link",
+     .args = "name:s,up:b",
+     .params = "name on|off",
+     .run = hmp_set_link,
+     .complete = hmp_complete_link,
+     .help = "take the link of a network card or its back end up or down"},
     {.name = "stop|s", .params = "", .command = "stop", .help = "stop the machine"},
+    {.name = "sum",
+     .args = "start:l,size:i",
+     .params = "addr size",
+     .run = hmp_sum,
+     .help = "compute the checksum of guest-physical memory"},
     {.name = "system_powerdown",
      .params = "",
      .command = "system_powerdown",
@@ -448,5 +546,15 @@ static const struct hmp_row rows[] = {
      .run = watchdog_action,
      .complete = complete_watchdog_action,
      .help = "what the watchdog does when it expires"},
+    {.name = "x",
+     .args = "fmt:f,addr:l",
+     .params = "/fmt addr",
+     .run = hmp_x,
+     .help = "show memory at a virtual address; /4xw: 4 words in hexadecimal, /5i: 5 instructions"},
+    {.name = "xp",
+     .args = "fmt:f,addr:l",
+     .params = "/fmt addr",
+     .run = hmp_xp,
+     .help = "show memory at a guest-physical address"},
 };
 const struct hmp_table hmp_table = {rows, G_N_ELEMENTS(rows)};
