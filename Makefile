@@ -68,6 +68,7 @@ check-sanitize: deps
 bench: ready
 	@bench/run.py --build $(BUILD) $(BENCH)
 	@bench/control.py --build $(BUILD)
+	@bench/machine.py --build $(BUILD)
 
 bench-quick: ready
 	@bench/run.py --build $(BUILD) --quick $(BENCH)

@@ -70,7 +70,7 @@ enum block_flags {
     BLOCK_FUA = 1,                  /* on stable storage when it ends */
     BLOCK_MAY_UNMAP = 2,            /* write_zeroes: may give space back */
     BLOCK_NO_FALLBACK = 4,          /* write_zeroes: -ENOTSUP rather than writing zeroes */
-    BLOCK_REGISTERED = 8,           /* the buffer is in memory that co_... block_graph_register_memory was told of */
+    BLOCK_REGISTERED = 8,           /* the buffer is in memory that stays for long, as guest RAM: a driver may pin it */
     BLOCK_COMPRESSED = 16,          /* write: whole clusters, to be compressed */
     BLOCK_UNCHANGED = 32,           /* write: what can be read stays the same (copy on read, mirror) */
     BLOCK_SERIALISE = 64,           /* no other request that overlaps meanwhile */
@@ -195,10 +195,6 @@ struct block_request {
 };
 void block_submit(struct block_user *user, struct block_request *request);
 
-/* Memory that requests will often come from (guest RAM): drivers may pin it (io_uring's fixed buffers). */
-void block_graph_register_memory(struct block_graph *graph, void *memory, size_t size);
-void block_graph_unregister_memory(struct block_graph *graph, void *memory, size_t size);
-
 /* ---- The graph; main thread ---- */
 
 /* Of the program's object tree, whose context (loop, log, fdsets) it uses. */
@@ -291,6 +287,7 @@ struct block_drive {
     int interface;                  /* enum block_interface (drive.h) */
     unsigned bus, unit;
     struct block_user *user;        /* who attached node first: it has the drive's name and write cache then */
+    struct object *limits;          /* a throttle-group, a reference; NULL: none */
 };
 
 /* NULL: there is none. Borrowed. block_node_find finds a drive's node by this name, too. */

@@ -25,7 +25,7 @@ unsigned block_buffer_slice(struct block_buffer buffer, size_t bytes, struct iov
 
         assert(i < buffer.n_iov);
         if (size) {
-            iov[n++] = (struct iovec) { (char *)buffer.iov[i].iov_base + skip, size };
+            iov[n++] = (struct iovec){(char *)buffer.iov[i].iov_base + skip, size};
         }
         bytes -= size;
     }
@@ -70,7 +70,8 @@ void block_buffer_zero(struct block_buffer buffer, size_t bytes)
     }
 }
 
-/* The first bytes by themselves, then all against what is 16 bytes before: memcmp is the fastest there is. */
+/* The first bytes by themselves, then all against what is 16 bytes before: memcmp is the fastest
+ * there is. */
 static bool is_zero(const char *data, size_t size)
 {
     size_t head = MIN(size, 16);

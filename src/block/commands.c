@@ -2,13 +2,15 @@
 #include <errno.h>
 
 #include "block/block_priv.h"
+#include "block/limits.h"
 #include "block/drive.h"
 #include "block/file.h"
 #include "qapi/qapi_commands.h"
 
 /* ---- Making and giving up ---- */
 
-bool qmp_blockdev_add(struct qmp_context *ctx, const struct qapi_blockdev_options *arg, GError **error)
+bool qmp_blockdev_add(struct qmp_context *ctx, const struct qapi_blockdev_options *arg,
+                      GError **error)
 {
     struct block_node *node;
 
@@ -21,7 +23,8 @@ bool qmp_blockdev_add(struct qmp_context *ctx, const struct qapi_blockdev_option
     return node != NULL;
 }
 
-bool qmp_blockdev_del(struct qmp_context *ctx, const struct qapi_blockdev_del_arg *arg, GError **error)
+bool qmp_blockdev_del(struct qmp_context *ctx, const struct qapi_blockdev_del_arg *arg,
+                      GError **error)
 {
     bool ok;
 
@@ -31,7 +34,8 @@ bool qmp_blockdev_del(struct qmp_context *ctx, const struct qapi_blockdev_del_ar
     return ok;
 }
 
-bool qmp_blockdev_reopen(struct qmp_context *ctx, const struct qapi_blockdev_reopen_arg *arg, GError **error)
+bool qmp_blockdev_reopen(struct qmp_context *ctx, const struct qapi_blockdev_reopen_arg *arg,
+                         GError **error)
 {
     bool ok;
 
@@ -43,8 +47,8 @@ bool qmp_blockdev_reopen(struct qmp_context *ctx, const struct qapi_blockdev_reo
 
 /* ---- Sizes ---- */
 
-static struct block_node *find_either(struct block_graph *graph, const char *device, const char *node_name,
-                                      GError **error)
+static struct block_node *find_either(struct block_graph *graph, const char *device,
+                                      const char *node_name, GError **error)
 {
     const struct block_drive *drive;
 
@@ -84,7 +88,8 @@ static bool co_resize(struct block_node *node, uint64_t size, GError **error)
     return result >= 0;
 }
 
-bool qmp_block_resize(struct qmp_context *ctx, const struct qapi_block_resize_arg *arg, GError **error)
+bool qmp_block_resize(struct qmp_context *ctx, const struct qapi_block_resize_arg *arg,
+                      GError **error)
 {
     struct block_node *node = find_either(ctx->blocks, arg->device, arg->node_name, error);
     bool ok;
@@ -130,6 +135,9 @@ static bool co_describe_node(struct block_node *node, const struct block_user *u
     info->cache->writeback = !user || block_user_write_cache(user);
     info->cache->direct = node->direct;
     info->cache->no_flush = node->no_flush;
+    if (user) {
+        block_user_describe_limits(user, info);
+    }
     if (!co_block_image_info(node, !flat, info->image, error)) {
         return false;
     }
@@ -159,7 +167,8 @@ static void co_let_go(GPtrArray *nodes)
     g_ptr_array_unref(nodes);
 }
 
-bool qmp_query_named_block_nodes(struct qmp_context *ctx, const struct qapi_query_named_block_nodes_arg *arg,
+bool qmp_query_named_block_nodes(struct qmp_context *ctx,
+                                 const struct qapi_query_named_block_nodes_arg *arg,
                                  struct qapi_block_device_info_list *ret, GError **error)
 {
     GPtrArray *nodes;
@@ -182,12 +191,12 @@ bool qmp_query_named_block_nodes(struct qmp_context *ctx, const struct qapi_quer
 struct device {
     const struct block_drive *drive;
     const struct block_user *user;
-    struct block_node *node;        /* held */
+    struct block_node *node; /* held */
 };
 
 static void add_drive(const struct block_drive *drive, void *opaque)
 {
-    struct device device = { drive, drive->user, drive->node ? block_node_ref(drive->node) : NULL };
+    struct device device = {drive, drive->user, drive->node ? block_node_ref(drive->node) : NULL};
 
     g_array_append_val(opaque, device);
 }
@@ -212,7 +221,8 @@ static GArray *list_devices(struct block_graph *graph)
         const struct block_user *user = graph->users->pdata[i];
 
         if (user->ops && user->ops->describe && !has_drive(devices, user)) {
-            struct device device = { NULL, user, user->edge ? block_node_ref(user->edge->node) : NULL };
+            struct device device = {NULL, user,
+                                    user->edge ? block_node_ref(user->edge->node) : NULL};
 
             g_array_append_val(devices, device);
         }
@@ -243,17 +253,15 @@ static char *qdev_of(const struct block_user *user)
 static enum qapi_block_device_io_status io_status(const struct block_user *user)
 {
     switch (atomic_load_explicit(&user->io_error, memory_order_relaxed)) {
-    case 0:
-        return QAPI_BLOCK_DEVICE_IO_STATUS_OK;
-    case ENOSPC:
-        return QAPI_BLOCK_DEVICE_IO_STATUS_NOSPACE;
-    default:
-        return QAPI_BLOCK_DEVICE_IO_STATUS_FAILED;
+    case 0: return QAPI_BLOCK_DEVICE_IO_STATUS_OK;
+    case ENOSPC: return QAPI_BLOCK_DEVICE_IO_STATUS_NOSPACE;
+    default: return QAPI_BLOCK_DEVICE_IO_STATUS_FAILED;
     }
 }
 
 /* What doesn't wait, first: drive and user may be gone afterwards. */
-static bool co_describe_device(const struct device *device, struct qapi_block_info *info, GError **error)
+static bool co_describe_device(const struct device *device, struct qapi_block_info *info,
+                               GError **error)
 {
     info->device = g_strdup(device->drive ? device->drive->id : "");
     info->qdev = qdev_of(device->user);
@@ -281,7 +289,8 @@ bool qmp_query_block(struct qmp_context *ctx, struct qapi_block_info_list *ret, 
         struct device *device = &g_array_index(devices, struct device, i);
 
         if (is_there(ctx->blocks, device)) {
-            ok = co_describe_device(device, qapi_list_append(&qapi_type_block_info_list, ret), error);
+            ok = co_describe_device(device, qapi_list_append(&qapi_type_block_info_list, ret),
+                                    error);
         }
     }
     co_free_devices(devices);
@@ -302,8 +311,9 @@ static struct qapi_block_stats_specific *specific(const struct block_node *node)
     }
     stats = g_new0(struct qapi_block_stats_specific, 1);
     stats->driver = kind;
-    stats->u.file = (struct qapi_block_stats_specific_file) {
-        .discard_nb_ok = s->discards_ok, .discard_nb_failed = s->discards_failed,
+    stats->u.file = (struct qapi_block_stats_specific_file){
+        .discard_nb_ok = s->discards_ok,
+        .discard_nb_failed = s->discards_failed,
         .discard_bytes_ok = s->discarded_bytes,
     };
     return stats;

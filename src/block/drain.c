@@ -1,6 +1,7 @@
 /*
- * Drained sections: the users above a node begin nothing, and what they had begun has ended. Sections may overlap
- * and nest; a user that comes while one is open is held back, too. Main thread, but for the wake-up.
+ * Drained sections: the users above a node begin nothing, and what they had begun has ended.
+ * Sections may overlap and nest; a user that comes while one is open is held back, too. Main
+ * thread, but for the wake-up.
  */
 #include <assert.h>
 
@@ -8,8 +9,8 @@
 #include "block/delay.h"
 
 struct drain {
-    struct block_node *node;        /* NULL: all */
-    GPtrArray *users;               /* struct block_user that it holds */
+    struct block_node *node; /* NULL: all */
+    GPtrArray *users;        /* struct block_user that it holds */
 };
 
 static bool reaches(const struct block_node *from, const struct block_node *node)
@@ -92,7 +93,7 @@ void co_block_drain_begin(struct block_graph *graph, struct block_node *node)
     g_queue_push_tail(&graph->drainers, self);
     while (is_busy(drain)) {
         g_mutex_unlock(&graph->drain_lock);
-        co_yield();
+        co_yield ();
         g_mutex_lock(&graph->drain_lock);
     }
     g_queue_remove(&graph->drainers, self);

@@ -1,5 +1,6 @@
 /* What -drive makes: names for nodes, and what a device takes over with them. Main thread. */
 #include "block/block_priv.h"
+#include "block/limits.h"
 
 const struct block_drive *block_drive_find(struct block_graph *graph, const char *id)
 {
@@ -19,6 +20,7 @@ void block_drives_free(struct block_graph *graph)
         struct block_drive *drive = g_ptr_array_steal_index(graph->drives, graph->drives->len - 1);
 
         co_block_node_unref(drive->node);
+        block_limits_drop(drive->limits);
         g_free(drive->id);
         g_free(drive);
     }
@@ -44,6 +46,7 @@ void block_drive_attach(struct block_user *user)
         if (!drive->user && drive->node == user->edge->node) {
             drive->user = user;
             user->write_cache = drive->write_cache;
+            user->limits = drive->limits ? object_ref(drive->limits) : NULL;
             if (!user->name) {
                 user->name = g_strdup(drive->id);
             }
@@ -65,7 +68,5 @@ enum qapi_blockdev_on_error block_user_on_error(const struct block_user *user, b
 {
     const struct block_drive *drive = drive_of(user);
 
-    return !drive    ? QAPI_BLOCKDEV_ON_ERROR_AUTO
-           : is_read ? drive->read_error
-                     : drive->write_error;
+    return !drive ? QAPI_BLOCKDEV_ON_ERROR_AUTO : is_read ? drive->read_error : drive->write_error;
 }

@@ -1,8 +1,10 @@
-/* What -drive's options mean: names, defaults and abbreviations that -blockdev doesn't have. Main thread. */
+/* What -drive's options mean: names, defaults and abbreviations that -blockdev doesn't have. Main
+ * thread. */
 #include <limits.h>
 #include <string.h>
 
 #include "block/block_priv.h"
+#include "block/limits.h"
 #include "block/drive.h"
 #include "qapi/keyval.h"
 
@@ -79,8 +81,9 @@ static const struct {
     const char *name;
     bool write_cache, direct, no_flush;
 } cache_modes[] = {
-    { "writeback", true, false, false }, { "none", true, true, false },    { "off", true, true, false },
-    { "directsync", false, true, false }, { "unsafe", true, false, true }, { "writethrough", false, false, false },
+    {"writeback", true, false, false}, {"none", true, true, false},
+    {"off", true, true, false},        {"directsync", false, true, false},
+    {"unsafe", true, false, true},     {"writethrough", false, false, false},
 };
 
 static bool take_cache(json_object *options, bool *write_cache, GError **error)
@@ -97,13 +100,17 @@ static bool take_cache(json_object *options, bool *write_cache, GError **error)
         }
     }
     if (mode) {
-        return block_error(error, "invalid cache option '%s'; there are none, writeback, writethrough, directsync and "
-                           "unsafe", mode);
+        return block_error(
+            error,
+            "invalid cache option '%s'; there are none, writeback, writethrough, directsync and "
+            "unsafe",
+            mode);
     }
     return take_bool(options, "cache.writeback", write_cache, error);
 }
 
-static bool take_on_error(json_object *options, bool is_read, enum qapi_blockdev_on_error *action, GError **error)
+static bool take_on_error(json_object *options, bool is_read, enum qapi_blockdev_on_error *action,
+                          GError **error)
 {
     g_autofree char *text = take(options, is_read ? "rerror" : "werror");
     int value;
@@ -114,7 +121,8 @@ static bool take_on_error(json_object *options, bool is_read, enum qapi_blockdev
         return true;
     }
     value = qapi_enum_parse(&qapi_type_blockdev_on_error, text, NULL);
-    if (value < 0 || value == QAPI_BLOCKDEV_ON_ERROR_AUTO || (is_read && value == QAPI_BLOCKDEV_ON_ERROR_ENOSPC)) {
+    if (value < 0 || value == QAPI_BLOCKDEV_ON_ERROR_AUTO ||
+        (is_read && value == QAPI_BLOCKDEV_ON_ERROR_ENOSPC)) {
         return block_error(error, "'%s' invalid %s error action", text, is_read ? "read" : "write");
     }
     *action = (enum qapi_blockdev_on_error)value;
@@ -162,34 +170,21 @@ static bool take_format(json_object *options, GError **error)
     return true;
 }
 
-static const char *const not_yet[] = {
-    "copy-on-read", "iops", "bps", "iops_rd", "iops_wr", "bps_rd", "bps_wr", "group",
-};
-
 static bool refuse_missing(json_object *options, GError **error)
 {
     bool snapshot = false, copy_on_read = false;
 
-    if (!take_bool(options, "snapshot", &snapshot, error) || !take_bool(options, "copy-on-read", &copy_on_read, error)) {
+    if (!take_bool(options, "snapshot", &snapshot, error) ||
+        !take_bool(options, "copy-on-read", &copy_on_read, error)) {
         return false;
     }
     if (snapshot) {
-        return block_error(error, "snapshot=on is not built yet in Nandu " NANDU_VERSION ": it needs a temporary qcow2 "
-                           "overlay");
+        return block_error(error, "snapshot=on is not built yet in Nandu " NANDU_VERSION
+                                  ": it needs a temporary qcow2 "
+                                  "overlay");
     }
     if (copy_on_read) {
         return block_error(error, "copy-on-read=on is not built yet in Nandu " NANDU_VERSION);
-    }
-    for (size_t i = 0; i < G_N_ELEMENTS(not_yet); i++) {
-        if (json_object_object_get_ex(options, not_yet[i], NULL)) {
-            return block_error(error, "%s is not built yet in Nandu " NANDU_VERSION ": limits are", not_yet[i]);
-        }
-    }
-    json_object_object_foreach(options, key, value) {
-        (void)value;
-        if (g_str_has_prefix(key, "throttling.")) {
-            return block_error(error, "%s is not built yet in Nandu " NANDU_VERSION ": limits are", key);
-        }
     }
     return true;
 }
@@ -212,9 +207,11 @@ static bool take_place(struct block_graph *graph, json_object *options, enum blo
                        struct block_drive *drive, GError **error)
 {
     g_autofree char *interface = take(options, "if");
-    int bus = 0, unit = -1, index = -1, kind = interface ? block_interface_parse(interface, error) : (int)usual;
+    int bus = 0, unit = -1, index = -1,
+        kind = interface ? block_interface_parse(interface, error) : (int)usual;
 
-    if (kind < 0 || !take_number(options, "bus", &bus, error) || !take_number(options, "unit", &unit, error) ||
+    if (kind < 0 || !take_number(options, "bus", &bus, error) ||
+        !take_number(options, "unit", &unit, error) ||
         !take_number(options, "index", &index, error)) {
         return false;
     }
@@ -255,24 +252,30 @@ static bool take_media(json_object *options, struct block_drive *drive, GError *
     return true;
 }
 
-static bool take_id(struct block_graph *graph, json_object *options, struct block_drive *drive, GError **error)
+static bool take_id(struct block_graph *graph, json_object *options, struct block_drive *drive,
+                    GError **error)
 {
     drive->id = take(options, "id");
     if (!drive->id) {
-        const char *media = drive->interface != BLOCK_IF_IDE && drive->interface != BLOCK_IF_SCSI ? ""
-                          : drive->removable                                                     ? "-cd"
-                                                                                                 : "-hd";
+        const char *media = drive->interface != BLOCK_IF_IDE && drive->interface != BLOCK_IF_SCSI
+                                ? ""
+                            : drive->removable ? "-cd"
+                                               : "-hd";
 
-        drive->id = g_strdup_printf("%s%s%u", interface_names[drive->interface], media, drive->unit);
+        drive->id =
+            g_strdup_printf("%s%s%u", interface_names[drive->interface], media, drive->unit);
     } else if (!object_id_valid(drive->id)) {
-        return block_error(error, "Parameter 'id' expects an identifier: letters, digits, '-', '.' and '_', a letter "
-                           "first");
+        return block_error(
+            error,
+            "Parameter 'id' expects an identifier: letters, digits, '-', '.' and '_', a letter "
+            "first");
     }
     if (block_drive_find(graph, drive->id)) {
         return block_error(error, "Device with id '%s' already exists", drive->id);
     }
     if (block_node_find(graph, drive->id, NULL)) {
-        return block_error(error, "Device name '%s' conflicts with an existing node name", drive->id);
+        return block_error(error, "Device name '%s' conflicts with an existing node name",
+                           drive->id);
     }
     return true;
 }
@@ -280,10 +283,11 @@ static bool take_id(struct block_graph *graph, json_object *options, struct bloc
 /* Whether options say anything of an image. */
 static bool has_image(json_object *options)
 {
-    json_object_object_foreach(options, key, value) {
+    json_object_object_foreach(options, key, value)
+    {
         (void)value;
-        if (g_str_equal(key, "driver") || g_str_equal(key, "node-name") || g_str_has_prefix(key, "file.") ||
-            g_str_equal(key, "backing")) {
+        if (g_str_equal(key, "driver") || g_str_equal(key, "node-name") ||
+            g_str_has_prefix(key, "file.") || g_str_equal(key, "backing")) {
             return true;
         }
     }
@@ -292,11 +296,13 @@ static bool has_image(json_object *options)
 
 static void drive_free(struct block_drive *drive)
 {
+    block_limits_drop(drive->limits);
     g_free(drive->id);
     g_free(drive);
 }
 
-static bool co_open_image(struct block_graph *graph, json_object *options, struct block_drive *drive, GError **error)
+static bool co_open_image(struct block_graph *graph, json_object *options,
+                          struct block_drive *drive, GError **error)
 {
     g_autofree char *filename = take(options, "file");
 
@@ -304,7 +310,7 @@ static bool co_open_image(struct block_graph *graph, json_object *options, struc
         g_clear_pointer(&filename, g_free);
     }
     if (!filename && !has_image(options)) {
-        return true;            /* no medium */
+        return true; /* no medium */
     }
     /* "file" is also the name of a node, but nobody could tell it from a file's. */
     drive->node = co_block_open_loose(graph, filename, options, BLOCK_OPEN_PROBE, error);
@@ -319,10 +325,13 @@ const struct block_drive *co_block_drive_add(struct block_graph *graph, json_obj
 
     json_object_deep_copy(given, &options, NULL);
     if (!take_place(graph, options, usual, drive, error) || !take_media(options, drive, error) ||
-        !take_id(graph, options, drive, error) || !take_cache(options, &drive->write_cache, error) ||
+        !take_id(graph, options, drive, error) ||
+        !take_cache(options, &drive->write_cache, error) ||
         !take_on_error(options, true, &drive->read_error, error) ||
-        !take_on_error(options, false, &drive->write_error, error) || !take_discard(options, error) ||
-        !take_format(options, error) || !refuse_missing(options, error)) {
+        !take_on_error(options, false, &drive->write_error, error) ||
+        !take_discard(options, error) || !take_format(options, error) ||
+        !refuse_missing(options, error) ||
+        !block_limits_take(graph, options, drive->id, &drive->limits, error)) {
         drive_free(drive);
         return NULL;
     }

@@ -26,7 +26,8 @@ const struct block_driver *block_driver_of_protocol(const char *protocol)
     return NULL;
 }
 
-const struct block_driver *block_driver_probe(const uint8_t *data, size_t size, const char *filename)
+const struct block_driver *block_driver_probe(const uint8_t *data, size_t size,
+                                              const char *filename)
 {
     const struct block_driver *best = NULL;
     int best_score = 0;

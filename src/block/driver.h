@@ -75,6 +75,10 @@ struct block_driver {
     /* Images. create makes an image in options' file, which exists; those with a name make the file, too. */
     bool (*co_create)(struct block_graph *graph, const struct qapi_blockdev_create_options *options, GError **error);
     const struct block_create_option *create_options;   /* ends with a NULL name; NULL: can't be created */
+    /* For who makes an image by a file name (nandu-img): options are create_options by their members' names, the
+     * values strings. Those that aren't in the schema become what is, and further files that the image consists of are
+     * made and named in options. NULL: nothing of that. */
+    bool (*co_create_prepare)(struct block_graph *graph, const char *filename, json_object *options, GError **error);
     /* What query-block and nandu-img info show; NULL member: nothing. Caller frees. */
     struct qapi_image_info_specific *(*co_info)(struct block_node *node, GError **error);
     /* Members of info that only the format knows: cluster-size, dirty-flag, encrypted, compressed. May be NULL. */

@@ -49,8 +49,10 @@ int file_open_path(struct block_node *node, bool writable, GError **error)
     fd = open(s->path, flags | O_CLOEXEC);
     if (fd < 0) {
         if (errno == EINVAL && s->direct) {
-            fail(error, "Could not open '%s': its file system does not support O_DIRECT (cache.direct=on, "
-                 "cache=none)", s->path);
+            fail(error,
+                 "Could not open '%s': its file system does not support O_DIRECT (cache.direct=on, "
+                 "cache=none)",
+                 s->path);
         } else {
             fail(error, "Could not open '%s': %s", s->path, g_strerror(errno));
         }
@@ -74,14 +76,16 @@ static bool check_kind(struct block_node *node, const struct stat *st, GError **
     return true;
 }
 
-/* auto-read-only: writable only once somebody wants to write, and not at all if that isn't allowed. */
+/* auto-read-only: writable only once somebody wants to write, and not at all if that isn't
+ * allowed. */
 static bool open_first(struct block_node *node, GError **error)
 {
     struct file_state *s = node->state;
     struct stat st;
 
-    if (stat(s->path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode) && !S_ISDIR(st.st_mode)) {
-        return check_kind(node, &st, error);    /* opening a FIFO would wait */
+    if (stat(s->path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode) &&
+        !S_ISDIR(st.st_mode)) {
+        return check_kind(node, &st, error); /* opening a FIFO would wait */
     }
     s->writable = !node->read_only && !node->auto_read_only;
     s->fd = file_open_path(node, s->writable, error);
@@ -118,8 +122,8 @@ static bool ask_for_alignment(struct block_node *node)
 #if STATX_DIOALIGN
     struct statx stx;
 
-    if (statx(s->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) == 0 && (stx.stx_mask & STATX_DIOALIGN) &&
-        stx.stx_dio_offset_align && stx.stx_dio_mem_align) {
+    if (statx(s->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) == 0 &&
+        (stx.stx_mask & STATX_DIOALIGN) && stx.stx_dio_offset_align && stx.stx_dio_mem_align) {
         node->limits.request_align = stx.stx_dio_offset_align;
         node->limits.memory_align = stx.stx_dio_mem_align;
         return true;
@@ -172,16 +176,20 @@ static void refresh_limits(struct block_node *node)
     const struct file_state *s = node->state;
     uint32_t align;
 
-    node->limits = (struct block_limits) {
-        .request_align = 1, .memory_align = 1, .max_iov = IOV_MAX, .max_transfer = MAX_TRANSFER,
+    node->limits = (struct block_limits){
+        .request_align = 1,
+        .memory_align = 1,
+        .max_iov = IOV_MAX,
+        .max_transfer = MAX_TRANSFER,
     };
     if (s->direct) {
         if (!ask_for_alignment(node)) {
             try_alignments(node);
         }
         align = node->limits.request_align | node->limits.memory_align;
-        if ((align & (align - 1)) && ((node->limits.request_align & (node->limits.request_align - 1)) ||
-                                      (node->limits.memory_align & (node->limits.memory_align - 1)))) {
+        if ((align & (align - 1)) &&
+            ((node->limits.request_align & (node->limits.request_align - 1)) ||
+             (node->limits.memory_align & (node->limits.memory_align - 1)))) {
             node->limits.request_align = node->limits.memory_align = MAX_ALIGN;
         }
     }
@@ -193,7 +201,8 @@ static void refresh_limits(struct block_node *node)
 
 /* ---- Options ---- */
 
-static bool take_options(struct block_node *node, const struct qapi_blockdev_options_file *options, GError **error)
+static bool take_options(struct block_node *node, const struct qapi_blockdev_options_file *options,
+                         GError **error)
 {
     struct file_state *s = node->state;
     struct event_loop *loop = object_context(block_graph_root(node->graph))->loop;
@@ -205,7 +214,9 @@ static bool take_options(struct block_node *node, const struct qapi_blockdev_opt
         return fail(error, "pr-manager: persistent reservations are not supported");
     }
     if (options->has_drop_cache && !options->drop_cache) {
-        return fail(error, "drop-cache=off is not supported: the cache is dropped when an image is handed over");
+        return fail(
+            error,
+            "drop-cache=off is not supported: the cache is dropped when an image is handed over");
     }
     if (options->aio_max_batch < 0 || options->aio_max_batch > 1024) {
         return fail(error, "aio-max-batch must be from 0 to 1024");
@@ -215,20 +226,27 @@ static bool take_options(struct block_node *node, const struct qapi_blockdev_opt
     s->aio = options->aio;
     s->max_batch = (unsigned)options->aio_max_batch;
     if (s->aio == QAPI_BLOCKDEV_AIO_OPTIONS_NATIVE && !s->direct) {
-        return fail(error, "aio=native was specified, but it requires cache.direct=on, which was not specified.");
+        return fail(
+            error,
+            "aio=native was specified, but it requires cache.direct=on, which was not specified.");
     }
     if (s->aio == QAPI_BLOCKDEV_AIO_OPTIONS_NATIVE && !laio_available()) {
-        return fail(error, "aio=native was specified, but this kernel has no Linux AIO (or its limit fs.aio-max-nr is "
-                    "reached); use aio=threads");
+        return fail(
+            error,
+            "aio=native was specified, but this kernel has no Linux AIO (or its limit fs.aio-max-nr is "
+            "reached); use aio=threads");
     }
     if (s->aio == QAPI_BLOCKDEV_AIO_OPTIONS_IO_URING && !event_loop_has_uring(loop)) {
-        return fail(error, "aio=io_uring was specified, but this kernel has no io_uring, or forbids it; use "
-                    "aio=threads");
+        return fail(
+            error,
+            "aio=io_uring was specified, but this kernel has no io_uring, or forbids it; use "
+            "aio=threads");
     }
     return true;
 }
 
-static bool take_locking(struct block_node *node, const struct qapi_blockdev_options_file *options, GError **error)
+static bool take_locking(struct block_node *node, const struct qapi_blockdev_options_file *options,
+                         GError **error)
 {
     struct file_state *s = node->state;
     bool wanted = !options->has_locking || options->locking != QAPI_ON_OFF_AUTO_OFF;
@@ -241,19 +259,23 @@ static bool take_locking(struct block_node *node, const struct qapi_blockdev_opt
                fail(error, "locking=on: '%s' can't be locked on this host", s->path);
     }
     s->lock_fd = fcntl(s->fd, F_DUPFD_CLOEXEC, 3);
-    return s->lock_fd >= 0 || fail(error, "Could not duplicate a descriptor: %s", g_strerror(errno));
+    return s->lock_fd >= 0 ||
+           fail(error, "Could not duplicate a descriptor: %s", g_strerror(errno));
 }
 
-static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options, GError **error)
+static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options,
+                    GError **error)
 {
-    const struct qapi_blockdev_options_file *file =
-        node->driver->kind == QAPI_BLOCKDEV_DRIVER_FILE ? &options->u.file : &options->u.host_device;
+    const struct qapi_blockdev_options_file *file = node->driver->kind == QAPI_BLOCKDEV_DRIVER_FILE
+                                                        ? &options->u.file
+                                                        : &options->u.host_device;
     struct file_state *s = node->state;
     int64_t size;
 
     s->fd = s->lock_fd = s->pending_fd = -1;
     s->shared = BLOCK_PERM_ALL;
-    if (!take_options(node, file, error) || !open_first(node, error) || !take_locking(node, file, error)) {
+    if (!take_options(node, file, error) || !open_first(node, error) ||
+        !take_locking(node, file, error)) {
         return false;
     }
     size = file_size(s->fd, s->is_device);
@@ -271,8 +293,8 @@ static void co_close(struct block_node *node)
 {
     struct file_state *s = node->state;
 
-    if (s->path) {              /* else it wasn't opened at all */
-        int fds[] = { s->fd, s->lock_fd, s->pending_fd };
+    if (s->path) { /* else it wasn't opened at all */
+        int fds[] = {s->fd, s->lock_fd, s->pending_fd};
 
         for (size_t i = 0; i < G_N_ELEMENTS(fds); i++) {
             if (fds[i] >= 0) {
@@ -357,33 +379,37 @@ static struct qapi_image_info_specific *co_info(struct block_node *node, GError 
     return info;
 }
 
-static const char *const file_protocols[] = { "file", NULL };
-static const char *const device_protocols[] = { "host_device", NULL };
+static const char *const file_protocols[] = {"file", NULL};
+static const char *const device_protocols[] = {"host_device", NULL};
 
 static const struct block_create_option create_options[] = {
-    { "size", NULL, "<size>", "Virtual disk size", NULL, false },
-    { "preallocation", NULL, "<str>", "Preallocation mode (allowed values: off, falloc, full)", "off", false },
-    { "nocow", NULL, "<bool (on/off)>", "Turn off copy-on-write (valid only on btrfs)", "off", false },
-    { "extent_size_hint", "extent-size-hint", "<size>", "Extent size hint for the image file, 0 to disable", NULL,
-      false },
-    { NULL, NULL, NULL, NULL, NULL, false },
+    {"size", NULL, "<size>", "Virtual disk size", NULL, false},
+    {"preallocation", NULL, "<str>", "Preallocation mode (allowed values: off, falloc, full)",
+     "off", false},
+    {"nocow", NULL, "<bool (on/off)>", "Turn off copy-on-write (valid only on btrfs)", "off",
+     false},
+    {"extent_size_hint", "extent-size-hint", "<size>",
+     "Extent size hint for the image file, 0 to disable", NULL, false},
+    {NULL, NULL, NULL, NULL, NULL, false},
 };
 
-#define FILE_DRIVER(...)                                                                                       \
-    {                                                                                                          \
-        .state_size = sizeof(struct file_state), .parse_filename = parse_filename, .co_open = co_open,         \
-        .co_close = co_close, .refresh_limits = refresh_limits, .co_read = co_file_read,                       \
-        .co_write = co_file_write, .co_write_zeroes = co_file_write_zeroes, .co_discard = co_file_discard,     \
-        .co_flush = co_file_flush, .co_status = co_file_status, .co_truncate = co_file_truncate,               \
-        .co_length = co_file_length, .co_allocated_size = co_file_allocated_size, .co_info = co_info,          \
-        .co_copy_range = co_file_copy_range, .perm_check = perm_check, .perm_commit = perm_commit,             \
-        .perm_abort = perm_abort, __VA_ARGS__                                                                  \
+#define FILE_DRIVER(...)                                                                         \
+    {                                                                                            \
+        .state_size = sizeof(struct file_state), .parse_filename = parse_filename,               \
+        .co_open = co_open, .co_close = co_close, .refresh_limits = refresh_limits,              \
+        .co_read = co_file_read, .co_write = co_file_write,                                      \
+        .co_write_zeroes = co_file_write_zeroes, .co_discard = co_file_discard,                  \
+        .co_flush = co_file_flush, .co_status = co_file_status, .co_truncate = co_file_truncate, \
+        .co_length = co_file_length, .co_allocated_size = co_file_allocated_size,                \
+        .co_info = co_info, .co_copy_range = co_file_copy_range, .perm_check = perm_check,       \
+        .perm_commit = perm_commit, .perm_abort = perm_abort, __VA_ARGS__                        \
     }
 
 static const struct block_driver file_driver =
     FILE_DRIVER(.name = "file", .kind = QAPI_BLOCKDEV_DRIVER_FILE, .protocols = file_protocols,
                 .co_create = co_file_create, .create_options = create_options);
 static const struct block_driver host_device =
-    FILE_DRIVER(.name = "host_device", .kind = QAPI_BLOCKDEV_DRIVER_HOST_DEVICE, .protocols = device_protocols);
+    FILE_DRIVER(.name = "host_device", .kind = QAPI_BLOCKDEV_DRIVER_HOST_DEVICE,
+                .protocols = device_protocols);
 BLOCK_DRIVER(file_driver);
 BLOCK_DRIVER(host_device);

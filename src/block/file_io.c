@@ -26,7 +26,7 @@ static void run_job(void *opaque)
 
 int co_file_run(file_job *fn, void *opaque)
 {
-    struct job job = { fn, opaque, 0 };
+    struct job job = {fn, opaque, 0};
 
     co_run_in_pool(run_job, &job);
     return job.result;
@@ -72,7 +72,7 @@ static int transfer_job(void *opaque)
 /* ---- io_uring ---- */
 
 struct uring_wait {
-    struct uring_request request;   /* first */
+    struct uring_request request; /* first */
     struct coroutine *co;
     int result;
     bool over;
@@ -90,7 +90,7 @@ static void uring_done(struct uring_request *request, int result)
 static int uring_wait(struct uring_wait *wait)
 {
     while (!wait->over) {
-        co_yield();
+        co_yield ();
     }
     return wait->result;
 }
@@ -118,7 +118,7 @@ static void prepare(struct io_uring_sqe *sqe, const struct transfer *t)
 static bool co_uring_transfer(const struct transfer *t, int *result)
 {
     do {
-        struct uring_wait wait = { { uring_done }, coroutine_self(), 0, false };
+        struct uring_wait wait = {{uring_done}, coroutine_self(), 0, false};
         struct io_uring_sqe *sqe = event_loop_sqe(coroutine_loop(wait.co), &wait.request);
         uint64_t data;
 
@@ -135,7 +135,7 @@ static bool co_uring_transfer(const struct transfer *t, int *result)
 
 static bool co_uring_sync(struct file_state *s, int *result)
 {
-    struct uring_wait wait = { { uring_done }, coroutine_self(), 0, false };
+    struct uring_wait wait = {{uring_done}, coroutine_self(), 0, false};
     struct io_uring_sqe *sqe = event_loop_sqe(coroutine_loop(wait.co), &wait.request);
     uint64_t data;
 
@@ -161,25 +161,26 @@ static int transfer_once(struct transfer *t)
     case QAPI_BLOCKDEV_AIO_OPTIONS_IO_URING:
         if (!(t->dsync && s->no_dsync) && co_uring_transfer(t, &result)) {
             if (t->dsync && result == -EOPNOTSUPP) {
-                break;          /* the thread knows what to do */
+                break; /* the thread knows what to do */
             }
             return result;
         }
         break;
     case QAPI_BLOCKDEV_AIO_OPTIONS_NATIVE:
         if (!(t->dsync && s->no_dsync) &&
-            co_laio_transfer(t->is_write, s->fd, t->iov, t->n, t->offset, t->dsync, s->max_batch, &moved) &&
+            co_laio_transfer(t->is_write, s->fd, t->iov, t->n, t->offset, t->dsync, s->max_batch,
+                             &moved) &&
             !(t->dsync && moved == -EOPNOTSUPP)) {
             return (int)moved;
         }
         break;
-    default:
-        break;
+    default: break;
     }
     return co_file_run(transfer_job, t);
 }
 
-/* One call of the kernel's as a rule; the rest if it did less. A read ends with zeroes at the file's end. */
+/* One call of the kernel's as a rule; the rest if it did less. A read ends with zeroes at the
+ * file's end. */
 static int transfer_all(struct transfer *t, uint64_t bytes, struct block_buffer buffer)
 {
     struct iovec on_stack[STACK_IOV], *iov = on_stack;
@@ -204,8 +205,9 @@ static int transfer_all(struct transfer *t, uint64_t bytes, struct block_buffer 
         t->offset += (uint64_t)result;
         if (bytes) {
             buffer = block_buffer_skip(buffer, (size_t)result);
-            if (!t->is_write && t->s->direct && t->offset >= (uint64_t)MAX(file_size(t->s->fd, t->s->is_device), 0)) {
-                block_buffer_zero(buffer, bytes);       /* what is left isn't aligned */
+            if (!t->is_write && t->s->direct &&
+                t->offset >= (uint64_t)MAX(file_size(t->s->fd, t->s->is_device), 0)) {
+                block_buffer_zero(buffer, bytes); /* what is left isn't aligned */
                 break;
             }
         }
@@ -216,17 +218,19 @@ static int transfer_all(struct transfer *t, uint64_t bytes, struct block_buffer 
     return MIN(result, 0);
 }
 
-int co_file_read(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer, unsigned flags)
+int co_file_read(struct block_node *node, uint64_t offset, uint64_t bytes,
+                 struct block_buffer buffer, unsigned flags)
 {
-    struct transfer t = { .s = node->state, .offset = offset };
+    struct transfer t = {.s = node->state, .offset = offset};
 
     return transfer_all(&t, bytes, buffer);
 }
 
-int co_file_write(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                  unsigned flags)
+int co_file_write(struct block_node *node, uint64_t offset, uint64_t bytes,
+                  struct block_buffer buffer, unsigned flags)
 {
-    struct transfer t = { .s = node->state, .is_write = true, .dsync = flags & BLOCK_FUA, .offset = offset };
+    struct transfer t = {
+        .s = node->state, .is_write = true, .dsync = flags & BLOCK_FUA, .offset = offset};
 
     return transfer_all(&t, bytes, buffer);
 }

@@ -1,6 +1,6 @@
 /*
- * Linux AIO: each event loop has a context of its own and an eventfd that tells of what is done. Requests are handed
- * to the kernel together, once a turn.
+ * Linux AIO: each event loop has a context of its own and an eventfd that tells of what is done.
+ * Requests are handed to the kernel together, once a turn.
  */
 #include <errno.h>
 #include <libaio.h>
@@ -16,20 +16,20 @@ enum { MAX_EVENTS = 256 };
 struct laio {
     io_context_t context;
     int eventfd;
-    struct event_loop *loop;        /* not counted: it owns this */
-    struct bottom_half *submit;     /* NULL: none is scheduled now; holds the loop until it ran */
-    GQueue queue;                   /* struct laio_request, for the kernel */
+    struct event_loop *loop;    /* not counted: it owns this */
+    struct bottom_half *submit; /* NULL: none is scheduled now; holds the loop until it ran */
+    GQueue queue;               /* struct laio_request, for the kernel */
     unsigned in_flight;
 };
 
 struct laio_request {
-    struct iocb iocb;               /* first: io_getevents gives its address */
+    struct iocb iocb; /* first: io_getevents gives its address */
     struct coroutine *co;
     ssize_t result;
     bool over;
 };
 
-static const char key;              /* an address of our own */
+static const char key; /* an address of our own */
 
 bool laio_available(void)
 {
@@ -55,14 +55,14 @@ static void submit(struct laio *laio)
         }
         result = io_submit(laio->context, n, iocbs);
         if (result == -EAGAIN && laio->in_flight) {
-            return;                     /* when something has ended */
+            return; /* when something has ended */
         }
         if (result <= 0) {
             struct laio_request *request = g_queue_pop_head(&laio->queue);
 
             request->result = result ? result : -EIO;
             request->over = true;
-            coroutine_wake(request->co);    /* not entered: it may be the one that runs this */
+            coroutine_wake(request->co); /* not entered: it may be the one that runs this */
             continue;
         }
         laio->in_flight += (unsigned)result;
@@ -85,7 +85,7 @@ static void on_event(void *opaque)
 {
     struct laio *laio = opaque;
     struct io_event events[MAX_EVENTS];
-    struct timespec now = { 0 };
+    struct timespec now = {0};
     uint64_t count;
     int n;
 
@@ -137,10 +137,10 @@ static struct laio *laio_get(struct event_loop *loop)
     return laio;
 }
 
-bool co_laio_transfer(bool is_write, int fd, const struct iovec *iov, unsigned n, uint64_t offset, bool dsync,
-                      unsigned max_batch, ssize_t *result)
+bool co_laio_transfer(bool is_write, int fd, const struct iovec *iov, unsigned n, uint64_t offset,
+                      bool dsync, unsigned max_batch, ssize_t *result)
 {
-    struct laio_request request = { .co = coroutine_self() };
+    struct laio_request request = {.co = coroutine_self()};
     struct laio *laio = laio_get(coroutine_loop(request.co));
 
     if (!laio) {
@@ -161,7 +161,7 @@ bool co_laio_transfer(bool is_write, int fd, const struct iovec *iov, unsigned n
         bottom_half_schedule(laio->submit);
     }
     while (!request.over) {
-        co_yield();
+        co_yield ();
     }
     *result = request.result;
     return true;

@@ -1,8 +1,9 @@
 /*
- * Locks by which processes that open an image find out about each other: open file description locks, shared ones,
- * so that nobody has to wait. A process holds byte 100 + n while it uses permission n of the file, and byte 200 + n
- * while it doesn't share it; before it uses n it looks whether somebody else has 200 + n, and the reverse. The bytes
- * are those that QEMU takes, so that it and Nandu see each other.
+ * Locks by which processes that open an image find out about each other: open file description
+ * locks, shared ones, so that nobody has to wait. A process holds byte 100 + n while it uses
+ * permission n of the file, and byte 200 + n while it doesn't share it; before it uses n it looks
+ * whether somebody else has 200 + n, and the reverse. The bytes are those that QEMU takes, so that
+ * it and Nandu see each other.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +20,7 @@ enum { PERM_BASE = 100, UNSHARED_BASE = 200, N_PERMS = 4 };
 
 static bool set_lock(int fd, short type, off_t byte)
 {
-    struct flock lock = { .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
 
     return fcntl(fd, F_OFD_SETLK, &lock) == 0;
 }
@@ -27,14 +28,14 @@ static bool set_lock(int fd, short type, off_t byte)
 /* Whether somebody else has a lock there. */
 static bool is_locked(int fd, off_t byte)
 {
-    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
 
     return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
 bool file_lock_available(int fd)
 {
-    struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = PERM_BASE, .l_len = 1 };
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = PERM_BASE, .l_len = 1};
 
     return fcntl(fd, F_OFD_GETLK, &lock) == 0;
 }
@@ -49,7 +50,8 @@ static bool fdinfo_has_lock(const char *text, off_t byte)
 
         /* OFDLCK ADVISORY READ -1 fd:00:1234 100 101; the end may be "EOF" */
         if (sscanf(line, "OFDLCK %*s %*s %*s %*s %lld %n", &start, &n) == 1 && n && start <= byte) {
-            if (g_str_has_prefix(line + n, "EOF") || (sscanf(line + n, "%lld", &end) == 1 && byte <= end)) {
+            if (g_str_has_prefix(line + n, "EOF") ||
+                (sscanf(line + n, "%lld", &end) == 1 && byte <= end)) {
                 return true;
             }
         }
@@ -94,7 +96,8 @@ static char *find_holder(int fd, off_t byte)
         return g_strdup("another process");
     }
     while ((pid = g_dir_read_name(dir))) {
-        if (g_ascii_isdigit(*pid) && !g_str_equal(pid, self) && process_has_lock(pid, &image, byte)) {
+        if (g_ascii_isdigit(*pid) && !g_str_equal(pid, self) &&
+            process_has_lock(pid, &image, byte)) {
             g_autofree char *path = g_strdup_printf("/proc/%s/comm", pid);
             g_autofree char *name = NULL;
 
@@ -122,7 +125,8 @@ static bool set_bytes(int fd, short type, off_t base, unsigned bits)
 
 static bool refuse(const struct file_state *s, int perm, off_t byte, bool is_use, GError **error)
 {
-    static const char *const names[N_PERMS] = { "consistent read", "write", "write unchanged", "resize" };
+    static const char *const names[N_PERMS] = {"consistent read", "write", "write unchanged",
+                                               "resize"};
     g_autofree char *holder = find_holder(s->lock_fd, byte);
 
     g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
@@ -156,17 +160,19 @@ static void keep(struct file_state *s, unsigned perm, unsigned unshared)
 
 bool file_lock_check(struct file_state *s, unsigned perm, unsigned shared, GError **error)
 {
-    unsigned unshared = ~shared & BLOCK_PERM_ALL, more = perm & ~s->perm, less = s->shared & ~shared;
+    unsigned unshared = ~shared & BLOCK_PERM_ALL, more = perm & ~s->perm,
+             less = s->shared & ~shared;
 
     if (s->lock_fd < 0) {
         return true;
     }
-    /* First taken, then looked at, so that of two who do this at once at least one sees the other. */
+    /* First taken, then looked at: of two who do this at once at least one sees the other. */
     s->locked_perm |= perm;
     s->locked_unshared |= unshared;
     if (!set_bytes(s->lock_fd, F_RDLCK, PERM_BASE, perm) ||
         !set_bytes(s->lock_fd, F_RDLCK, UNSHARED_BASE, unshared)) {
-        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "Failed to lock '%s': %s", s->path, g_strerror(errno));
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "Failed to lock '%s': %s", s->path,
+                    g_strerror(errno));
         file_lock_abort(s);
         return false;
     }

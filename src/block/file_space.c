@@ -57,14 +57,17 @@ static int allocate(int fd, int mode, const struct space *r)
     if (result == 0) {
         return 0;
     }
-    return errno == EOPNOTSUPP || errno == ENOSYS || errno == ENODEV || errno == EINVAL || errno == EPERM ? -ENOTSUP
-                                                                                                         : -errno;
+    return errno == EOPNOTSUPP || errno == ENOSYS || errno == ENODEV || errno == EINVAL ||
+                   errno == EPERM
+               ? -ENOTSUP
+               : -errno;
 }
 
 static int punch_hole(struct space *r)
 {
-    int result = r->s->no_punch_hole ? -ENOTSUP
-                                     : allocate(r->s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, r);
+    int result = r->s->no_punch_hole
+                     ? -ENOTSUP
+                     : allocate(r->s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, r);
 
     if (result == -ENOTSUP) {
         r->s->no_punch_hole = true;
@@ -74,7 +77,7 @@ static int punch_hole(struct space *r)
 
 static int zero_device(const struct space *r, unsigned long request)
 {
-    uint64_t range[2] = { r->offset, r->bytes };
+    uint64_t range[2] = {r->offset, r->bytes};
     int result;
 
     do {
@@ -121,7 +124,7 @@ static int zeroes_job(void *opaque)
 
 int co_file_write_zeroes(struct block_node *node, uint64_t offset, uint64_t bytes, unsigned flags)
 {
-    struct space r = { node->state, offset, bytes, flags & BLOCK_MAY_UNMAP };
+    struct space r = {node->state, offset, bytes, flags & BLOCK_MAY_UNMAP};
 
     /* A device that zeroes by writing is no better than the caller, who would rather know. */
     if (r.s->is_device && (flags & BLOCK_NO_FALLBACK)) {
@@ -142,7 +145,7 @@ static int discard_job(void *opaque)
 
 int co_file_discard(struct block_node *node, uint64_t offset, uint64_t bytes)
 {
-    struct space r = { node->state, offset, bytes, true };
+    struct space r = {node->state, offset, bytes, true};
     int result = !r.s->is_device && r.s->no_punch_hole ? -ENOTSUP : co_file_run(discard_job, &r);
 
     if (result >= 0) {
@@ -162,7 +165,7 @@ static bool find_extent(int fd, uint64_t offset, uint64_t *bytes)
     off_t data = lseek(fd, (off_t)offset, SEEK_DATA), hole;
 
     if (data < 0) {
-        return errno != ENXIO;          /* ENXIO: a hole to the end; else nobody knows: data */
+        return errno != ENXIO; /* ENXIO: a hole to the end; else nobody knows: data */
     }
     if ((uint64_t)data > offset) {
         *bytes = MIN(*bytes, (uint64_t)data - offset);
@@ -175,13 +178,15 @@ static bool find_extent(int fd, uint64_t offset, uint64_t *bytes)
     return true;
 }
 
-int co_file_status(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_status *status)
+int co_file_status(struct block_node *node, uint64_t offset, uint64_t bytes,
+                   struct block_status *status)
 {
     const struct file_state *s = node->state;
     bool data = s->is_device || find_extent(s->fd, offset, &bytes);
 
-    *status = (struct block_status) {
-        .flags = BLOCK_STATUS_OFFSET | BLOCK_STATUS_ALLOCATED | (data ? BLOCK_STATUS_DATA : BLOCK_STATUS_ZERO),
+    *status = (struct block_status){
+        .flags = BLOCK_STATUS_OFFSET | BLOCK_STATUS_ALLOCATED |
+                 (data ? BLOCK_STATUS_DATA : BLOCK_STATUS_ZERO),
         .bytes = bytes,
         .offset = offset,
         .file = node,
@@ -195,7 +200,7 @@ struct resize {
     int fd;
     uint64_t old, size;
     enum qapi_prealloc_mode prealloc;
-    const char *failed;             /* what */
+    const char *failed; /* what */
 };
 
 static int write_zeroes_to_end(int fd, uint64_t from, uint64_t to)
@@ -237,8 +242,7 @@ static int preallocate(struct resize *r)
     case QAPI_PREALLOC_MODE_FULL:
         r->failed = "Could not write zeros for preallocation";
         return write_zeroes_to_end(r->fd, r->old, r->size);
-    default:
-        return 0;
+    default: return 0;
     }
 }
 
@@ -267,7 +271,8 @@ static int fail(GError **error, int result, const char *what)
 static bool check_prealloc(enum qapi_prealloc_mode prealloc, bool grows, GError **error)
 {
     if (prealloc == QAPI_PREALLOC_MODE_METADATA) {
-        g_set_error_literal(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "Unsupported preallocation mode 'metadata'");
+        g_set_error_literal(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
+                            "Unsupported preallocation mode 'metadata'");
         return false;
     }
     if (prealloc != QAPI_PREALLOC_MODE_OFF && !grows) {
@@ -278,12 +283,12 @@ static bool check_prealloc(enum qapi_prealloc_mode prealloc, bool grows, GError 
     return true;
 }
 
-int co_file_truncate(struct block_node *node, uint64_t size, bool exact, enum qapi_prealloc_mode prealloc,
-                     unsigned flags, GError **error)
+int co_file_truncate(struct block_node *node, uint64_t size, bool exact,
+                     enum qapi_prealloc_mode prealloc, unsigned flags, GError **error)
 {
     const struct file_state *s = node->state;
     int64_t old = file_size(s->fd, s->is_device);
-    struct resize r = { s->fd, (uint64_t)MAX(old, 0), size, prealloc, NULL };
+    struct resize r = {s->fd, (uint64_t)MAX(old, 0), size, prealloc, NULL};
     g_autofree char *what = NULL;
     int result;
 
@@ -329,12 +334,13 @@ static int copy_job(void *opaque)
             continue;
         }
         if (n < 0) {
-            return errno == EXDEV || errno == EINVAL || errno == ENOSYS || errno == EBADF || errno == EOPNOTSUPP
+            return errno == EXDEV || errno == EINVAL || errno == ENOSYS || errno == EBADF ||
+                           errno == EOPNOTSUPP
                        ? -ENOTSUP
                        : -errno;
         }
         if (n == 0) {
-            return -ENOTSUP;            /* some file systems say so when they can't */
+            return -ENOTSUP; /* some file systems say so when they can't */
         }
         c->from_offset += (uint64_t)n;
         c->to_offset += (uint64_t)n;
@@ -343,11 +349,11 @@ static int copy_job(void *opaque)
     return 0;
 }
 
-int co_file_copy_range(struct block_node *node, uint64_t offset, struct block_node *to, uint64_t to_offset,
-                       uint64_t bytes, unsigned flags)
+int co_file_copy_range(struct block_node *node, uint64_t offset, struct block_node *to,
+                       uint64_t to_offset, uint64_t bytes, unsigned flags)
 {
     const struct file_state *s = node->state, *target = to->state;
-    struct copy c = { s->fd, 0, offset, to_offset, bytes };
+    struct copy c = {s->fd, 0, offset, to_offset, bytes};
 
     if (to->driver->co_copy_range != co_file_copy_range || s->is_device || target->is_device) {
         return -ENOTSUP;
@@ -390,7 +396,7 @@ static void set_attributes(int fd, const struct qapi_blockdev_create_options_fil
 static int create_job(void *opaque)
 {
     struct create *c = opaque;
-    struct resize r = { c->fd, 0, c->options->size, c->options->preallocation, NULL };
+    struct resize r = {c->fd, 0, c->options->size, c->options->preallocation, NULL};
     int result;
 
     c->failed = "Could not clear the file";
@@ -407,15 +413,16 @@ static int create_job(void *opaque)
 static bool lock_new(const char *path, int fd, GError **error)
 {
     const unsigned unshared = BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE;
-    struct file_state locks = { .path = (char *)path, .lock_fd = fd, .shared = BLOCK_PERM_ALL };
+    struct file_state locks = {.path = (char *)path, .lock_fd = fd, .shared = BLOCK_PERM_ALL};
 
-    return !file_lock_available(fd) ||
-           file_lock_check(&locks, BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE, BLOCK_PERM_ALL & ~unshared, error);
+    return !file_lock_available(fd) || file_lock_check(&locks, BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE,
+                                                       BLOCK_PERM_ALL & ~unshared, error);
 }
 
-bool co_file_create(struct block_graph *graph, const struct qapi_blockdev_create_options *options, GError **error)
+bool co_file_create(struct block_graph *graph, const struct qapi_blockdev_create_options *options,
+                    GError **error)
 {
-    struct create c = { &options->u.file, -1, NULL };
+    struct create c = {&options->u.file, -1, NULL};
     struct fdsets *fdsets = object_context(block_graph_root(graph))->fdsets;
     g_autofree char *what = NULL;
     int result = 0;

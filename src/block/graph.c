@@ -35,9 +35,10 @@ struct block_graph *block_graph_new(struct object *root)
     g_mutex_init(&graph->drain_lock);
     g_queue_init(&graph->drainers);
     co_queue_init(&graph->idle);
-    graph->zeroes = mmap(NULL, BLOCK_ZEROES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    graph->zeroes =
+        mmap(NULL, BLOCK_ZEROES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (graph->zeroes == MAP_FAILED) {
-        g_error("no memory for the block graph");       /* as g_malloc does */
+        g_error("no memory for the block graph"); /* as g_malloc does */
     }
     return graph;
 }
@@ -119,7 +120,7 @@ static void run_it(void *opaque)
 
 void block_run(struct event_loop *loop, event_fn *fn, void *opaque)
 {
-    struct run run = { fn, opaque, false };
+    struct run run = {fn, opaque, false};
 
     assert(!coroutine_self() && !event_loop_current());
     coroutine_start(loop, run_it, &run);
@@ -151,7 +152,8 @@ struct block_node *block_node_new(struct block_graph *graph, const struct block_
     node->limits.memory_align = 1;
     if (driver->is_filter) {
         node->supported_write_flags = BLOCK_FUA | BLOCK_UNCHANGED | BLOCK_REGISTERED;
-        node->supported_zeroes_flags = BLOCK_FUA | BLOCK_MAY_UNMAP | BLOCK_NO_FALLBACK | BLOCK_UNCHANGED;
+        node->supported_zeroes_flags =
+            BLOCK_FUA | BLOCK_MAY_UNMAP | BLOCK_NO_FALLBACK | BLOCK_UNCHANGED;
     }
     block_node_requests_init(node);
     return node;
@@ -173,9 +175,12 @@ bool block_node_set_name(struct block_node *node, const char *name, GError **err
             node->name = g_strdup_printf("#block%03" G_GUINT64_FORMAT, graph->next_name++);
         } while (g_hash_table_contains(graph->by_name, node->name));
     } else if (!is_valid(name)) {
-        return block_error(error, "Invalid node-name: '%s'; letters, digits, '-', '.' and '_', a letter first", name);
+        return block_error(
+            error, "Invalid node-name: '%s'; letters, digits, '-', '.' and '_', a letter first",
+            name);
     } else if (strlen(name) > MAX_NAME) {
-        return block_error(error, "Node name too long: '%s' has more than %d characters", name, MAX_NAME);
+        return block_error(error, "Node name too long: '%s' has more than %d characters", name,
+                           MAX_NAME);
     } else if (g_hash_table_contains(graph->by_name, name)) {
         return block_error(error, "Duplicate nodes with node-name='%s'", name);
     } else if (block_drive_find(graph, name)) {
@@ -301,7 +306,8 @@ char *block_edge_describe(const struct block_edge *edge)
     g_autofree char *user = NULL;
 
     if (edge->parent) {
-        return g_strdup_printf("node '%s'", edge->parent->name ? edge->parent->name : "being opened");
+        return g_strdup_printf("node '%s'",
+                               edge->parent->name ? edge->parent->name : "being opened");
     }
     user = block_user_describe(edge->user);
     return g_strdup_printf("block device '%s'", user);

@@ -22,8 +22,8 @@ static void describe_backing(struct block_node *node, struct qapi_image_info *in
     if (node->backing_name && *node->backing_name) {
         info->backing_filename = g_strdup(node->backing_name);
         info->full_backing_filename = block_combine_names(base, node->backing_name);
-        info->backing_filename_format = node->backing_format && *node->backing_format ? g_strdup(node->backing_format)
-                                                                                      : NULL;
+        info->backing_filename_format =
+            node->backing_format && *node->backing_format ? g_strdup(node->backing_format) : NULL;
     }
 }
 
@@ -41,12 +41,13 @@ static bool list_snapshots(struct block_node *node, struct qapi_image_info *info
     return true;
 }
 
-bool co_block_image_info(struct block_node *node, bool with_backing, struct qapi_image_info *info, GError **error)
+bool co_block_image_info(struct block_node *node, bool with_backing, struct qapi_image_info *info,
+                         GError **error)
 {
     GError *own_error = NULL;
     int64_t allocated;
 
-    *info = (struct qapi_image_info) {
+    *info = (struct qapi_image_info){
         .filename = g_strdup(node->filename),
         .format = g_strdup(node->driver->name),
         .virtual_size = (int64_t)node->length,

@@ -1,4 +1,5 @@
-/* Opening nodes by options of the schema. What is loose (file names, probing) is made strict in open_loose.c. */
+/* Opening nodes by options of the schema. What is loose (file names, probing) is made strict in
+ * open_loose.c. */
 #include <assert.h>
 
 #include "block/block_priv.h"
@@ -9,7 +10,8 @@ static void take_strictest(struct block_limits *limits, const struct block_limit
 {
     limits->memory_align = MAX(limits->memory_align, child->memory_align);
     limits->optimal_transfer = MAX(limits->optimal_transfer, child->optimal_transfer);
-    if (child->max_transfer && (!limits->max_transfer || child->max_transfer < limits->max_transfer)) {
+    if (child->max_transfer &&
+        (!limits->max_transfer || child->max_transfer < limits->max_transfer)) {
         limits->max_transfer = child->max_transfer;
     }
     if (child->max_iov && (!limits->max_iov || child->max_iov < limits->max_iov)) {
@@ -27,7 +29,8 @@ void block_node_refresh_limits(struct block_node *node)
     } else if (filtered) {
         node->limits = filtered->node->limits;
     } else {
-        /* Buffers go down as they are; offsets are the format's affair, and the child's core rounds them. */
+        /* Buffers go down as they are; offsets are the format's affair, and the child's core
+         * rounds them. */
         align = node->limits.request_align;
         for (guint i = 0; i < node->children->len; i++) {
             const struct block_edge *edge = node->children->pdata[i];
@@ -38,14 +41,16 @@ void block_node_refresh_limits(struct block_node *node)
         }
         node->limits.request_align = align;
     }
-    assert(node->limits.request_align && !(node->limits.request_align & (node->limits.request_align - 1)));
+    assert(node->limits.request_align &&
+           !(node->limits.request_align & (node->limits.request_align - 1)));
     assert(node->limits.request_align <= BLOCK_ZEROES);
     node->requests->track |= node->limits.request_align > 1;
 }
 
 /* ---- A node ---- */
 
-static bool take_common_options(struct block_node *node, const struct qapi_blockdev_options *options, unsigned flags,
+static bool take_common_options(struct block_node *node,
+                                const struct qapi_blockdev_options *options, unsigned flags,
                                 GError **error)
 {
     node->open_flags = flags;
@@ -58,8 +63,10 @@ static bool take_common_options(struct block_node *node, const struct qapi_block
     node->no_flush = options->cache && options->cache->no_flush;
     if (node->detect_zeroes == QAPI_BLOCKDEV_DETECT_ZEROES_OPTIONS_UNMAP &&
         node->discard != QAPI_BLOCKDEV_DISCARD_OPTIONS_UNMAP) {
-        return block_error(error, "setting detect-zeroes to unmap is not allowed without setting discard operation to "
-                           "unmap");
+        return block_error(
+            error,
+            "setting detect-zeroes to unmap is not allowed without setting discard operation to "
+            "unmap");
     }
     if (node->force_share && !node->read_only) {
         return block_error(error, "force-share=on can only be used with read-only images");
@@ -81,7 +88,8 @@ static void name_file(struct block_node *node)
     }
 }
 
-static bool open_driver(struct block_node *node, const struct qapi_blockdev_options *options, GError **error)
+static bool open_driver(struct block_node *node, const struct qapi_blockdev_options *options,
+                        GError **error)
 {
     if (!node->driver->co_open(node, options, error)) {
         return false;
@@ -92,8 +100,9 @@ static bool open_driver(struct block_node *node, const struct qapi_blockdev_opti
     return block_node_refresh_perms(node, error);
 }
 
-struct block_node *co_block_open(struct block_graph *graph, const struct qapi_blockdev_options *options,
-                                 unsigned flags, GError **error)
+struct block_node *co_block_open(struct block_graph *graph,
+                                 const struct qapi_blockdev_options *options, unsigned flags,
+                                 GError **error)
 {
     const char *name = qapi_enum_name(&qapi_type_blockdev_driver, (int)options->driver);
     const struct block_driver *driver = block_driver_find(name);
@@ -104,15 +113,17 @@ struct block_node *co_block_open(struct block_graph *graph, const struct qapi_bl
         return NULL;
     }
     if (flags / BLOCK_OPEN_LEVEL > BLOCK_OPEN_MAX_LEVEL) {
-        block_error(error, "More than %d images on top of each other: one seems to be its own backing image",
-                    BLOCK_OPEN_MAX_LEVEL);
+        block_error(
+            error,
+            "More than %d images on top of each other: one seems to be its own backing image",
+            BLOCK_OPEN_MAX_LEVEL);
         return NULL;
     }
     node = block_node_new(graph, driver);
     node->options = qapi_to_json(&qapi_type_blockdev_options, options);
     if (!block_node_set_name(node, options->node_name, error) ||
         !take_common_options(node, options, flags, error) || !open_driver(node, options, error)) {
-        node->read_only = true;         /* nothing to flush */
+        node->read_only = true; /* nothing to flush */
         co_block_node_unref(node);
         return NULL;
     }
@@ -122,7 +133,8 @@ struct block_node *co_block_open(struct block_graph *graph, const struct qapi_bl
 /* ---- Children ---- */
 
 /* What a child that is described in place takes over from its parent. */
-void block_inherit_options(const struct block_node *parent, unsigned role, struct qapi_blockdev_options *options)
+void block_inherit_options(const struct block_node *parent, unsigned role,
+                           struct qapi_blockdev_options *options)
 {
     bool backing = role & BLOCK_ROLE_BACKING;
 
@@ -156,10 +168,11 @@ void block_inherit_options(const struct block_node *parent, unsigned role, struc
     }
 }
 
-struct block_edge *block_node_add_child(struct block_node *node, const char *name, struct block_node *child,
-                                        unsigned role, GError **error)
+struct block_edge *block_node_add_child(struct block_node *node, const char *name,
+                                        struct block_node *child, unsigned role, GError **error)
 {
-    struct block_edge *edge = block_edge_new(name, child, node, NULL, role, 0, BLOCK_PERM_ALL, error);
+    struct block_edge *edge =
+        block_edge_new(name, child, node, NULL, role, 0, BLOCK_PERM_ALL, error);
 
     if (!edge) {
         co_block_node_unref(child);
@@ -168,7 +181,8 @@ struct block_edge *block_node_add_child(struct block_node *node, const char *nam
 }
 
 static struct block_node *open_definition(struct block_node *parent, unsigned role,
-                                          const struct qapi_blockdev_options *definition, GError **error)
+                                          const struct qapi_blockdev_options *definition,
+                                          GError **error)
 {
     unsigned flags = parent->open_flags & (BLOCK_OPEN_NO_IO | BLOCK_OPEN_NO_BACKING);
     struct qapi_blockdev_options options;
@@ -183,7 +197,8 @@ static struct block_node *open_definition(struct block_node *parent, unsigned ro
 }
 
 struct block_edge *co_block_open_child(struct block_node *node, const char *name,
-                                       const struct qapi_blockdev_ref *ref, unsigned role, GError **error)
+                                       const struct qapi_blockdev_ref *ref, unsigned role,
+                                       GError **error)
 {
     struct block_node *child;
 

@@ -1,6 +1,7 @@
 /*
- * Opening by what people write: file names with and without a protocol, "json:{...}", options that are strings, with
- * dots for nesting, and without the driver. All of it becomes options of the schema.
+ * Opening by what people write: file names with and without a protocol, "json:{...}", options that
+ * are strings, with dots for nesting, and without the driver. All of it becomes options of the
+ * schema.
  */
 #include <errno.h>
 #include <string.h>
@@ -25,7 +26,8 @@ static json_object *list_to_strings(json_object *list)
     return result;
 }
 
-/* The object at the path in front of the last dot of key, made if need be; NULL: something else is there. */
+/* The object at the path in front of the last dot of key, made if need be; NULL: something else is
+ * there. */
 static json_object *folder_of(json_object *object, const char *key, const char **last)
 {
     const char *dot;
@@ -48,10 +50,12 @@ static json_object *folder_of(json_object *object, const char *key, const char *
     return object;
 }
 
-/* from's members become into's, but for those that it has. False: a member is both a value and a folder. */
+/* from's members become into's, but for those that it has. False: a member is both a value and a
+ * folder. */
 static bool merge(json_object *into, json_object *from, GError **error)
 {
-    json_object_object_foreach(from, key, value) {
+    json_object_object_foreach(from, key, value)
+    {
         const char *last;
         json_object *folder = folder_of(into, key, &last), *there;
 
@@ -60,8 +64,8 @@ static bool merge(json_object *into, json_object *from, GError **error)
         }
         if (!json_object_object_get_ex(folder, last, &there)) {
             json_object_object_add(folder, last, to_strings(value));
-        } else if (json_object_is_type(there, json_type_object) && json_object_is_type(value, json_type_object) &&
-                   !merge(there, value, error)) {
+        } else if (json_object_is_type(there, json_type_object) &&
+                   json_object_is_type(value, json_type_object) && !merge(there, value, error)) {
             return false;
         }
     }
@@ -75,17 +79,15 @@ static json_object *to_strings(json_object *value)
     switch (json_object_get_type(value)) {
     case json_type_object:
         result = json_object_new_object();
-        /* Of what is in a structure nothing is there twice but for dots, which JSON's names don't have. */
+        /* Of what is in a structure nothing is there twice but for dots, which JSON's names don't
+         * have. */
         merge(result, value, NULL);
         return result;
-    case json_type_array:
-        return list_to_strings(value);
+    case json_type_array: return list_to_strings(value);
     case json_type_boolean:
         return json_object_new_string(json_object_get_boolean(value) ? "on" : "off");
-    case json_type_null:
-        return json_object_new_string("");      /* no backing image */
-    default:
-        return json_object_new_string(json_object_get_string(value));
+    case json_type_null: return json_object_new_string(""); /* no backing image */
+    default: return json_object_new_string(json_object_get_string(value));
     }
 }
 
@@ -93,7 +95,8 @@ static const char *get(json_object *object, const char *key)
 {
     json_object *value;
 
-    return json_object_object_get_ex(object, key, &value) && json_object_is_type(value, json_type_string)
+    return json_object_object_get_ex(object, key, &value) &&
+                   json_object_is_type(value, json_type_string)
                ? json_object_get_string(value)
                : NULL;
 }
@@ -111,7 +114,8 @@ static json_object *structure(json_object *object, const char *key, GError **err
         value = json_object_new_object();
         json_object_object_add(object, key, value);
     } else if (!json_object_is_type(value, json_type_object)) {
-        block_error(error, "Cannot specify both a file name and '%s' as a reference to a node", key);
+        block_error(error, "Cannot specify both a file name and '%s' as a reference to a node",
+                    key);
         return NULL;
     }
     return value;
@@ -122,7 +126,8 @@ static json_object *structure(json_object *object, const char *key, GError **err
 /* "nbd" of "nbd://host"; NULL: a path. Caller frees. */
 static char *protocol_of(const char *filename)
 {
-    size_t n = strspn(filename, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-_");
+    size_t n =
+        strspn(filename, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-_");
 
     return n && filename[n] == ':' ? g_strndup(filename, n) : NULL;
 }
@@ -147,8 +152,8 @@ static bool take_filename(json_object *file, const char *filename, GError **erro
     if (protocol && !driver) {
         driver = block_driver_of_protocol(protocol);
         if (!driver) {
-            return block_error(error, "Unknown protocol '%s' (for a file of that name write ./%s)", protocol,
-                               filename);
+            return block_error(error, "Unknown protocol '%s' (for a file of that name write ./%s)",
+                               protocol, filename);
         }
         put(file, "driver", driver->name);
     }
@@ -169,7 +174,8 @@ static bool complete_file(json_object *options, GError **error)
     json_object *file;
     const char *filename;
 
-    if (!json_object_object_get_ex(options, "file", &file) || !json_object_is_type(file, json_type_object)) {
+    if (!json_object_object_get_ex(options, "file", &file) ||
+        !json_object_is_type(file, json_type_object)) {
         return true;
     }
     filename = get(file, "filename");
@@ -206,7 +212,8 @@ static bool place_filename(json_object *options, const char *filename, GError **
 /* ---- Finding the format ---- */
 
 /* A look at the beginning, which nobody is kept from writing to meanwhile. */
-static const struct block_driver *co_probe(struct block_graph *graph, json_object *options, GError **error)
+static const struct block_driver *co_probe(struct block_graph *graph, json_object *options,
+                                           GError **error)
 {
     g_autoptr(json_object) look = json_object_new_object();
     json_object *file_options;
@@ -237,7 +244,8 @@ static const struct block_driver *co_probe(struct block_graph *graph, json_objec
     }
     result = co_node_read(node, 0, sizeof(data), BLOCK_BUFFER(data, sizeof(data)), 0);
     if (result < 0) {
-        block_error(error, "Could not read image for determining its format: %s", g_strerror(-result));
+        block_error(error, "Could not read image for determining its format: %s",
+                    g_strerror(-result));
     } else {
         driver = block_driver_probe(data, MIN(sizeof(data), node->length), node->filename);
     }
@@ -245,7 +253,8 @@ static const struct block_driver *co_probe(struct block_graph *graph, json_objec
     return driver;
 }
 
-static bool co_find_format(struct block_graph *graph, json_object *options, unsigned *flags, GError **error)
+static bool co_find_format(struct block_graph *graph, json_object *options, unsigned *flags,
+                           GError **error)
 {
     const struct block_driver *driver;
 
@@ -276,14 +285,15 @@ static bool take_json(json_object *options, const char *text, GError **error)
     g_autoptr(json_object) given = json_parse(text, error);
 
     if (!given || !json_object_is_type(given, json_type_object)) {
-        return error && *error ? (g_prefix_error(error, "Could not parse the JSON options: "), false)
-                               : block_error(error, "JSON options are an object: json:{...}");
+        return error && *error
+                   ? (g_prefix_error(error, "Could not parse the JSON options: "), false)
+                   : block_error(error, "JSON options are an object: json:{...}");
     }
     return merge(options, given, error);
 }
 
-struct block_node *co_block_open_loose(struct block_graph *graph, const char *filename, json_object *given,
-                                       unsigned flags, GError **error)
+struct block_node *co_block_open_loose(struct block_graph *graph, const char *filename,
+                                       json_object *given, unsigned flags, GError **error)
 {
     g_autoptr(json_object) options = json_object_new_object();
     struct qapi_blockdev_options strict;
@@ -306,10 +316,12 @@ struct block_node *co_block_open_loose(struct block_graph *graph, const char *fi
     node = co_block_open(graph, &strict, flags, error);
     qapi_clear(&qapi_type_blockdev_options, &strict);
     if (node && (flags & BLOCK_OPEN_GUESSED_RAW) && !node->read_only) {
-        log_warn(object_context(graph->root)->log,
-                 "Image format was not specified for '%s' and probing guessed raw. A guest could write another "
-                 "format's header, so writes to its first bytes that look like one are refused; format=raw allows "
-                 "them.", node->filename);
+        log_warn(
+            object_context(graph->root)->log,
+            "Image format was not specified for '%s' and probing guessed raw. A guest could write another "
+            "format's header, so writes to its first bytes that look like one are refused; format=raw allows "
+            "them.",
+            node->filename);
     }
     return node;
 }

@@ -1,7 +1,8 @@
 /*
- * Edges and their permissions. What an edge may do (perm) and what it lets the node's other parents do (shared)
- * follows from the parents above it: a change at the top goes down the graph. It is worked out for all nodes
- * concerned first, so that it happens as a whole or not at all. Main thread.
+ * Edges and their permissions. What an edge may do (perm) and what it lets the node's other
+ * parents do (shared) follows from the parents above it: a change at the top goes down the graph.
+ * It is worked out for all nodes concerned first, so that it happens as a whole or not at all.
+ * Main thread.
  */
 #include <assert.h>
 
@@ -9,10 +10,10 @@
 
 static const char *perm_name(unsigned perm)
 {
-    return perm & BLOCK_PERM_CONSISTENT_READ ? "consistent read"
-         : perm & BLOCK_PERM_WRITE           ? "write"
-         : perm & BLOCK_PERM_WRITE_UNCHANGED ? "write unchanged"
-                                             : "resize";
+    return perm & BLOCK_PERM_CONSISTENT_READ   ? "consistent read"
+           : perm & BLOCK_PERM_WRITE           ? "write"
+           : perm & BLOCK_PERM_WRITE_UNCHANGED ? "write unchanged"
+                                               : "resize";
 }
 
 void block_node_cumulative(const struct block_node *node, unsigned *perm, unsigned *shared)
@@ -31,8 +32,8 @@ void block_node_cumulative(const struct block_node *node, unsigned *perm, unsign
 }
 
 /* What a format with its metadata, or a filter, needs of a child. */
-static void default_child_perm(const struct block_node *node, const struct block_edge *edge, unsigned perm,
-                               unsigned shared, unsigned *need, unsigned *share)
+static void default_child_perm(const struct block_node *node, const struct block_edge *edge,
+                               unsigned perm, unsigned shared, unsigned *need, unsigned *share)
 {
     if (edge->role & BLOCK_ROLE_BACKING) {
         *need = perm & BLOCK_PERM_CONSISTENT_READ;
@@ -62,8 +63,8 @@ static void default_child_perm(const struct block_node *node, const struct block
     }
 }
 
-static void child_perm(const struct block_node *node, const struct block_edge *edge, unsigned perm, unsigned shared,
-                       unsigned *need, unsigned *share)
+static void child_perm(const struct block_node *node, const struct block_edge *edge, unsigned perm,
+                       unsigned shared, unsigned *need, unsigned *share)
 {
     if (node->driver->child_perm) {
         node->driver->child_perm(node, edge, perm, shared, need, share);
@@ -83,7 +84,7 @@ struct old_perm {
 };
 
 struct change {
-    GArray *old;                    /* struct old_perm */
+    GArray *old; /* struct old_perm */
 };
 
 static void visit(struct block_node *node, GPtrArray *post_order)
@@ -99,29 +100,32 @@ static void visit(struct block_node *node, GPtrArray *post_order)
 
 static void set(struct change *change, struct block_edge *edge, unsigned perm, unsigned shared)
 {
-    struct old_perm old = { edge, edge->perm, edge->shared };
+    struct old_perm old = {edge, edge->perm, edge->shared};
 
     g_array_append_val(change->old, old);
     edge->perm = perm;
     edge->shared = shared;
 }
 
-static bool refuse(const struct block_node *node, const struct block_edge *who, const struct block_edge *other,
-                   GError **error)
+static bool refuse(const struct block_node *node, const struct block_edge *who,
+                   const struct block_edge *other, GError **error)
 {
     unsigned conflict = who->perm & ~other->shared;
     g_autofree char *a = block_edge_describe(who), *b = block_edge_describe(other);
 
-    return block_error(error, "Permission conflict on node '%s': permission '%s' is required by %s (uses node '%s' as "
-                       "'%s' child) and unshared by %s (uses node '%s' as '%s' child)",
-                       node->name, perm_name(conflict), a, node->name, who->name, b, node->name, other->name);
+    return block_error(
+        error,
+        "Permission conflict on node '%s': permission '%s' is required by %s (uses node '%s' as "
+        "'%s' child) and unshared by %s (uses node '%s' as '%s' child)",
+        node->name, perm_name(conflict), a, node->name, who->name, b, node->name, other->name);
 }
 
 static bool check_parents(const struct block_node *node, GError **error)
 {
     for (guint i = 0; i < node->parents->len; i++) {
         for (guint j = 0; j < node->parents->len; j++) {
-            const struct block_edge *who = node->parents->pdata[i], *other = node->parents->pdata[j];
+            const struct block_edge *who = node->parents->pdata[i],
+                                    *other = node->parents->pdata[j];
 
             if (i != j && (who->perm & ~other->shared)) {
                 return refuse(node, who, other, error);
@@ -141,7 +145,8 @@ static bool check_node(struct change *change, struct block_node *node, GError **
     }
     block_node_cumulative(node, &perm, &shared);
     /* One that made itself read-only may find that it can be written after all. */
-    if ((perm & changing) && node->read_only && !(node->auto_read_only && node->driver->perm_check)) {
+    if ((perm & changing) && node->read_only &&
+        !(node->auto_read_only && node->driver->perm_check)) {
         return block_error(error, "Block node '%s' is read-only", node->name ? node->name : "");
     }
     for (guint i = 0; i < node->children->len; i++) {
@@ -198,7 +203,7 @@ static bool finish(struct change *change, struct block_node *node, GError **erro
 
 bool block_edge_set_perm(struct block_edge *edge, unsigned perm, unsigned shared, GError **error)
 {
-    struct change change = { .old = g_array_new(false, false, sizeof(struct old_perm)) };
+    struct change change = {.old = g_array_new(false, false, sizeof(struct old_perm))};
     bool ok;
 
     set(&change, edge, perm, shared);
@@ -209,7 +214,7 @@ bool block_edge_set_perm(struct block_edge *edge, unsigned perm, unsigned shared
 
 bool block_node_refresh_perms(struct block_node *node, GError **error)
 {
-    struct change change = { .old = g_array_new(false, false, sizeof(struct old_perm)) };
+    struct change change = {.old = g_array_new(false, false, sizeof(struct old_perm))};
     bool ok = finish(&change, node, error);
 
     g_array_unref(change.old);
@@ -231,14 +236,18 @@ static void link_parent(struct block_edge *edge)
     }
 }
 
-struct block_edge *block_edge_new(const char *name, struct block_node *node, struct block_node *parent,
-                                  struct block_user *user, unsigned role, unsigned perm, unsigned shared,
-                                  GError **error)
+struct block_edge *block_edge_new(const char *name, struct block_node *node,
+                                  struct block_node *parent, struct block_user *user, unsigned role,
+                                  unsigned perm, unsigned shared, GError **error)
 {
     struct block_edge *edge = g_new0(struct block_edge, 1);
 
-    *edge = (struct block_edge) {
-        .name = g_strdup(name), .node = node, .parent = parent, .user = user, .role = role,
+    *edge = (struct block_edge){
+        .name = g_strdup(name),
+        .node = node,
+        .parent = parent,
+        .user = user,
+        .role = role,
         .shared = BLOCK_PERM_ALL,
     };
     if (parent) {
@@ -296,8 +305,8 @@ bool block_edge_replace(struct block_edge *edge, struct block_node *node, GError
     struct block_node *old = edge->node;
 
     if (edge->parent && is_below(edge->parent, node)) {
-        return block_error(error, "Making node '%s' a %s child of '%s' would create a cycle", node->name, edge->name,
-                           edge->parent->name);
+        return block_error(error, "Making node '%s' a %s child of '%s' would create a cycle",
+                           node->name, edge->name, edge->parent->name);
     }
     g_ptr_array_remove(old->parents, edge);
     edge->node = block_node_ref(node);
@@ -306,7 +315,7 @@ bool block_edge_replace(struct block_edge *edge, struct block_node *node, GError
         g_ptr_array_remove(node->parents, edge);
         edge->node = old;
         g_ptr_array_add(old->parents, edge);
-        node->refs--;           /* the caller has one */
+        node->refs--; /* the caller has one */
         return false;
     }
     block_node_refresh_perms(old, NULL);

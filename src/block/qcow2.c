@@ -335,9 +335,16 @@ static bool co_open_tables(struct qcow2 *q, const struct qapi_blockdev_options_q
         !co_read_l1(q, error) || !co_qcow2_read_reftable(q, error)) {
         return false;
     }
+    if (!co_qcow2_snapshots_open(q, error)) {
+        if (!(q->node->open_flags & BLOCK_OPEN_CHECK)) {
+            return false;
+        }
+        g_clear_error(error);
+        q->snapshots_damaged = true;
+    }
     q->metadata = g_hash_table_new(NULL, NULL);
     qcow2_metadata_load(q);
-    return co_qcow2_snapshots_open(q, error);
+    return true;
 }
 
 static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options, GError **error)

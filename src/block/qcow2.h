@@ -142,6 +142,7 @@ struct qcow2 {
     struct qcow2_snapshot *snapshots;
     uint32_t n_snapshots;
     uint64_t snapshots_bytes;       /* of their table */
+    bool snapshots_damaged;         /* their table makes no sense; only with BLOCK_OPEN_CHECK */
     struct qcow2_bitmaps *bitmaps;  /* NULL: none were loaded */
     struct qcow2_crypto *crypto;    /* NULL: not encrypted */
     void *compressors;              /* qcow2_compress.c's threads; NULL: none yet */
@@ -227,6 +228,10 @@ void qcow2_request_end(struct qcow2 *q, unsigned epoch);
 enum qcow2_discard { QCOW2_DISCARD_NEVER, QCOW2_DISCARD_ALWAYS, QCOW2_DISCARD_REQUEST, QCOW2_DISCARD_SNAPSHOT,
                      QCOW2_DISCARD_OTHER };
 
+/* Count number i of a block in memory. Without q->lock. */
+uint64_t qcow2_get_count(const struct qcow2 *q, const void *block, uint64_t i);
+void qcow2_set_count(const struct qcow2 *q, void *block, uint64_t i, uint64_t count);
+/* Reads q->reftable, which must be NULL. */
 bool co_qcow2_read_reftable(struct qcow2 *q, GError **error);
 /* The count of cluster number i. */
 int co_qcow2_refcount(struct qcow2 *q, uint64_t i, uint64_t *count);
@@ -348,7 +353,19 @@ void qcow2_compress_free(struct qcow2 *q);
 int co_qcow2_encrypt(struct qcow2 *q, uint64_t guest, uint64_t host, void *data, size_t bytes);
 int co_qcow2_decrypt(struct qcow2 *q, uint64_t guest, uint64_t host, void *data, size_t bytes);
 
-/* qcow2_check.c */
+/* Of snapshot number i: its L1 table (entries). */
+void qcow2_snapshot_l1(const struct qcow2 *q, uint32_t i, uint64_t *offset, uint32_t *size);
+
+/* Where compressed data are: the sectors that an L2 entry says. */
+static inline uint64_t qcow2_compressed_range(const struct qcow2 *q, uint64_t entry, uint64_t *offset)
+{
+    unsigned bits = 62 - (q->cluster_bits - 8);
+
+    *offset = entry & ((1ull << bits) - 1);
+    return ((entry >> bits & ((1ull << (q->cluster_bits - 8)) - 1)) + 1) * 512 - (*offset & 511);
+}
+
+/* qcow2_check.c. fix: BLOCK_FIX_...; no request may be under way. False: it couldn't be checked at all. */
 bool co_qcow2_check(struct block_node *node, unsigned fix, struct qapi_image_check *result, GError **error);
 
 #endif

@@ -66,6 +66,19 @@ void qcow2_metadata_load(struct qcow2 *q)
             qcow2_metadata_add(q, q->reftable[i] & QCOW2_REFTABLE_MASK, 1, QCOW2_META_REFBLOCK);
         }
     }
+    for (i = 0; i < q->n_snapshots; i++) {
+        uint64_t offset;
+        uint32_t size;
+
+        qcow2_snapshot_l1(q, i, &offset, &size);
+        if (size > QCOW2_MAX_L1_BYTES / sizeof(uint64_t) || offset > INT64_MAX - QCOW2_MAX_L1_BYTES) {
+            continue;           /* an image that is opened to be checked */
+        }
+        qcow2_metadata_add(q, offset, (uint64_t)size * sizeof(uint64_t), QCOW2_META_INACTIVE_L1);
+    }
+    if (h->n_snapshots) {
+        qcow2_metadata_add(q, h->snapshots_offset, q->snapshots_bytes, QCOW2_META_SNAPSHOT_TABLE);
+    }
     if (h->n_bitmaps) {
         qcow2_metadata_add(q, h->bitmaps_offset, h->bitmaps_size, QCOW2_META_BITMAP_DIRECTORY);
     }

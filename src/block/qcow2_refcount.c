@@ -8,7 +8,7 @@
 
 /* ---- One count in a block; widths of less than a byte begin at its least significant bit ---- */
 
-static uint64_t get_count(const struct qcow2 *q, const void *block, uint64_t i)
+uint64_t qcow2_get_count(const struct qcow2 *q, const void *block, uint64_t i)
 {
     const uint8_t *bytes = block;
 
@@ -26,7 +26,7 @@ static uint64_t get_count(const struct qcow2 *q, const void *block, uint64_t i)
     }
 }
 
-static void set_count(const struct qcow2 *q, void *block, uint64_t i, uint64_t count)
+void qcow2_set_count(const struct qcow2 *q, void *block, uint64_t i, uint64_t count)
 {
     uint8_t *bytes = block;
     unsigned shift;
@@ -113,7 +113,7 @@ int co_qcow2_refcount(struct qcow2 *q, uint64_t i, uint64_t *count)
     if (ret < 0) {
         return ret;
     }
-    *count = block ? get_count(q, block, i & block_mask(q)) : 0;
+    *count = block ? qcow2_get_count(q, block, i & block_mask(q)) : 0;
     put_block(q, block);
     return 0;
 }
@@ -155,7 +155,7 @@ int co_qcow2_refcount_add(struct qcow2 *q, uint64_t i, uint64_t n, uint64_t add)
         }
         qcow2_cache_dirty(q->refcount_cache, block);
         for (j = in_block; j < in_block + here; j++) {
-            set_count(q, block, j, get_count(q, block, j) + add);
+            qcow2_set_count(q, block, j, qcow2_get_count(q, block, j) + add);
         }
         put_block(q, block);
         i += here;
@@ -184,7 +184,7 @@ static int co_find_run(struct qcow2 *q, uint64_t i, uint64_t n, uint64_t *run)
             return ret;
         }
         for (j = in_block; j <= block_mask(q) && block && i - start < n; j++, i++) {
-            if (get_count(q, block, j)) {
+            if (qcow2_get_count(q, block, j)) {
                 start = i + 1;
             }
         }
@@ -539,14 +539,14 @@ int co_qcow2_count_down(struct qcow2 *q, const struct qcow2_free *what)
         if (ret < 0) {
             return ret;
         }
-        count = block ? get_count(q, block, i & block_mask(q)) : 0;
+        count = block ? qcow2_get_count(q, block, i & block_mask(q)) : 0;
         if (!count) {
             put_block(q, block);
             return co_qcow2_corrupt(q, true, i << q->cluster_bits, q->cluster_size, "Cluster %#" PRIx64
                                     " is given back and has a reference count of 0", i << q->cluster_bits);
         }
         qcow2_cache_dirty(q->refcount_cache, block);
-        set_count(q, block, i & block_mask(q), count - 1);
+        qcow2_set_count(q, block, i & block_mask(q), count - 1);
         put_block(q, block);
         if (count == 1) {
             forget_cluster(q, i);
@@ -572,7 +572,7 @@ int co_qcow2_end(struct qcow2 *q, uint64_t *end)
             return ret;
         }
         for (j = block ? block_mask(q) + 1 : 0; j--;) {
-            if (get_count(q, block, j)) {
+            if (qcow2_get_count(q, block, j)) {
                 *end = ((k << q->refblock_bits) + j + 1) << q->cluster_bits;
                 break;
             }

@@ -6,12 +6,12 @@
 
 struct range_wait {
     struct coroutine *co;
-    bool over;                      /* under the lock */
+    bool over; /* under the lock */
 };
 
 void block_ranges_init(struct block_ranges *ranges)
 {
-    *ranges = (struct block_ranges) { 0 };
+    *ranges = (struct block_ranges){0};
     g_mutex_init(&ranges->lock);
 }
 
@@ -28,7 +28,8 @@ static struct block_range *obstacle(struct block_ranges *ranges, const struct bl
         return NULL;
     }
     for (struct block_range *other = ranges->first; other != range; other = other->next) {
-        if ((other->exclusive || range->exclusive) && other->offset < range->end && range->offset < other->end) {
+        if ((other->exclusive || range->exclusive) && other->offset < range->end &&
+            range->offset < other->end) {
             return other;
         }
     }
@@ -47,17 +48,17 @@ static void append(struct block_ranges *ranges, struct block_range *range)
     ranges->n_exclusive += range->exclusive;
 }
 
-void co_block_range_lock(struct block_ranges *ranges, struct block_range *range, uint64_t offset, uint64_t bytes,
-                         bool exclusive)
+void co_block_range_lock(struct block_ranges *ranges, struct block_range *range, uint64_t offset,
+                         uint64_t bytes, bool exclusive)
 {
-    struct range_wait wait = { .co = coroutine_self() };
+    struct range_wait wait = {.co = coroutine_self()};
     struct block_range *other;
     uint64_t end;
 
     if (__builtin_add_overflow(offset, bytes, &end)) {
         end = UINT64_MAX;
     }
-    *range = (struct block_range) { .offset = offset, .end = end, .exclusive = exclusive };
+    *range = (struct block_range){.offset = offset, .end = end, .exclusive = exclusive};
     g_mutex_lock(&ranges->lock);
     append(ranges, range);
     while ((other = obstacle(ranges, range))) {
@@ -65,7 +66,7 @@ void co_block_range_lock(struct block_ranges *ranges, struct block_range *range,
         other->waiting = g_slist_prepend(other->waiting, &wait);
         while (!wait.over) {
             g_mutex_unlock(&ranges->lock);
-            co_yield();
+            co_yield ();
             g_mutex_lock(&ranges->lock);
         }
     }

@@ -4,12 +4,13 @@
 #include "block/block_priv.h"
 #include "qapi/error.h"
 
-/* Where formats have their magic numbers; where writes are looked at if nobody said that it is raw. */
+/* Where formats have their magic numbers; where writes are looked at if nobody said that it is
+ * raw. */
 enum { HEADER_BYTES = 512 };
 
 struct raw_state {
-    uint64_t offset;                /* bytes */
-    bool has_size;                  /* it ends where it is told to */
+    uint64_t offset; /* bytes */
+    bool has_size;   /* it ends where it is told to */
     uint64_t size;
 };
 
@@ -21,7 +22,7 @@ static bool fail(GError **error, const char *text)
 
 static int probe(const uint8_t *data, size_t size, const char *filename)
 {
-    return 1;                       /* what nobody else knows */
+    return 1; /* what nobody else knows */
 }
 
 static bool set_length(struct block_node *node, uint64_t file_length, GError **error)
@@ -29,14 +30,17 @@ static bool set_length(struct block_node *node, uint64_t file_length, GError **e
     const struct raw_state *s = node->state;
 
     if (s->offset > file_length || (s->has_size && s->size > file_length - s->offset)) {
-        return fail(error, "The sum of offset and size must be smaller or equal to the actual size of the containing "
-                    "file");
+        return fail(
+            error,
+            "The sum of offset and size must be smaller or equal to the actual size of the containing "
+            "file");
     }
     node->length = s->has_size ? s->size : file_length - s->offset;
     return true;
 }
 
-static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options, GError **error)
+static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options,
+                    GError **error)
 {
     const struct qapi_blockdev_options_raw *raw = &options->u.raw;
     struct raw_state *s = node->state;
@@ -49,8 +53,10 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
     s->offset = (uint64_t)raw->offset;
     s->has_size = raw->has_size;
     s->size = (uint64_t)raw->size;
-    file = co_block_open_child(node, "file", raw->file,
-                               BLOCK_ROLE_PRIMARY | (partial ? BLOCK_ROLE_DATA : BLOCK_ROLE_FILTERED), error);
+    file =
+        co_block_open_child(node, "file", raw->file,
+                            BLOCK_ROLE_PRIMARY | (partial ? BLOCK_ROLE_DATA : BLOCK_ROLE_FILTERED),
+                            error);
     if (!file || !set_length(node, file->node->length, error)) {
         return false;
     }
@@ -60,7 +66,8 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
         node->supported_write_flags = BLOCK_REGISTERED;
     }
     node->supported_write_flags |= BLOCK_FUA | BLOCK_UNCHANGED | BLOCK_SERIALISE;
-    node->supported_zeroes_flags = BLOCK_FUA | BLOCK_UNCHANGED | BLOCK_MAY_UNMAP | BLOCK_NO_FALLBACK;
+    node->supported_zeroes_flags =
+        BLOCK_FUA | BLOCK_UNCHANGED | BLOCK_MAY_UNMAP | BLOCK_NO_FALLBACK;
     return true;
 }
 
@@ -76,13 +83,13 @@ static void refresh_limits(struct block_node *node)
         return;
     }
     if (s->offset & (file->request_align - 1)) {
-        node->limits.request_align = 1;         /* the file's core does what is needed */
+        node->limits.request_align = 1; /* the file's core does what is needed */
         node->limits.zeroes_align = node->limits.discard_align = 0;
     }
 }
 
-static int co_read(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                   unsigned flags)
+static int co_read(struct block_node *node, uint64_t offset, uint64_t bytes,
+                   struct block_buffer buffer, unsigned flags)
 {
     const struct raw_state *s = node->state;
 
@@ -98,10 +105,11 @@ static bool is_outside(const struct block_node *node, uint64_t offset, uint64_t 
 }
 
 /*
- * A guest that makes its raw disk look like another format could, when it is opened next and its format is guessed
- * again, name any file of the host as its backing image.
+ * A guest that makes its raw disk look like another format could, when it is opened next and its
+ * format is guessed again, name any file of the host as its backing image.
  */
-static bool becomes_another_format(const struct block_node *node, uint64_t offset, struct block_buffer buffer)
+static bool becomes_another_format(const struct block_node *node, uint64_t offset,
+                                   struct block_buffer buffer)
 {
     uint8_t header[HEADER_BYTES];
 
@@ -112,8 +120,8 @@ static bool becomes_another_format(const struct block_node *node, uint64_t offse
     return block_driver_probe(header, sizeof(header), node->filename) != node->driver;
 }
 
-static int co_write(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                    unsigned flags)
+static int co_write(struct block_node *node, uint64_t offset, uint64_t bytes,
+                    struct block_buffer buffer, unsigned flags)
 {
     const struct raw_state *s = node->state;
 
@@ -140,18 +148,21 @@ static int co_discard(struct block_node *node, uint64_t offset, uint64_t bytes)
 {
     const struct raw_state *s = node->state;
 
-    return is_outside(node, offset, bytes) ? -ENOSPC : co_child_discard(node->file, s->offset + offset, bytes);
+    return is_outside(node, offset, bytes)
+               ? -ENOSPC
+               : co_child_discard(node->file, s->offset + offset, bytes);
 }
 
-static int co_status(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_status *status)
+static int co_status(struct block_node *node, uint64_t offset, uint64_t bytes,
+                     struct block_status *status)
 {
     const struct raw_state *s = node->state;
 
     return co_node_status(node->file->node, s->offset + offset, bytes, status);
 }
 
-static int co_truncate(struct block_node *node, uint64_t size, bool exact, enum qapi_prealloc_mode prealloc,
-                       unsigned flags, GError **error)
+static int co_truncate(struct block_node *node, uint64_t size, bool exact,
+                       enum qapi_prealloc_mode prealloc, unsigned flags, GError **error)
 {
     const struct raw_state *s = node->state;
 

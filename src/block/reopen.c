@@ -1,6 +1,7 @@
 /*
- * Opening nodes again with other options, in place: their users stay. All that was asked for happens, or nothing:
- * what may fail comes first, with everything that was changed written down. Main thread; the graph is drained.
+ * Opening nodes again with other options, in place: their users stay. All that was asked for
+ * happens, or nothing: what may fail comes first, with everything that was changed written down.
+ * Main thread; the graph is drained.
  */
 #include <assert.h>
 
@@ -8,15 +9,15 @@
 
 /* What of a node changes, and what it was. */
 struct change {
-    struct block_node *node;        /* held */
+    struct block_node *node; /* held */
     struct qapi_blockdev_options options;
-    json_object *json;              /* the same */
+    json_object *json; /* the same */
     bool read_only, auto_read_only, force_share, direct, no_flush;
     enum qapi_blockdev_discard_options discard;
     enum qapi_blockdev_detect_zeroes_options detect_zeroes;
-    struct block_node *backing;     /* held; NULL: none */
-    bool swap_backing;              /* backing is to be, or was, another one */
-    bool prepared;                  /* by the driver */
+    struct block_node *backing; /* held; NULL: none */
+    bool swap_backing;          /* backing is to be, or was, another one */
+    bool prepared;              /* by the driver */
     void *pending;
 };
 
@@ -31,11 +32,11 @@ static void change_free(void *opaque)
     g_free(c);
 }
 
-#define SWAP(a, b)                                                                                             \
-    do {                                                                                                       \
-        __typeof__(a) swap_ = (a);                                                                             \
-        (a) = (b);                                                                                             \
-        (b) = swap_;                                                                                           \
+#define SWAP(a, b)                 \
+    do {                           \
+        __typeof__(a) swap_ = (a); \
+        (a) = (b);                 \
+        (b) = swap_;               \
     } while (0)
 
 static void swap_options(struct change *c)
@@ -54,13 +55,14 @@ static void swap_options(struct change *c)
 
 /* ---- What is asked for ---- */
 
-static bool enqueue(GPtrArray *queue, struct block_node *node, const struct qapi_blockdev_options *options,
-                    GError **error);
+static bool enqueue(GPtrArray *queue, struct block_node *node,
+                    const struct qapi_blockdev_options *options, GError **error);
 
 static bool is_common(const char *key)
 {
     static const char *const keys[] = {
-        "driver", "node-name", "discard", "cache", "read-only", "auto-read-only", "force-share", "detect-zeroes", NULL,
+        "driver",         "node-name",   "discard",       "cache", "read-only",
+        "auto-read-only", "force-share", "detect-zeroes", NULL,
     };
 
     return g_strv_contains(keys, key);
@@ -79,8 +81,8 @@ static struct block_edge *find_child(const struct block_node *node, const char *
 }
 
 /* A child in place: its options are among the parent's, and it changes with it. */
-static bool enqueue_child(GPtrArray *queue, struct change *c, const struct block_edge *edge, json_object *definition,
-                          GError **error)
+static bool enqueue_child(GPtrArray *queue, struct change *c, const struct block_edge *edge,
+                          json_object *definition, GError **error)
 {
     struct qapi_blockdev_options options;
     bool ok;
@@ -89,7 +91,7 @@ static bool enqueue_child(GPtrArray *queue, struct change *c, const struct block
         return false;
     }
     swap_options(c);
-    block_inherit_options(c->node, edge->role, &options);      /* of what the parent is going to be */
+    block_inherit_options(c->node, edge->role, &options); /* of what the parent is going to be */
     swap_options(c);
     ok = enqueue(queue, edge->node, &options, error);
     qapi_clear(&qapi_type_blockdev_options, &options);
@@ -112,7 +114,8 @@ static bool take_backing(struct change *c, json_object *value, GError **error)
     return true;
 }
 
-static bool take_member(GPtrArray *queue, struct change *c, const char *key, json_object *value, GError **error)
+static bool take_member(GPtrArray *queue, struct change *c, const char *key, json_object *value,
+                        GError **error)
 {
     const struct block_edge *edge = find_child(c->node, key);
     json_object *old = NULL;
@@ -136,8 +139,8 @@ static bool take_member(GPtrArray *queue, struct change *c, const char *key, jso
     return true;
 }
 
-static bool enqueue(GPtrArray *queue, struct block_node *node, const struct qapi_blockdev_options *options,
-                    GError **error)
+static bool enqueue(GPtrArray *queue, struct block_node *node,
+                    const struct qapi_blockdev_options *options, GError **error)
 {
     struct change *c;
 
@@ -146,8 +149,10 @@ static bool enqueue(GPtrArray *queue, struct block_node *node, const struct qapi
     }
     if (options->detect_zeroes == QAPI_BLOCKDEV_DETECT_ZEROES_OPTIONS_UNMAP &&
         options->discard != QAPI_BLOCKDEV_DISCARD_OPTIONS_UNMAP) {
-        return block_error(error, "setting detect-zeroes to unmap is not allowed without setting discard operation to "
-                           "unmap");
+        return block_error(
+            error,
+            "setting detect-zeroes to unmap is not allowed without setting discard operation to "
+            "unmap");
     }
     c = g_new0(struct change, 1);
     c->node = block_node_ref(node);
@@ -165,9 +170,11 @@ static bool enqueue(GPtrArray *queue, struct block_node *node, const struct qapi
         return block_error(error, "backing is missing for '%s'", node->name);
     }
     if (c->direct != node->direct && !node->driver->co_reopen_prepare && !node->children->len) {
-        return block_error(error, "Cannot change the option 'cache.direct' of node '%s'", node->name);
+        return block_error(error, "Cannot change the option 'cache.direct' of node '%s'",
+                           node->name);
     }
-    json_object_object_foreach(c->json, key, value) {
+    json_object_object_foreach(c->json, key, value)
+    {
         if (!is_common(key) && !take_member(queue, c, key, value, error)) {
             return false;
         }
@@ -187,13 +194,14 @@ static bool co_swap_backing(struct change *c, GError **error)
     if (edge && c->backing) {
         ok = block_edge_replace(edge, c->backing, error);
         if (ok) {
-            c->backing->refs--;     /* the edge has its own now */
+            c->backing->refs--; /* the edge has its own now */
         }
     } else if (edge) {
         block_edge_remove(edge);
-        old->refs--;                /* the edge's */
+        old->refs--; /* the edge's */
     } else {
-        ok = block_node_add_child(c->node, "backing", block_node_ref(c->backing), BLOCK_ROLE_BACKING, error);
+        ok = block_node_add_child(c->node, "backing", block_node_ref(c->backing),
+                                  BLOCK_ROLE_BACKING, error);
         if (ok) {
             c->backing->refs--;
         }
@@ -278,7 +286,8 @@ static bool co_apply(GPtrArray *queue, GError **error)
     return ok;
 }
 
-bool co_block_reopen(struct block_graph *graph, const struct qapi_blockdev_options *options, size_t n, GError **error)
+bool co_block_reopen(struct block_graph *graph, const struct qapi_blockdev_options *options,
+                     size_t n, GError **error)
 {
     GPtrArray *queue = g_ptr_array_new_with_free_func(change_free);
     bool ok = true;

@@ -1,12 +1,13 @@
 /*
- * Reads, writes and flushes of a node. What arrives is of any alignment and size; what the driver gets keeps to
- * the node's limits. Any event loop.
+ * Reads, writes and flushes of a node. What arrives is of any alignment and size; what the driver
+ * gets keeps to the node's limits. Any event loop.
  *
  *  - An unaligned read goes through a bounce buffer.
- *  - The ends of an unaligned write are read, changed and written back, in one write with the middle. Meanwhile
- *    other writes that overlap wait; only nodes that need alignment keep account of ranges for that.
- *  - A flush covers all changes that had ended when it began, so of many that arrive while one is under way
- *    the next one does for all.
+ *  - The ends of an unaligned write are read, changed and written back, in one write with the
+ *    middle. Meanwhile other writes that overlap wait; only nodes that need alignment keep account
+ *    of ranges for that.
+ *  - A flush covers all changes that had ended when it began, so of many that arrive while one is
+ *    under way the next one does for all.
  */
 #include <assert.h>
 #include <errno.h>
@@ -58,7 +59,8 @@ void block_node_changed(struct block_node *node, uint64_t offset, uint64_t bytes
     }
 }
 
-unsigned block_node_take_fua(const struct block_node *node, unsigned flags, unsigned supported, bool *flush)
+unsigned block_node_take_fua(const struct block_node *node, unsigned flags, unsigned supported,
+                             bool *flush)
 {
     *flush = false;
     if ((flags & BLOCK_FUA) && node->no_flush && !node->children->len) {
@@ -74,11 +76,12 @@ unsigned block_node_take_fua(const struct block_node *node, unsigned flags, unsi
 /* ---- To the driver: aligned ---- */
 
 /* Of node's limits; fn is co_read or co_write. */
-typedef int transfer_fn(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                        unsigned flags);
+typedef int transfer_fn(struct block_node *node, uint64_t offset, uint64_t bytes,
+                        struct block_buffer buffer, unsigned flags);
 
 /* Bytes that a list of max_iov entries holds, in whole blocks; 0: not one block. */
-static uint64_t fitting_iov(const struct block_node *node, struct block_buffer buffer, uint64_t bytes)
+static uint64_t fitting_iov(const struct block_node *node, struct block_buffer buffer,
+                            uint64_t bytes)
 {
     uint64_t size = 0;
 
@@ -89,25 +92,28 @@ static uint64_t fitting_iov(const struct block_node *node, struct block_buffer b
     return size == bytes ? size : size & ~(uint64_t)(node->limits.request_align - 1);
 }
 
-static uint64_t transfer_size(const struct block_node *node, struct block_buffer buffer, uint64_t bytes)
+static uint64_t transfer_size(const struct block_node *node, struct block_buffer buffer,
+                              uint64_t bytes)
 {
     const struct block_limits *limits = &node->limits;
 
     if (limits->max_transfer && bytes > limits->max_transfer) {
         bytes = limits->max_transfer & ~(limits->request_align - 1);
     }
-    return limits->max_iov && buffer.n_iov > limits->max_iov ? fitting_iov(node, buffer, bytes) : bytes;
+    return limits->max_iov && buffer.n_iov > limits->max_iov ? fitting_iov(node, buffer, bytes)
+                                                             : bytes;
 }
 
 static void *bounce_new(const struct block_node *node, uint64_t bytes)
 {
     void *memory;
 
-    return posix_memalign(&memory, MAX(node->limits.memory_align, 512u), bytes) == 0 ? memory : NULL;
+    return posix_memalign(&memory, MAX(node->limits.memory_align, 512u), bytes) == 0 ? memory
+                                                                                     : NULL;
 }
 
-static int bounced(struct block_node *node, bool is_write, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                   unsigned flags)
+static int bounced(struct block_node *node, bool is_write, uint64_t offset, uint64_t bytes,
+                   struct block_buffer buffer, unsigned flags)
 {
     uint64_t most = MIN(bytes, MAX((uint64_t)MAX_BOUNCE, node->limits.request_align));
     void *bounce;
@@ -126,9 +132,11 @@ static int bounced(struct block_node *node, bool is_write, uint64_t offset, uint
 
         if (is_write) {
             block_buffer_to(buffer, bounce, size);
-            result = node->driver->co_write(node, offset + done, size, BLOCK_BUFFER(bounce, size), flags);
+            result = node->driver->co_write(node, offset + done, size, BLOCK_BUFFER(bounce, size),
+                                            flags);
         } else {
-            result = node->driver->co_read(node, offset + done, size, BLOCK_BUFFER(bounce, size), flags);
+            result =
+                node->driver->co_read(node, offset + done, size, BLOCK_BUFFER(bounce, size), flags);
             if (result >= 0) {
                 block_buffer_from(buffer, bounce, size);
             }
@@ -153,7 +161,7 @@ static int transfer(struct block_node *node, bool is_write, uint64_t offset, uin
     while (bytes && result >= 0) {
         uint64_t size = transfer_size(node, buffer, bytes);
 
-        if (!size) {            /* a block in more pieces than the driver takes */
+        if (!size) { /* a block in more pieces than the driver takes */
             size = MIN(bytes, limits->request_align);
             result = bounced(node, is_write, offset, size, buffer, flags);
         } else {
@@ -166,8 +174,8 @@ static int transfer(struct block_node *node, bool is_write, uint64_t offset, uin
     return result;
 }
 
-static int driver_read(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                       unsigned flags)
+static int driver_read(struct block_node *node, uint64_t offset, uint64_t bytes,
+                       struct block_buffer buffer, unsigned flags)
 {
     struct block_edge *filtered;
 
@@ -178,8 +186,8 @@ static int driver_read(struct block_node *node, uint64_t offset, uint64_t bytes,
     return filtered ? co_node_read(filtered->node, offset, bytes, buffer, flags) : -ENOTSUP;
 }
 
-int co_node_write_aligned(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                          unsigned flags)
+int co_node_write_aligned(struct block_node *node, uint64_t offset, uint64_t bytes,
+                          struct block_buffer buffer, unsigned flags)
 {
     struct block_edge *filtered = block_node_filtered(node);
     bool flush;
@@ -187,7 +195,8 @@ int co_node_write_aligned(struct block_node *node, uint64_t offset, uint64_t byt
 
     flags = block_node_take_fua(node, flags, node->supported_write_flags, &flush);
     if (node->driver->co_write) {
-        result = transfer(node, true, offset, bytes, buffer, flags & (node->supported_write_flags | BLOCK_COMPRESSED));
+        result = transfer(node, true, offset, bytes, buffer,
+                          flags & (node->supported_write_flags | BLOCK_COMPRESSED));
     } else if (filtered) {
         result = co_node_write(filtered->node, offset, bytes, buffer, flags);
     }
@@ -199,8 +208,8 @@ int co_node_write_aligned(struct block_node *node, uint64_t offset, uint64_t byt
 
 /* ---- Any alignment ---- */
 
-static int unaligned_read(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                          unsigned flags)
+static int unaligned_read(struct block_node *node, uint64_t offset, uint64_t bytes,
+                          struct block_buffer buffer, unsigned flags)
 {
     uint64_t mask = node->limits.request_align - 1, step = MAX((uint64_t)MAX_BOUNCE, mask + 1);
     uint64_t most = MIN(step, ((offset + bytes + mask) & ~mask) - (offset & ~mask));
@@ -212,7 +221,8 @@ static int unaligned_read(struct block_node *node, uint64_t offset, uint64_t byt
         uint64_t size = MIN(most, ((offset + bytes + mask) & ~mask) - start);
         uint64_t here = MIN(bytes, start + size - offset);
 
-        result = driver_read(node, start, size, BLOCK_BUFFER(bounce, size), flags & ~(unsigned)BLOCK_REGISTERED);
+        result = driver_read(node, start, size, BLOCK_BUFFER(bounce, size),
+                             flags & ~(unsigned)BLOCK_REGISTERED);
         if (result >= 0) {
             block_buffer_from(buffer, (char *)bounce + (offset - start), here);
         }
@@ -224,7 +234,8 @@ static int unaligned_read(struct block_node *node, uint64_t offset, uint64_t byt
     return result;
 }
 
-int co_node_read(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer, unsigned flags)
+int co_node_read(struct block_node *node, uint64_t offset, uint64_t bytes,
+                 struct block_buffer buffer, unsigned flags)
 {
     uint64_t mask = node->limits.request_align - 1;
     uint64_t length = atomic_load_explicit(&node->length, memory_order_relaxed);
@@ -247,7 +258,8 @@ int co_node_read(struct block_node *node, uint64_t offset, uint64_t bytes, struc
     return unaligned_read(node, offset, bytes, buffer, flags);
 }
 
-/* Reads the blocks that the write covers in part into bounce: the first one, and behind it the last one. */
+/* Reads the blocks that the write covers in part into bounce: the first one, and behind it the
+ * last one. */
 static int read_ends(struct block_node *node, uint64_t offset, uint64_t end, uint8_t *bounce)
 {
     uint64_t align = node->limits.request_align, mask = align - 1;
@@ -263,8 +275,8 @@ static int read_ends(struct block_node *node, uint64_t offset, uint64_t end, uin
     return result;
 }
 
-static int write_with_ends(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                           unsigned flags)
+static int write_with_ends(struct block_node *node, uint64_t offset, uint64_t bytes,
+                           struct block_buffer buffer, unsigned flags)
 {
     uint64_t align = node->limits.request_align, mask = align - 1, end = offset + bytes;
     uint64_t start = offset & ~mask, tail = end & mask ? align - (end & mask) : 0;
@@ -279,14 +291,15 @@ static int write_with_ends(struct block_node *node, uint64_t offset, uint64_t by
             iov = g_new(struct iovec, buffer.n_iov + 2);
         }
         if (offset > start) {
-            iov[n++] = (struct iovec) { bounce, offset - start };
+            iov[n++] = (struct iovec){bounce, offset - start};
         }
         n += block_buffer_slice(buffer, bytes, iov + n);
         if (tail) {
-            iov[n++] = (struct iovec) { bounce + (last > start ? align : 0) + (end & mask), tail };
+            iov[n++] = (struct iovec){bounce + (last > start ? align : 0) + (end & mask), tail};
         }
-        result = co_node_write_aligned(node, start, end + tail - start, (struct block_buffer) { iov, n, 0 },
-                              flags & ~(unsigned)BLOCK_REGISTERED);
+        result =
+            co_node_write_aligned(node, start, end + tail - start, (struct block_buffer){iov, n, 0},
+                                  flags & ~(unsigned)BLOCK_REGISTERED);
         if (iov != on_stack) {
             g_free(iov);
         }
@@ -295,14 +308,15 @@ static int write_with_ends(struct block_node *node, uint64_t offset, uint64_t by
     return result;
 }
 
-static bool becomes_zeroes(const struct block_node *node, uint64_t bytes, struct block_buffer buffer, unsigned flags)
+static bool becomes_zeroes(const struct block_node *node, uint64_t bytes,
+                           struct block_buffer buffer, unsigned flags)
 {
-    return node->detect_zeroes != QAPI_BLOCKDEV_DETECT_ZEROES_OPTIONS_OFF && !(flags & BLOCK_COMPRESSED) &&
-           block_buffer_is_zero(buffer, bytes);
+    return node->detect_zeroes != QAPI_BLOCKDEV_DETECT_ZEROES_OPTIONS_OFF &&
+           !(flags & BLOCK_COMPRESSED) && block_buffer_is_zero(buffer, bytes);
 }
 
-int co_node_write_as_is(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                        unsigned flags)
+int co_node_write_as_is(struct block_node *node, uint64_t offset, uint64_t bytes,
+                        struct block_buffer buffer, unsigned flags)
 {
     struct block_node_requests *requests = node->requests;
     uint64_t mask = node->limits.request_align - 1;
@@ -314,7 +328,8 @@ int co_node_write_as_is(struct block_node *node, uint64_t offset, uint64_t bytes
         return unaligned ? write_with_ends(node, offset, bytes, buffer, flags)
                          : co_node_write_aligned(node, offset, bytes, buffer, flags);
     }
-    co_block_range_lock(&requests->ranges, &range, offset & ~mask, ((offset + bytes + mask) & ~mask) - (offset & ~mask),
+    co_block_range_lock(&requests->ranges, &range, offset & ~mask,
+                        ((offset + bytes + mask) & ~mask) - (offset & ~mask),
                         unaligned || (flags & BLOCK_SERIALISE));
     result = unaligned ? write_with_ends(node, offset, bytes, buffer, flags)
                        : co_node_write_aligned(node, offset, bytes, buffer, flags);
@@ -322,7 +337,8 @@ int co_node_write_as_is(struct block_node *node, uint64_t offset, uint64_t bytes
     return result;
 }
 
-int co_node_write(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer, unsigned flags)
+int co_node_write(struct block_node *node, uint64_t offset, uint64_t bytes,
+                  struct block_buffer buffer, unsigned flags)
 {
     if (!bytes) {
         return 0;
@@ -331,7 +347,8 @@ int co_node_write(struct block_node *node, uint64_t offset, uint64_t bytes, stru
         bool unmap = node->detect_zeroes == QAPI_BLOCKDEV_DETECT_ZEROES_OPTIONS_UNMAP;
 
         return co_node_write_zeroes(node, offset, bytes,
-                                    (flags & (BLOCK_FUA | BLOCK_UNCHANGED)) | (unmap ? BLOCK_MAY_UNMAP : 0));
+                                    (flags & (BLOCK_FUA | BLOCK_UNCHANGED)) |
+                                        (unmap ? BLOCK_MAY_UNMAP : 0));
     }
     return co_node_write_as_is(node, offset, bytes, buffer, flags);
 }
@@ -341,7 +358,7 @@ int co_node_write(struct block_node *node, uint64_t offset, uint64_t bytes, stru
 /* False: one that began late enough has ended well. */
 static bool begin_flush(struct block_node_requests *requests, uint64_t wanted, uint64_t *covers)
 {
-    struct flush_wait wait = { .co = coroutine_self() };
+    struct flush_wait wait = {.co = coroutine_self()};
     bool needed;
 
     g_mutex_lock(&requests->flush_lock);
@@ -350,7 +367,7 @@ static bool begin_flush(struct block_node_requests *requests, uint64_t wanted, u
         g_queue_push_tail(&requests->flush_waiting, &wait);
         while (!wait.over) {
             g_mutex_unlock(&requests->flush_lock);
-            co_yield();
+            co_yield ();
             g_mutex_lock(&requests->flush_lock);
         }
     }
@@ -400,7 +417,8 @@ static int flush_now(struct block_node *node)
 int co_node_flush(struct block_node *node)
 {
     struct block_node_requests *requests = node->requests;
-    uint64_t wanted = atomic_load_explicit(&requests->write_generation, memory_order_acquire), covers;
+    uint64_t wanted = atomic_load_explicit(&requests->write_generation, memory_order_acquire),
+             covers;
     int result;
 
     if (!begin_flush(requests, wanted, &covers)) {
@@ -413,24 +431,27 @@ int co_node_flush(struct block_node *node)
 
 /* ---- From a parent's driver ---- */
 
-int co_child_read(struct block_edge *child, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                  unsigned flags)
+int co_child_read(struct block_edge *child, uint64_t offset, uint64_t bytes,
+                  struct block_buffer buffer, unsigned flags)
 {
     return offset + bytes < offset ? -EIO : co_node_read(child->node, offset, bytes, buffer, flags);
 }
 
-int co_child_write(struct block_edge *child, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                   unsigned flags)
+int co_child_write(struct block_edge *child, uint64_t offset, uint64_t bytes,
+                   struct block_buffer buffer, unsigned flags)
 {
-    if (!(child->perm & (BLOCK_PERM_WRITE | (flags & BLOCK_UNCHANGED ? BLOCK_PERM_WRITE_UNCHANGED : 0)))) {
+    if (!(child->perm &
+          (BLOCK_PERM_WRITE | (flags & BLOCK_UNCHANGED ? BLOCK_PERM_WRITE_UNCHANGED : 0)))) {
         return -EPERM;
     }
-    return offset + bytes < offset ? -EIO : co_node_write(child->node, offset, bytes, buffer, flags);
+    return offset + bytes < offset ? -EIO
+                                   : co_node_write(child->node, offset, bytes, buffer, flags);
 }
 
 int co_child_write_zeroes(struct block_edge *child, uint64_t offset, uint64_t bytes, unsigned flags)
 {
-    if (!(child->perm & (BLOCK_PERM_WRITE | (flags & BLOCK_UNCHANGED ? BLOCK_PERM_WRITE_UNCHANGED : 0)))) {
+    if (!(child->perm &
+          (BLOCK_PERM_WRITE | (flags & BLOCK_UNCHANGED ? BLOCK_PERM_WRITE_UNCHANGED : 0)))) {
         return -EPERM;
     }
     return offset + bytes < offset ? -EIO : co_node_write_zeroes(child->node, offset, bytes, flags);
@@ -449,8 +470,8 @@ int co_child_flush(struct block_edge *child)
     return co_node_flush(child->node);
 }
 
-int co_child_truncate(struct block_edge *child, uint64_t size, bool exact, enum qapi_prealloc_mode prealloc,
-                      unsigned flags, GError **error)
+int co_child_truncate(struct block_edge *child, uint64_t size, bool exact,
+                      enum qapi_prealloc_mode prealloc, unsigned flags, GError **error)
 {
     if (!(child->perm & BLOCK_PERM_RESIZE)) {
         block_error(error, "No permission to resize node '%s'", child->node->name);
@@ -459,8 +480,8 @@ int co_child_truncate(struct block_edge *child, uint64_t size, bool exact, enum 
     return co_node_truncate(child->node, size, exact, prealloc, flags, error);
 }
 
-int co_child_copy_range(struct block_edge *from, uint64_t from_offset, struct block_edge *to, uint64_t to_offset,
-                        uint64_t bytes, unsigned flags)
+int co_child_copy_range(struct block_edge *from, uint64_t from_offset, struct block_edge *to,
+                        uint64_t to_offset, uint64_t bytes, unsigned flags)
 {
     if (!(to->perm & BLOCK_PERM_WRITE)) {
         return -EPERM;

@@ -3,7 +3,8 @@
 
 #include "block/block_priv.h"
 
-static int of_driver(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_status *status)
+static int of_driver(struct block_node *node, uint64_t offset, uint64_t bytes,
+                     struct block_status *status)
 {
     struct block_edge *filtered = block_node_filtered(node);
     uint64_t mask = node->limits.request_align - 1, start = offset & ~mask, skip = offset - start;
@@ -13,8 +14,9 @@ static int of_driver(struct block_node *node, uint64_t offset, uint64_t bytes, s
         if (filtered) {
             return co_node_status(filtered->node, offset, bytes, status);
         }
-        *status = (struct block_status) {
-            .flags = BLOCK_STATUS_DATA | BLOCK_STATUS_ALLOCATED, .bytes = bytes,
+        *status = (struct block_status){
+            .flags = BLOCK_STATUS_DATA | BLOCK_STATUS_ALLOCATED,
+            .bytes = bytes,
         };
         if (!node->children->len) {
             status->flags |= BLOCK_STATUS_OFFSET;
@@ -37,8 +39,9 @@ static void look_below(struct block_status *status)
     struct block_status below;
 
     if (co_node_status(status->file, status->offset, status->bytes, &below) >= 0 && below.bytes) {
-        if (below.flags & BLOCK_STATUS_EOF && !(below.flags & BLOCK_STATUS_ZERO) && below.bytes < status->bytes) {
-            return;             /* a broken image: reads beyond the end of the file */
+        if (below.flags & BLOCK_STATUS_EOF && !(below.flags & BLOCK_STATUS_ZERO) &&
+            below.bytes < status->bytes) {
+            return; /* a broken image: reads beyond the end of the file */
         }
         if (below.flags & BLOCK_STATUS_ZERO) {
             status->flags |= BLOCK_STATUS_ZERO;
@@ -49,12 +52,13 @@ static void look_below(struct block_status *status)
     }
 }
 
-int co_node_status(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_status *status)
+int co_node_status(struct block_node *node, uint64_t offset, uint64_t bytes,
+                   struct block_status *status)
 {
     uint64_t length = node->length;
     int result;
 
-    *status = (struct block_status) { .flags = BLOCK_STATUS_EOF };
+    *status = (struct block_status){.flags = BLOCK_STATUS_EOF};
     if (offset >= length) {
         return 0;
     }
@@ -68,7 +72,7 @@ int co_node_status(struct block_node *node, uint64_t offset, uint64_t bytes, str
         return result;
     }
     if (!status->bytes) {
-        return -EIO;            /* the driver's promise, which the callers' loops need */
+        return -EIO; /* the driver's promise, which the callers' loops need */
     }
     if ((status->flags & (BLOCK_STATUS_OFFSET | BLOCK_STATUS_DATA | BLOCK_STATUS_ZERO)) ==
             (BLOCK_STATUS_OFFSET | BLOCK_STATUS_DATA) &&
@@ -87,14 +91,14 @@ static struct block_edge *next_below(const struct block_node *node)
     return filtered ? filtered : node->backing;
 }
 
-int co_node_status_above(struct block_node *node, struct block_node *base, uint64_t offset, uint64_t bytes,
-                         struct block_status *status)
+int co_node_status_above(struct block_node *node, struct block_node *base, uint64_t offset,
+                         uint64_t bytes, struct block_status *status)
 {
     struct block_node *top = node;
     unsigned end_flag = 0;
     int result = 0;
 
-    *status = (struct block_status) { .bytes = bytes };
+    *status = (struct block_status){.bytes = bytes};
     while (node != base) {
         struct block_edge *below = next_below(node);
 
@@ -111,8 +115,9 @@ int co_node_status_above(struct block_node *node, struct block_node *base, uint6
                 return 0;
             }
             /* A backing image that is shorter: zeroes from here on. */
-            *status = (struct block_status) {
-                .flags = BLOCK_STATUS_ZERO | BLOCK_STATUS_ALLOCATED, .bytes = bytes,
+            *status = (struct block_status){
+                .flags = BLOCK_STATUS_ZERO | BLOCK_STATUS_ALLOCATED,
+                .bytes = bytes,
             };
             break;
         }

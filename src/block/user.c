@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "block/block_priv.h"
+#include "block/delay.h"
 
 struct user_wait {
     struct coroutine *co;
@@ -11,8 +12,8 @@ struct user_wait {
 
 /* ---- Life; main thread ---- */
 
-struct block_user *block_user_new(struct block_graph *graph, const char *name, const struct block_user_ops *ops,
-                                  void *opaque)
+struct block_user *block_user_new(struct block_graph *graph, const char *name,
+                                  const struct block_user_ops *ops, void *opaque)
 {
     struct block_user *user = g_new0(struct block_user, 1);
 
@@ -38,13 +39,14 @@ void block_user_free(struct block_user *user)
     block_drain_forget(user);
     g_ptr_array_remove(user->graph->users, user);
     g_mutex_clear(&user->lock);
+    block_user_leave_limits(user);
     block_accounting_free(user->accounting);
     g_free(user->name);
     g_free(user);
 }
 
-bool block_user_attach(struct block_user *user, struct block_node *node, unsigned perm, unsigned shared,
-                       GError **error)
+bool block_user_attach(struct block_user *user, struct block_node *node, unsigned perm,
+                       unsigned shared, GError **error)
 {
     assert(!user->edge);
     user->edge = block_edge_new("root", node, NULL, user, BLOCK_ROLE_DATA, perm, shared, error);
@@ -142,7 +144,8 @@ void block_user_resized(struct block_node *node)
 void block_user_hold(struct block_user *user)
 {
     if (user->drains++ == 0) {
-        /* The user first: none of its requests comes to wait here, so that the main thread may wait for it. */
+        /* The user first: none of its requests comes to wait here, so that the main thread may
+         * wait for it. */
         if (user->ops && user->ops->drain_begin) {
             user->ops->drain_begin(user->opaque);
         }
@@ -183,14 +186,14 @@ static void leave(struct block_user *user)
 
 static void wait_until_released(struct block_user *user)
 {
-    struct user_wait wait = { .co = coroutine_self() };
+    struct user_wait wait = {.co = coroutine_self()};
 
     g_mutex_lock(&user->lock);
     if (user->state & BLOCK_USER_DRAINED) {
         g_queue_push_tail(&user->waiting, &wait);
         while (!wait.over) {
             g_mutex_unlock(&user->lock);
-            co_yield();
+            co_yield ();
             g_mutex_lock(&user->lock);
         }
     }
@@ -208,7 +211,8 @@ static void enter(struct block_user *user)
 /* ---- Requests ---- */
 
 /* 0, and the node, if the request may go on. */
-static int admit(struct block_user *user, uint64_t offset, uint64_t bytes, unsigned perm, struct block_node **node)
+static int admit(struct block_user *user, uint64_t offset, uint64_t bytes, unsigned perm,
+                 struct block_node **node)
 {
     const struct block_edge *edge = user->edge;
     uint64_t end;
@@ -229,7 +233,16 @@ static int admit(struct block_user *user, uint64_t offset, uint64_t bytes, unsig
 
 static unsigned write_flags(struct block_user *user, unsigned flags)
 {
-    return atomic_load_explicit(&user->write_cache, memory_order_relaxed) ? flags : flags | BLOCK_FUA;
+    return atomic_load_explicit(&user->write_cache, memory_order_relaxed) ? flags
+                                                                          : flags | BLOCK_FUA;
+}
+
+/* Waits as long as its limits ask for. */
+static void limit(struct block_user *user, bool is_write, uint64_t bytes)
+{
+    if (G_UNLIKELY(user->limits)) {
+        co_block_throttle(user->graph, user->limits, is_write, bytes);
+    }
 }
 
 static unsigned write_perm(unsigned flags)
@@ -237,7 +250,8 @@ static unsigned write_perm(unsigned flags)
     return flags & BLOCK_UNCHANGED ? BLOCK_PERM_WRITE_UNCHANGED : BLOCK_PERM_WRITE;
 }
 
-int co_block_read(struct block_user *user, uint64_t offset, uint64_t bytes, struct block_buffer buffer, unsigned flags)
+int co_block_read(struct block_user *user, uint64_t offset, uint64_t bytes,
+                  struct block_buffer buffer, unsigned flags)
 {
     struct block_node *node;
     int result;
@@ -245,14 +259,15 @@ int co_block_read(struct block_user *user, uint64_t offset, uint64_t bytes, stru
     enter(user);
     result = admit(user, offset, bytes, 0, &node);
     if (result == 0) {
+        limit(user, false, bytes);
         result = co_node_read(node, offset, bytes, buffer, flags);
     }
     leave(user);
     return MIN(result, 0);
 }
 
-int co_block_write(struct block_user *user, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                   unsigned flags)
+int co_block_write(struct block_user *user, uint64_t offset, uint64_t bytes,
+                   struct block_buffer buffer, unsigned flags)
 {
     struct block_node *node;
     int result;
@@ -260,6 +275,7 @@ int co_block_write(struct block_user *user, uint64_t offset, uint64_t bytes, str
     enter(user);
     result = admit(user, offset, bytes, write_perm(flags), &node);
     if (result == 0) {
+        limit(user, true, bytes);
         result = co_node_write(node, offset, bytes, buffer, write_flags(user, flags));
     }
     leave(user);
@@ -274,6 +290,7 @@ int co_block_write_zeroes(struct block_user *user, uint64_t offset, uint64_t byt
     enter(user);
     result = admit(user, offset, bytes, write_perm(flags), &node);
     if (result == 0) {
+        limit(user, true, bytes);
         result = co_node_write_zeroes(node, offset, bytes, write_flags(user, flags));
     }
     leave(user);
@@ -288,6 +305,7 @@ int co_block_discard(struct block_user *user, uint64_t offset, uint64_t bytes)
     enter(user);
     result = admit(user, offset, bytes, BLOCK_PERM_WRITE, &node);
     if (result == 0) {
+        limit(user, true, bytes);
         result = co_node_discard(node, offset, bytes);
     }
     leave(user);
@@ -308,7 +326,8 @@ int co_block_flush(struct block_user *user)
     return MIN(result, 0);
 }
 
-int co_block_status(struct block_user *user, uint64_t offset, uint64_t bytes, struct block_status *status)
+int co_block_status(struct block_user *user, uint64_t offset, uint64_t bytes,
+                    struct block_status *status)
 {
     struct block_node *node;
     int result;
@@ -322,8 +341,8 @@ int co_block_status(struct block_user *user, uint64_t offset, uint64_t bytes, st
     return MIN(result, 0);
 }
 
-int co_block_truncate(struct block_user *user, uint64_t size, bool exact, enum qapi_prealloc_mode prealloc,
-                      unsigned flags, GError **error)
+int co_block_truncate(struct block_user *user, uint64_t size, bool exact,
+                      enum qapi_prealloc_mode prealloc, unsigned flags, GError **error)
 {
     struct block_node *node;
     int result;
@@ -333,14 +352,15 @@ int co_block_truncate(struct block_user *user, uint64_t size, bool exact, enum q
     if (result == 0) {
         result = co_node_truncate(node, size, exact, prealloc, flags, error);
     } else {
-        block_error(error, result == -ENOMEDIUM ? "No medium found" : "No permission to resize the image");
+        block_error(error,
+                    result == -ENOMEDIUM ? "No medium found" : "No permission to resize the image");
     }
     leave(user);
     return MIN(result, 0);
 }
 
-int co_block_copy_range(struct block_user *from, uint64_t from_offset, struct block_user *to, uint64_t to_offset,
-                        uint64_t bytes, unsigned flags)
+int co_block_copy_range(struct block_user *from, uint64_t from_offset, struct block_user *to,
+                        uint64_t to_offset, uint64_t bytes, unsigned flags)
 {
     struct block_node *source, *target;
     int result;
@@ -352,7 +372,8 @@ int co_block_copy_range(struct block_user *from, uint64_t from_offset, struct bl
         result = admit(to, to_offset, bytes, BLOCK_PERM_WRITE, &target);
     }
     if (result == 0) {
-        result = co_node_copy_range(source, from_offset, target, to_offset, bytes, write_flags(to, flags));
+        result = co_node_copy_range(source, from_offset, target, to_offset, bytes,
+                                    write_flags(to, flags));
     }
     leave(to);
     leave(from);
@@ -368,20 +389,21 @@ static void run_request(void *opaque)
 
     switch (request->op) {
     case BLOCK_READ:
-        request->result = co_block_read(user, request->offset, request->bytes, request->buffer, request->flags);
+        request->result =
+            co_block_read(user, request->offset, request->bytes, request->buffer, request->flags);
         break;
     case BLOCK_WRITE:
-        request->result = co_block_write(user, request->offset, request->bytes, request->buffer, request->flags);
+        request->result =
+            co_block_write(user, request->offset, request->bytes, request->buffer, request->flags);
         break;
     case BLOCK_WRITE_ZEROES:
-        request->result = co_block_write_zeroes(user, request->offset, request->bytes, request->flags);
+        request->result =
+            co_block_write_zeroes(user, request->offset, request->bytes, request->flags);
         break;
     case BLOCK_DISCARD:
         request->result = co_block_discard(user, request->offset, request->bytes);
         break;
-    case BLOCK_FLUSH:
-        request->result = co_block_flush(user);
-        break;
+    case BLOCK_FLUSH: request->result = co_block_flush(user); break;
     }
     request->done(request);
 }

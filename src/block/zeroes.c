@@ -1,6 +1,6 @@
 /*
- * Requests without data: zeroes, discards, truncation, copies within the host. Any event loop, but for truncation,
- * which is the main thread's.
+ * Requests without data: zeroes, discards, truncation, copies within the host. Any event loop, but
+ * for truncation, which is the main thread's.
  */
 #include <assert.h>
 #include <errno.h>
@@ -17,9 +17,10 @@ static struct block_buffer zeroes(const struct block_node *node, uint64_t bytes,
     unsigned n = (unsigned)((bytes + BLOCK_ZEROES - 1) / BLOCK_ZEROES);
 
     for (unsigned i = 0; i < n; i++) {
-        iov[i] = (struct iovec) { node->graph->zeroes, i + 1 < n ? BLOCK_ZEROES : bytes - i * (uint64_t)BLOCK_ZEROES };
+        iov[i] = (struct iovec){node->graph->zeroes,
+                                i + 1 < n ? BLOCK_ZEROES : bytes - i * (uint64_t)BLOCK_ZEROES};
     }
-    return (struct block_buffer) { iov, n, 0 };
+    return (struct block_buffer){iov, n, 0};
 }
 
 /* The way of those that have no better one; aligned. */
@@ -60,7 +61,8 @@ static int driver_zeroes(struct block_node *node, uint64_t offset, uint64_t byte
     bool flush;
     int result = 0;
 
-    pass = block_node_take_fua(node, flags, node->supported_zeroes_flags, &flush) & node->supported_zeroes_flags;
+    pass = block_node_take_fua(node, flags, node->supported_zeroes_flags, &flush) &
+           node->supported_zeroes_flags;
     while (bytes && result >= 0) {
         uint64_t size = piece(offset, bytes, limits->zeroes_align, limits->max_zeroes);
 
@@ -101,7 +103,8 @@ static int write_part(struct block_node *node, uint64_t offset, uint64_t bytes, 
     struct iovec iov[ZERO_IOV];
 
     /* request_align isn't more than a list of zeroes can hold; see block_node_refresh_limits. */
-    return co_node_write_as_is(node, offset, bytes, zeroes(node, bytes, iov), flags & (BLOCK_FUA | BLOCK_UNCHANGED));
+    return co_node_write_as_is(node, offset, bytes, zeroes(node, bytes, iov),
+                               flags & (BLOCK_FUA | BLOCK_UNCHANGED));
 }
 
 int co_node_write_zeroes(struct block_node *node, uint64_t offset, uint64_t bytes, unsigned flags)
@@ -155,7 +158,8 @@ static int driver_discard(struct block_node *node, uint64_t offset, uint64_t byt
 int co_node_discard(struct block_node *node, uint64_t offset, uint64_t bytes)
 {
     struct block_node_requests *requests = node->requests;
-    uint64_t mask = node->limits.request_align - 1, start = (offset + mask) & ~mask, end = (offset + bytes) & ~mask;
+    uint64_t mask = node->limits.request_align - 1, start = (offset + mask) & ~mask,
+             end = (offset + bytes) & ~mask;
     struct block_edge *filtered = block_node_filtered(node);
     struct block_range range;
     int result = -ENOTSUP;
@@ -183,8 +187,8 @@ int co_node_discard(struct block_node *node, uint64_t offset, uint64_t bytes)
 
 /* ---- Truncation ---- */
 
-static int driver_truncate(struct block_node *node, uint64_t size, bool exact, enum qapi_prealloc_mode prealloc,
-                           unsigned flags, GError **error)
+static int driver_truncate(struct block_node *node, uint64_t size, bool exact,
+                           enum qapi_prealloc_mode prealloc, unsigned flags, GError **error)
 {
     struct block_edge *filtered = block_node_filtered(node);
 
@@ -198,8 +202,8 @@ static int driver_truncate(struct block_node *node, uint64_t size, bool exact, e
     return -ENOTSUP;
 }
 
-int co_node_truncate(struct block_node *node, uint64_t size, bool exact, enum qapi_prealloc_mode prealloc,
-                     unsigned flags, GError **error)
+int co_node_truncate(struct block_node *node, uint64_t size, bool exact,
+                     enum qapi_prealloc_mode prealloc, unsigned flags, GError **error)
 {
     struct block_node_requests *requests = node->requests;
     uint64_t old = node->length;
@@ -211,12 +215,15 @@ int co_node_truncate(struct block_node *node, uint64_t size, bool exact, enum qa
         return -EACCES;
     }
     if (size > INT64_MAX) {
-        block_error(error, "Image size cannot be negative, and %" G_GUINT64_FORMAT " is beyond what a file can have",
+        block_error(error,
+                    "Image size cannot be negative, and %" G_GUINT64_FORMAT
+                    " is beyond what a file can have",
                     size);
         return -EFBIG;
     }
     if (requests->track) {
-        co_block_range_lock(&requests->ranges, &range, MIN(old, size), UINT64_MAX - MIN(old, size), true);
+        co_block_range_lock(&requests->ranges, &range, MIN(old, size), UINT64_MAX - MIN(old, size),
+                            true);
     }
     result = driver_truncate(node, size, exact, prealloc, flags, error);
     if (requests->track) {
@@ -234,8 +241,8 @@ int co_node_truncate(struct block_node *node, uint64_t size, bool exact, enum qa
 
 /* ---- Copies ---- */
 
-int co_node_copy_range(struct block_node *from, uint64_t from_offset, struct block_node *to, uint64_t to_offset,
-                       uint64_t bytes, unsigned flags)
+int co_node_copy_range(struct block_node *from, uint64_t from_offset, struct block_node *to,
+                       uint64_t to_offset, uint64_t bytes, unsigned flags)
 {
     uint64_t from_mask = from->limits.request_align - 1, to_mask = to->limits.request_align - 1;
     struct block_node_requests *requests = to->requests;
@@ -249,7 +256,7 @@ int co_node_copy_range(struct block_node *from, uint64_t from_offset, struct blo
     }
     if (((from_offset | bytes) & from_mask) || ((to_offset | bytes) & to_mask) ||
         from_offset + bytes > from->length || (!from->driver->co_copy_range && !filtered)) {
-        return -ENOTSUP;        /* who asked reads and writes */
+        return -ENOTSUP; /* who asked reads and writes */
     }
     flags = block_node_take_fua(to, flags, 0, &flush);
     if (requests->track) {

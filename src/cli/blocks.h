@@ -10,10 +10,10 @@ struct event_loop;
 struct system_options;
 struct vm;
 
-/* Nodes and drives, after objects and before the machine, whose properties pflash0 and pflash1 they may be. loop
- * doesn't run yet. */
-bool blocks_create(struct block_graph *graph, struct event_loop *loop, struct system_options *options,
-                   GError **error);
+/* Nodes and drives, after objects and before the machine, whose properties pflash0 and pflash1
+ * they may be. loop doesn't run yet. */
+bool blocks_create(struct block_graph *graph, struct event_loop *loop,
+                   struct system_options *options, GError **error);
 /* Devices of drives with if=virtio; with the machine there, before vm_machine_ready. */
 bool blocks_add_devices(struct block_graph *graph, struct vm *vm, GError **error);
 /* Once no device is left, and loop doesn't run any more. */

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "monitor/hmp_block.h"
 #include "monitor/hmp_debug.h"
 #include "monitor/hmp_net.h"
 #include "monitor/hmp_devices.h"
@@ -343,6 +344,12 @@ static const struct hmp_row rows[] = {
      .params = "target",
      .run = balloon,
      .help = "ask the guest to make do with so many MiB of memory"},
+    {.name = "block_resize",
+     .args = "device:s,size:s",
+     .params = "device size",
+     .run = hmp_block_resize,
+     .complete = hmp_complete_block,
+     .help = "change the size of an image (MiB without a suffix)"},
     {.name = "chardev-add",
      .args = "args:S",
      .params = "args",
@@ -390,6 +397,17 @@ static const struct hmp_row rows[] = {
      .command = "device_del",
      .complete = hmp_complete_device,
      .help = "remove a device"},
+    {.name = "drive_add",
+     .args = "address:s,opts:S",
+     .params = "address if=none[,file=file][,id=id][,property=value...]",
+     .run = hmp_drive_add,
+     .help = "make a drive, as -drive does; the address doesn't matter"},
+    {.name = "drive_del",
+     .args = "id:s",
+     .params = "id",
+     .run = hmp_drive_del,
+     .complete = hmp_complete_block,
+     .help = "give up a drive that no device uses"},
     {.name = "exit_preconfig",
      .params = "",
      .command = "x-exit-preconfig",

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "monitor/hmp_debug.h"
+#include "monitor/hmp_block.h"
 #include "monitor/hmp_net.h"
 #include "monitor/hmp_devices.h"
 #include "monitor/readline.h"
@@ -308,6 +309,16 @@ static const struct hmp_row rows[] = {
      .params = "",
      .run = info_balloon,
      .help = "show how much memory the guest makes do with, in MiB"},
+    {.name = "block",
+     .args = "nodes:-n,device:s?",
+     .params = "[-n] [device]",
+     .run = hmp_info_block,
+     .complete = hmp_complete_block,
+     .help = "show the disks, or with -n the nodes of the block graph"},
+    {.name = "blockstats",
+     .params = "",
+     .run = hmp_info_blockstats,
+     .help = "show what disks have read and written"},
     {.name = "chardev", .params = "", .run = info_chardev, .help = "show the character devices"},
     {.name = "cpus", .params = "", .run = info_cpus, .help = "show the vCPUs"},
     {.name = "history",

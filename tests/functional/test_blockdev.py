@@ -280,6 +280,32 @@ def test_descriptor_set(nandu_system, tmp_path, image):
         os.close(fd)
 
 
+# ---- HMP ----
+
+def test_hmp(nandu_system, tmp_path, image):
+    with Machine(nandu_system, tmp_path, "-drive", f"file={image},format=raw,if=virtio,readonly=on,cache=none",
+                 "-drive", "if=none,media=cdrom", "-S", machine="virt") as machine:
+        client = machine.client()
+
+        def hmp(line):
+            return client.command("human-monitor-command", command_line=line).replace("\r\n", "\n")
+
+        blocks = hmp("info block").split("\n\n")
+        assert blocks[0].startswith("virtio0 (#block") and f"): {image} (raw, read-only)\n" in blocks[0]
+        assert "\n    Attached to:      /machine/" in blocks[0]
+        assert blocks[0].endswith("\n    Cache mode:       writeback, direct")
+        assert blocks[1] == "none0: [not inserted]\n    Removable device: not locked, tray closed\n"
+        assert hmp("info block nobody") == "Error: Device 'nobody' not found\n"
+        assert f": {image} (file, read-only)" in hmp("info block -n")
+        assert hmp("info blockstats").startswith("virtio0: rd_bytes=0 wr_bytes=0 rd_operations=0 ")
+        assert hmp("drive_add 0 if=none,id=more,file.driver=null-co,driver=raw") == "OK\n"
+        assert "more (#block" in hmp("info block")
+        assert hmp("block_resize virtio0 1").startswith("Error: Block node '#block")
+        assert hmp("drive_del virtio0") == "Error: Device 'virtio0' is in use\n"
+        assert hmp("drive_del more") == ""
+        assert "more" not in hmp("info block")
+
+
 # ---- Locks ----
 
 def qemu_io(*arguments):

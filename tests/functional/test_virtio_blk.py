@@ -299,6 +299,38 @@ def test_throttle(guest, disk):
         assert g.machine.process.wait(60) == 0
 
 
+def test_limits_of_a_device(guest, disk):
+    none = dict.fromkeys(["bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"], 0)
+
+    def limit(qmp, function="command", **limits):
+        arguments = {k: v for k, v in {**none, **limits}.items()}
+        qmp.send({"execute": "block_set_io_throttle", "arguments": {"id": "disk0", **arguments}})
+        answer = qmp.answer()
+        assert ("return" in answer) == (function == "command"), answer
+        return answer
+
+    with guest(*blockdev(disk), "-device", "virtio-blk-pci,drive=d0,id=disk0") as g:
+        qmp = g.machine.client()
+        read = "dd if=/dev/vda of=/dev/null bs=4k count=40 iflag=direct 2>/dev/null"
+        limit(qmp, iops_rd=20, group="us")
+        start = time.monotonic()
+        g.sh(read)
+        assert time.monotonic() - start > 1
+        info = qmp.command("query-block")[0]["inserted"]
+        assert (info["iops_rd"], info["iops"], info["group"]) == (20, 0, "us")
+        assert "bps_max" not in info
+        assert "error" in limit(qmp, "error", iops=10, iops_rd=10)
+        limit(qmp, bps=1000000, bps_max=2000000, bps_max_length=2)
+        info = qmp.command("query-block")[0]["inserted"]
+        assert (info["bps"], info["bps_max"], info["bps_max_length"], info["group"]) == (1000000, 2000000, 2, "us")
+        limit(qmp)
+        assert "group" not in qmp.command("query-block")[0]["inserted"]
+        start = time.monotonic()
+        g.sh(read)
+        assert time.monotonic() - start < 10
+        assert qmp.error("block_set_io_throttle", id="nobody", device="x", **none)[0] == "GenericError"
+
+
 def test_copy_on_read(guest, disk, tmp_path):
     top = tmp_path / "top.qcow2"
     try:

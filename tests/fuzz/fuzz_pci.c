@@ -59,6 +59,8 @@ static struct object *plug(struct vt *v, const struct object_type *type)
     auto_ptr(object) obj = object_new(type);
 
     object_set_str(obj, "addr", "3", NULL);
+    /* A NIC announces itself once it is loaded: it isn't to be as it was. */
+    object_set_str(obj, "guest_announce", "off", NULL);
     object_add_child(v->t.control.root, "card", obj, NULL);
     if (!hotplug_plug(&bus->object, obj, NULL)) {
         object_remove(obj);     /* it needs a back end */

@@ -1,4 +1,5 @@
-/* What tests of the block layer share: a graph with a main loop, and a driver over memory that keeps account. */
+/* What tests of the block layer share: a graph with a main loop, and a driver over memory that
+ * keeps account. */
 #ifndef NANDU_TEST_BLOCK_TEST_H
 #define NANDU_TEST_BLOCK_TEST_H
 
@@ -20,7 +21,7 @@ static inline void block_test_init(struct block_test *t)
 {
     g_autoptr(GError) error = NULL;
 
-    *t = (struct block_test) { 0 };
+    *t = (struct block_test){0};
     t->context.loop = event_loop_new("main", &error);
     g_assert_no_error(error);
     t->context.fdsets = fdsets_new();
@@ -54,7 +55,8 @@ static inline void block_test_run(event_fn *fn)
 }
 
 /* A node by JSON of the schema, and a user of it with all permissions, which holds it. */
-static inline struct block_node *block_test_open(struct block_test *t, const char *json, GError **error)
+static inline struct block_node *block_test_open(struct block_test *t, const char *json,
+                                                 GError **error)
 {
     g_autoptr(json_object) value = json_parse(json, error);
     struct qapi_blockdev_options options;
@@ -93,12 +95,12 @@ static inline struct block_user *block_test_open_user(struct block_test *t, cons
 struct mem_state {
     uint8_t *data;
     uint64_t size;
-    bool slow;                      /* requests give others a turn in the middle */
-    bool no_zeroes;                 /* write_zeroes is -ENOTSUP */
-    int fail_flush;                 /* -errno, once */
+    bool slow;      /* requests give others a turn in the middle */
+    bool no_zeroes; /* write_zeroes is -ENOTSUP */
+    int fail_flush; /* -errno, once */
     _Atomic unsigned reads, writes, fua_writes, zeroes, unmaps, discards, flushes;
     _Atomic unsigned under_way, most_under_way;
-    uint64_t unflushed;             /* bytes written and neither flushed nor FUA */
+    uint64_t unflushed; /* bytes written and neither flushed nor FUA */
 };
 
 static inline void mem_check(const struct block_node *node, uint64_t offset, uint64_t bytes)
@@ -109,7 +111,8 @@ static inline void mem_check(const struct block_node *node, uint64_t offset, uin
     g_assert(bytes && !((offset | bytes) & mask) && offset + bytes <= ((s->size + mask) & ~mask));
 }
 
-static inline void mem_check_buffer(const struct block_node *node, uint64_t bytes, struct block_buffer buffer)
+static inline void mem_check_buffer(const struct block_node *node, uint64_t bytes,
+                                    struct block_buffer buffer)
 {
     struct iovec iov[1024];
     unsigned n;
@@ -130,12 +133,12 @@ static inline void mem_begin(struct mem_state *s)
     }
     if (s->slow) {
         coroutine_wake(coroutine_self());
-        co_yield();
+        co_yield ();
     }
 }
 
-static int mem_read(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                    unsigned flags)
+static int mem_read(struct block_node *node, uint64_t offset, uint64_t bytes,
+                    struct block_buffer buffer, unsigned flags)
 {
     struct mem_state *s = node->state;
 
@@ -148,8 +151,8 @@ static int mem_read(struct block_node *node, uint64_t offset, uint64_t bytes, st
     return 0;
 }
 
-static int mem_write(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                     unsigned flags)
+static int mem_write(struct block_node *node, uint64_t offset, uint64_t bytes,
+                     struct block_buffer buffer, unsigned flags)
 {
     struct mem_state *s = node->state;
 
@@ -164,7 +167,8 @@ static int mem_write(struct block_node *node, uint64_t offset, uint64_t bytes, s
     return 0;
 }
 
-static int mem_write_zeroes(struct block_node *node, uint64_t offset, uint64_t bytes, unsigned flags)
+static int mem_write_zeroes(struct block_node *node, uint64_t offset, uint64_t bytes,
+                            unsigned flags)
 {
     struct mem_state *s = node->state;
 
@@ -219,7 +223,6 @@ static const struct block_driver mem_driver = {
     .co_flush = mem_flush,
 };
 
-
 /* limits NULL: none. Flags of writes and zeroes that it takes itself. */
 static inline struct block_node *mem_open(struct block_test *t, const char *name, uint64_t size,
                                           const struct block_limits *limits, unsigned flags)
@@ -232,7 +235,8 @@ static inline struct block_node *mem_open(struct block_test *t, const char *name
     g_assert_no_error(error);
     node->options = json_object_new_object();
     s->data = g_malloc0(size + 4096);
-    s->size = node->length = size;
+    s->size = size;
+    node->length = size;
     if (limits) {
         node->limits = *limits;
     }

@@ -1,4 +1,4 @@
-/* What query-blockstats tells: counts, latencies of intervals, histograms; and delays by a limit. */
+/* What query-blockstats tells: counts, latencies of intervals, histograms; delays by a limit. */
 #include "block/accounting.h"
 
 #include "block/block.h"

@@ -39,7 +39,8 @@ static void assert_error(GError **error, const char *text)
 
 static bool is_missing(const GError *error)
 {
-    return strstr(error->message, "has no io_uring") || strstr(error->message, "has no Linux AIO") ||
+    return strstr(error->message, "has no io_uring") ||
+           strstr(error->message, "has no Linux AIO") ||
            strstr(error->message, "does not support O_DIRECT");
 }
 
@@ -48,7 +49,7 @@ static bool is_missing(const GError *error)
 struct hammer {
     struct block_user *user;
     uint8_t *model;
-    uint64_t start;                 /* of its own part */
+    uint64_t start; /* of its own part */
     guint32 seed;
     unsigned *running;
     struct coroutine *waiting;
@@ -63,27 +64,28 @@ static void co_hammer(void *opaque)
 
     for (int i = 0; i < REQUESTS; i++) {
         uint64_t offset = (uint64_t)g_rand_int_range(rand, 0, (gint32)part);
-        uint64_t wanted = (uint64_t)g_rand_int_range(rand, 1, MAX_BYTES), bytes = MIN(wanted, part - offset);
+        uint64_t wanted = (uint64_t)g_rand_int_range(rand, 1, MAX_BYTES),
+                 bytes = MIN(wanted, part - offset);
         uint64_t half = bytes / 2;
-        struct iovec iov[] = { { data, half }, { data + half, bytes - half } };
-        struct block_buffer buffer = { iov, 2, 0 };
+        struct iovec iov[] = {{data, half}, {data + half, bytes - half}};
+        struct block_buffer buffer = {iov, 2, 0};
 
         offset += h->start;
         switch (g_rand_int_range(rand, 0, 8)) {
         case 0:
-            g_assert_cmpint(co_block_write_zeroes(h->user, offset, bytes, i % 2 ? BLOCK_MAY_UNMAP : 0), ==, 0);
+            g_assert_cmpint(
+                co_block_write_zeroes(h->user, offset, bytes, i % 2 ? BLOCK_MAY_UNMAP : 0), ==, 0);
             memset(h->model + offset, 0, bytes);
             break;
-        case 1:
-            g_assert_cmpint(co_block_flush(h->user), ==, 0);
-            break;
+        case 1: g_assert_cmpint(co_block_flush(h->user), ==, 0); break;
         case 2:
         case 3:
         case 4:
             for (uint64_t b = 0; b < bytes; b++) {
                 data[b] = (uint8_t)g_rand_int(rand);
             }
-            g_assert_cmpint(co_block_write(h->user, offset, bytes, buffer, i % 16 ? 0 : BLOCK_FUA), ==, 0);
+            g_assert_cmpint(co_block_write(h->user, offset, bytes, buffer, i % 16 ? 0 : BLOCK_FUA),
+                            ==, 0);
             memcpy(h->model + offset, data, bytes);
             break;
         default:
@@ -97,7 +99,7 @@ static void co_hammer(void *opaque)
     }
 }
 
-static const char *const modes[] = { "threads", "io_uring", "native" };
+static const char *const modes[] = {"threads", "io_uring", "native"};
 
 static void co_data(void *opaque)
 {
@@ -108,8 +110,8 @@ static void co_data(void *opaque)
         bool direct = i & 1;
         char *path = new_file();
         g_autofree char *json = g_strdup_printf(
-            "{'driver': 'file', 'filename': '%s', 'aio': '%s', 'cache': {'direct': %s}, 'discard': 'unmap'}", path,
-            modes[i / 2], direct ? "true" : "false");
+            "{'driver': 'file', 'filename': '%s', 'aio': '%s', 'cache': {'direct': %s}, 'discard': 'unmap'}",
+            path, modes[i / 2], direct ? "true" : "false");
         g_autoptr(GError) error = NULL;
         struct block_node *node = block_test_open(t, json, &error);
         struct hammer hammers[4];
@@ -118,7 +120,8 @@ static void co_data(void *opaque)
         gsize size;
 
         if (!node) {
-            g_assert(is_missing(error) || (i == 4 && strstr(error->message, "requires cache.direct=on")));
+            g_assert(is_missing(error) ||
+                     (i == 4 && strstr(error->message, "requires cache.direct=on")));
             g_test_message("%s, direct %d: %s", modes[i / 2], direct, error->message);
             remove_file(path);
             continue;
@@ -127,12 +130,12 @@ static void co_data(void *opaque)
         hammers[0].user = block_test_use(t, node);
         for (unsigned h = 0; h < 4; h++) {
             /* The parts touch in the middle of a block. */
-            hammers[h] = (struct hammer) { hammers[0].user, model, h * (SIZE / 4 - 100), (guint32)i * 4 + h, &running,
-                                           coroutine_self() };
+            hammers[h] = (struct hammer){hammers[0].user,    model,    h * (SIZE / 4 - 100),
+                                         (guint32)i * 4 + h, &running, coroutine_self()};
             coroutine_start(t->context.loop, co_hammer, &hammers[h]);
         }
         while (running) {
-            co_yield();
+            co_yield ();
         }
         block_user_free(hammers[0].user);
         g_assert(g_file_get_contents(path, &text, &size, NULL));
@@ -152,20 +155,25 @@ static void co_locks(void *opaque)
 {
     struct block_test *t = opaque;
     char *path = new_file();
-    g_autofree char *one = g_strdup_printf("{'driver': 'file', 'node-name': 'one', 'filename': '%s'}", path);
-    g_autofree char *two = g_strdup_printf("{'driver': 'file', 'node-name': 'two', 'filename': '%s'}", path);
-    g_autofree char *none =
-        g_strdup_printf("{'driver': 'file', 'node-name': 'none', 'filename': '%s', 'locking': 'off'}", path);
+    g_autofree char *one =
+        g_strdup_printf("{'driver': 'file', 'node-name': 'one', 'filename': '%s'}", path);
+    g_autofree char *two =
+        g_strdup_printf("{'driver': 'file', 'node-name': 'two', 'filename': '%s'}", path);
+    g_autofree char *none = g_strdup_printf(
+        "{'driver': 'file', 'node-name': 'none', 'filename': '%s', 'locking': 'off'}", path);
     g_autoptr(GError) error = NULL;
-    struct block_node *nodes[] = { block_test_open(t, one, &error), block_test_open(t, two, &error),
-                                   block_test_open(t, none, &error) };
-    struct block_user *a = block_user_new(t->graph, "a", NULL, NULL), *b = block_user_new(t->graph, "b", NULL, NULL);
-    const unsigned read = BLOCK_PERM_CONSISTENT_READ, write = BLOCK_PERM_WRITE, all = BLOCK_PERM_ALL;
+    struct block_node *nodes[] = {block_test_open(t, one, &error), block_test_open(t, two, &error),
+                                  block_test_open(t, none, &error)};
+    struct block_user *a = block_user_new(t->graph, "a", NULL, NULL),
+                      *b = block_user_new(t->graph, "b", NULL, NULL);
+    const unsigned read = BLOCK_PERM_CONSISTENT_READ, write = BLOCK_PERM_WRITE,
+                   all = BLOCK_PERM_ALL;
 
     g_assert_no_error(error);
     g_assert(block_user_attach(a, nodes[0], read, read, &error));
     g_assert(!block_user_attach(b, nodes[1], read | write, all, &error));
-    assert_error(&error, "Failed to get \"write\" lock: another node of this process uses the image");
+    assert_error(&error,
+                 "Failed to get \"write\" lock: another node of this process uses the image");
     g_assert(block_user_attach(b, nodes[1], read, read, &error));
     block_user_detach(b);
     g_assert(block_user_set_perm(a, read | write, all, &error));
@@ -198,8 +206,8 @@ static void co_auto_read_only(void *opaque)
 {
     struct block_test *t = opaque;
     char *path = new_file();
-    g_autofree char *json =
-        g_strdup_printf("{'driver': 'file', 'node-name': 'n', 'filename': '%s', 'auto-read-only': true}", path);
+    g_autofree char *json = g_strdup_printf(
+        "{'driver': 'file', 'node-name': 'n', 'filename': '%s', 'auto-read-only': true}", path);
     g_autoptr(GError) error = NULL;
     struct block_node *node = block_test_open(t, json, &error);
     struct block_user *user = block_user_new(t->graph, "u", NULL, NULL);
@@ -229,8 +237,10 @@ static void co_status(void *opaque)
 {
     struct block_test *t = opaque;
     char *path = new_file();
-    g_autofree char *json = g_strdup_printf("{'driver': 'raw', 'offset': 65536, 'file': {'driver': 'file', 'filename': "
-                                            "'%s'}}", path);
+    g_autofree char *json =
+        g_strdup_printf("{'driver': 'raw', 'offset': 65536, 'file': {'driver': 'file', 'filename': "
+                        "'%s'}}",
+                        path);
     struct block_user *user = block_test_open_user(t, json);
     struct block_node *file = block_user_node(user)->file->node;
     g_autofree char *data = g_malloc(65536);
@@ -248,7 +258,8 @@ static void co_status(void *opaque)
         g_assert(status.bytes == 131072 - 512 && (status.flags & BLOCK_STATUS_ZERO));
         g_assert(!(status.flags & (BLOCK_STATUS_EOF | BLOCK_STATUS_DATA)));
         g_assert_cmpint(co_block_status(user, 131072, SIZE, &status), ==, 0);
-        g_assert(status.bytes == 65536 && (status.flags & BLOCK_STATUS_DATA) && status.offset == 196608);
+        g_assert(status.bytes == 65536 && (status.flags & BLOCK_STATUS_DATA) &&
+                 status.offset == 196608);
         g_assert_cmpint(co_block_status(user, SIZE - 65536, 1, &status), ==, 0);
         g_assert(status.bytes == 0 && (status.flags & BLOCK_STATUS_EOF));
     }
@@ -273,7 +284,8 @@ static void co_sizes(void *opaque)
 {
     struct block_test *t = opaque;
     char *path = new_file();
-    g_autofree char *json = g_strdup_printf("{'driver': 'file', 'filename': '%s', 'discard': 'unmap'}", path);
+    g_autofree char *json =
+        g_strdup_printf("{'driver': 'file', 'filename': '%s', 'discard': 'unmap'}", path);
     struct block_user *user = block_test_open_user(t, json);
     struct block_node *node = block_user_node(user);
     g_autoptr(GError) error = NULL;
@@ -281,14 +293,18 @@ static void co_sizes(void *opaque)
     int64_t before;
 
     memset(data, 1, SIZE);
-    g_assert_cmpint(co_block_truncate(user, 2 * SIZE, true, QAPI_PREALLOC_MODE_FULL, 0, &error), ==, 0);
+    g_assert_cmpint(co_block_truncate(user, 2 * SIZE, true, QAPI_PREALLOC_MODE_FULL, 0, &error), ==,
+                    0);
     g_assert(size_of(path) == 2 * SIZE && block_user_length(user) == 2 * SIZE);
     g_assert_cmpint(co_block_allocated_size(node), >=, SIZE);
-    g_assert_cmpint(co_block_truncate(user, SIZE, true, QAPI_PREALLOC_MODE_FULL, 0, &error), ==, -ENOTSUP);
+    g_assert_cmpint(co_block_truncate(user, SIZE, true, QAPI_PREALLOC_MODE_FULL, 0, &error), ==,
+                    -ENOTSUP);
     assert_error(&error, "Preallocation can't be used for shrinking files");
-    g_assert_cmpint(co_block_truncate(user, 3 * SIZE, true, QAPI_PREALLOC_MODE_METADATA, 0, &error), ==, -ENOTSUP);
+    g_assert_cmpint(co_block_truncate(user, 3 * SIZE, true, QAPI_PREALLOC_MODE_METADATA, 0, &error),
+                    ==, -ENOTSUP);
     assert_error(&error, "Unsupported preallocation mode 'metadata'");
-    g_assert_cmpint(co_block_truncate(user, UINT64_MAX, true, QAPI_PREALLOC_MODE_OFF, 0, &error), ==, -EFBIG);
+    g_assert_cmpint(co_block_truncate(user, UINT64_MAX, true, QAPI_PREALLOC_MODE_OFF, 0, &error),
+                    ==, -EFBIG);
     g_clear_error(&error);
     g_assert_cmpint(co_block_truncate(user, SIZE, true, QAPI_PREALLOC_MODE_OFF, 0, &error), ==, 0);
     g_assert(size_of(path) == SIZE);
@@ -321,7 +337,8 @@ static void co_shrinks(void *opaque)
     for (size_t i = 0; i < G_N_ELEMENTS(modes); i++) {
         char *path = new_file();
         g_autofree char *json = g_strdup_printf(
-            "{'driver': 'file', 'filename': '%s', 'aio': '%s', 'cache': {'direct': true}}", path, modes[i]);
+            "{'driver': 'file', 'filename': '%s', 'aio': '%s', 'cache': {'direct': true}}", path,
+            modes[i]);
         g_autoptr(GError) error = NULL;
         struct block_node *node = block_test_open(t, json, &error);
         g_autofree char *data = g_malloc(SIZE);
@@ -358,14 +375,17 @@ static void co_create(void *opaque)
 {
     struct block_test *t = opaque;
     const struct block_driver *driver = block_driver_find("file");
-    struct qapi_blockdev_create_options options = { .driver = QAPI_BLOCKDEV_DRIVER_FILE };
+    struct qapi_blockdev_create_options options = {.driver = QAPI_BLOCKDEV_DRIVER_FILE};
     g_autoptr(GError) error = NULL;
     char *path = new_file();
     g_autofree char *json = g_strdup_printf("{'driver': 'file', 'filename': '%s'}", path);
     struct block_user *user;
 
-    options.u.file = (struct qapi_blockdev_create_options_file) {
-        .filename = path, .size = 12345, .has_preallocation = true, .preallocation = QAPI_PREALLOC_MODE_FULL,
+    options.u.file = (struct qapi_blockdev_create_options_file){
+        .filename = path,
+        .size = 12345,
+        .has_preallocation = true,
+        .preallocation = QAPI_PREALLOC_MODE_FULL,
     };
     g_assert(driver->co_create(t->graph, &options, &error));
     g_assert_no_error(error);
@@ -392,7 +412,7 @@ static void test_create(void)
 
 int main(int argc, char **argv)
 {
-    char folder[] = "/var/tmp/nandu-block-XXXXXX";      /* /tmp may not have O_DIRECT */
+    char folder[] = "/var/tmp/nandu-block-XXXXXX"; /* /tmp may not have O_DIRECT */
     int result;
 
     g_test_init(&argc, &argv, NULL);

@@ -9,9 +9,9 @@
 
 enum { SIZE = 64 << 10 };
 
-#define READ BLOCK_PERM_CONSISTENT_READ
+#define READ  BLOCK_PERM_CONSISTENT_READ
 #define WRITE BLOCK_PERM_WRITE
-#define ALL BLOCK_PERM_ALL
+#define ALL   BLOCK_PERM_ALL
 
 /* ---- Permissions ---- */
 
@@ -28,16 +28,21 @@ static void co_conflicts(void *opaque)
 {
     struct block_test *t = opaque;
     struct block_node *node = mem_open(t, "disk", SIZE, NULL, 0);
-    struct block_user *a = block_user_new(t->graph, "a", NULL, NULL), *b = block_user_new(t->graph, "b", NULL, NULL);
+    struct block_user *a = block_user_new(t->graph, "a", NULL, NULL),
+                      *b = block_user_new(t->graph, "b", NULL, NULL);
     g_autoptr(GError) error = NULL;
     unsigned perm, shared;
 
     g_assert(block_user_attach(a, node, READ | WRITE, READ, &error));
     g_assert(!block_user_attach(b, node, READ | WRITE, ALL, &error));
-    assert_error(&error, "Permission conflict on node 'disk': permission 'write' is required by block device 'b'");
+    assert_error(
+        &error,
+        "Permission conflict on node 'disk': permission 'write' is required by block device 'b'");
     g_assert(!block_user_attach(b, node, READ, ALL & ~WRITE, &error));
-    assert_error(&error, "permission 'write' is required by block device 'a' (uses node 'disk' as 'root' child) and "
-                 "unshared by block device 'b'");
+    assert_error(
+        &error,
+        "permission 'write' is required by block device 'a' (uses node 'disk' as 'root' child) and "
+        "unshared by block device 'b'");
     g_assert(!block_user_node(b));
     g_assert(block_user_attach(b, node, READ, ALL, &error));
     g_assert(!block_user_set_perm(b, READ | WRITE, ALL, &error));
@@ -78,8 +83,10 @@ static void co_propagation(void *opaque)
         struct block_user *second = block_user_new(t->graph, "second", NULL, NULL);
 
         g_assert(!block_user_attach(second, other, READ | WRITE, ALL, &error));
-        assert_error(&error, "Permission conflict on node 'file': permission 'write' is required by node 'other' (uses "
-                     "node 'file' as 'file' child) and unshared by node 'top'");
+        assert_error(
+            &error,
+            "Permission conflict on node 'file': permission 'write' is required by node 'other' (uses "
+            "node 'file' as 'file' child) and unshared by node 'top'");
         g_assert_cmpuint(other->parents->len, ==, 0);
         g_assert_cmpuint(other->file->perm, ==, 0);
         g_assert(block_user_attach(second, other, READ, ALL, &error));
@@ -106,8 +113,10 @@ static void co_replace(void *opaque)
 {
     struct block_test *t = opaque;
     g_autoptr(GError) error = NULL;
-    struct block_node *one = mem_open(t, "one", SIZE, NULL, 0), *two = mem_open(t, "two", SIZE, NULL, 0);
-    struct block_node *top = block_test_open(t, "{'driver': 'raw', 'node-name': 'top', 'file': 'one'}", &error);
+    struct block_node *one = mem_open(t, "one", SIZE, NULL, 0),
+                      *two = mem_open(t, "two", SIZE, NULL, 0);
+    struct block_node *top =
+        block_test_open(t, "{'driver': 'raw', 'node-name': 'top', 'file': 'one'}", &error);
     struct block_user *user = block_user_new(t->graph, "user", NULL, NULL);
     char data[16] = "in the second";
 
@@ -118,7 +127,8 @@ static void co_replace(void *opaque)
     two->read_only = true;
     g_assert(!block_edge_replace(top->file, two, &error));
     assert_error(&error, "Block node 'two' is read-only");
-    g_assert(top->file->node == one && one->parents->len == 1 && two->parents->len == 0 && two->refs == 1);
+    g_assert(top->file->node == one && one->parents->len == 1 && two->parents->len == 0 &&
+             two->refs == 1);
     two->read_only = false;
     g_assert(block_edge_replace(top->file, two, &error));
     block_drain_end(t->graph, NULL);
@@ -176,7 +186,7 @@ static void co_drain(void *opaque)
 
     s->slow = true;
     for (int i = 0; i < USERS; i++) {
-        loads[i] = (struct load) { block_user_new(t->graph, "load", NULL, NULL) };
+        loads[i] = (struct load){block_user_new(t->graph, "load", NULL, NULL)};
         g_assert(block_user_attach(loads[i].user, node, READ, ALL, NULL));
         loads[i].thread = iothread_new("load", t->context.log, NULL);
         loads[i].running = EACH;
@@ -240,15 +250,18 @@ static void told_resize(void *opaque)
 }
 
 static const struct block_user_ops told_ops = {
-    .resized = told_resize, .drain_begin = told_begin, .drain_end = told_end,
+    .resized = told_resize,
+    .drain_begin = told_begin,
+    .drain_end = told_end,
 };
 
 /* Only users above the node; one that comes in the middle is held, too; one may go in the middle. */
 static void co_who_is_drained(void *opaque)
 {
     struct block_test *t = opaque;
-    struct block_node *one = mem_open(t, "one", SIZE, NULL, 0), *two = mem_open(t, "two", SIZE, NULL, 0);
-    struct told told[3] = { 0 };
+    struct block_node *one = mem_open(t, "one", SIZE, NULL, 0),
+                      *two = mem_open(t, "two", SIZE, NULL, 0);
+    struct told told[3] = {0};
     struct block_user *users[3];
 
     for (int i = 0; i < 3; i++) {
@@ -303,7 +316,8 @@ static void co_loose(void *opaque)
     g_assert_cmpint(fd, >=, 0);
     close(fd);
     with_protocol = g_strconcat("file:", path, NULL);
-    json = g_strdup_printf("json:{\"driver\": \"raw\", \"file\": {\"driver\": \"file\", \"filename\": \"%s\"}}", path);
+    json = g_strdup_printf(
+        "json:{\"driver\": \"raw\", \"file\": {\"driver\": \"file\", \"filename\": \"%s\"}}", path);
     colon = g_strconcat(path, ":1", NULL);
 
     expect(t, path, NULL, BLOCK_OPEN_PROBE, NULL, "raw", "file");
@@ -321,13 +335,20 @@ static void co_loose(void *opaque)
     expect(t, "null-co:x", NULL, BLOCK_OPEN_PROBE, "isn't of the form null-co://", NULL, NULL);
     expect(t, "what:ever", NULL, BLOCK_OPEN_PROBE, "Unknown protocol 'what'", NULL, NULL);
     expect(t, path, "{'driver': 'what'}", 0, "Unknown driver 'what'", NULL, NULL);
-    expect(t, NULL, NULL, BLOCK_OPEN_PROBE, "A block device must be specified for \"file\"", NULL, NULL);
-    expect(t, path, "{'file.filename': 'x'}", 0, "Cannot specify 'file' and 'file.filename'", NULL, NULL);
-    expect(t, path, "{'file': 'x', 'file.locking': 'off'}", 0, "is given as a value and as a structure", NULL, NULL);
-    expect(t, path, "{'driver': 'raw', 'file.locking': 'off', 'cache': {'direct': false}, 'read-only': true}", 0, NULL,
-           "raw", "file");
-    expect(t, NULL, "{'driver': 'raw', 'file.driver': 'null-co', 'file.size': '512'}", 0, NULL, "raw", "null-co");
-    expect(t, NULL, "{'driver': 'raw', 'file.driver': 'null-co', 'file.size': 512}", 0, NULL, "raw", "null-co");
+    expect(t, NULL, NULL, BLOCK_OPEN_PROBE, "A block device must be specified for \"file\"", NULL,
+           NULL);
+    expect(t, path, "{'file.filename': 'x'}", 0, "Cannot specify 'file' and 'file.filename'", NULL,
+           NULL);
+    expect(t, path, "{'file': 'x', 'file.locking': 'off'}", 0,
+           "is given as a value and as a structure", NULL, NULL);
+    expect(
+        t, path,
+        "{'driver': 'raw', 'file.locking': 'off', 'cache': {'direct': false}, 'read-only': true}",
+        0, NULL, "raw", "file");
+    expect(t, NULL, "{'driver': 'raw', 'file.driver': 'null-co', 'file.size': '512'}", 0, NULL,
+           "raw", "null-co");
+    expect(t, NULL, "{'driver': 'raw', 'file.driver': 'null-co', 'file.size': 512}", 0, NULL, "raw",
+           "null-co");
     g_remove(path);
 }
 
@@ -345,7 +366,7 @@ static void co_guessed(void *opaque)
     struct block_node *mem = mem_open(t, "mem", SIZE, NULL, 0);
     struct block_node *node;
     struct block_user *user;
-    uint8_t header[8] = { 'Q', 'F', 'I', 0xfb, 0, 0, 0, 3 };
+    uint8_t header[8] = {'Q', 'F', 'I', 0xfb, 0, 0, 0, 3};
 
     if (!block_driver_find("qcow2")) {
         g_test_skip("there is nothing else that it could look like");
@@ -375,7 +396,8 @@ static void test_guessed(void)
 static void co_part(void *opaque)
 {
     struct block_test *t = opaque;
-    struct block_node *mem = mem_open(t, "mem", SIZE, &(struct block_limits) { 512, 512, 0, 0, 0, 0, 0, 0, 0 }, 0);
+    struct block_node *mem =
+        mem_open(t, "mem", SIZE, &(struct block_limits){512, 512, 0, 0, 0, 0, 0, 0, 0}, 0);
     struct block_user *user =
         block_test_open_user(t, "{'driver': 'raw', 'file': 'mem', 'offset': 1000, 'size': 3000}");
     const uint8_t *data = ((struct mem_state *)mem->state)->data;
@@ -403,9 +425,12 @@ static void co_drives(void *opaque)
 {
     struct block_test *t = opaque;
     g_autoptr(GError) error = NULL;
-    g_autoptr(json_object) options = json_parse("{'file': 'null-co://', 'format': 'raw', 'cache': 'writethrough', "
-                                                "'id': 'd', 'werror': 'stop'}", NULL);
-    const struct block_drive *drive = co_block_drive_add(t->graph, options, BLOCK_IF_VIRTIO, &error);
+    g_autoptr(json_object) options =
+        json_parse("{'file': 'null-co://', 'format': 'raw', 'cache': 'writethrough', "
+                   "'id': 'd', 'werror': 'stop'}",
+                   NULL);
+    const struct block_drive *drive =
+        co_block_drive_add(t->graph, options, BLOCK_IF_VIRTIO, &error);
     struct block_user *user = block_user_new(t->graph, NULL, NULL, NULL);
     struct block_user *second = block_user_new(t->graph, "own", NULL, NULL);
 

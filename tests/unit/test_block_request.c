@@ -10,8 +10,8 @@ enum { SIZE = 256 << 10, MAX_BYTES = 40 << 10 };
 static void test_buffers(void)
 {
     char a[10], b[20], c[30], flat[60];
-    struct iovec iov[] = { { a, 10 }, { b, 0 }, { b, 20 }, { c, 30 } }, slice[4];
-    struct block_buffer whole = { iov, 4, 0 }, part;
+    struct iovec iov[] = {{a, 10}, {b, 0}, {b, 20}, {c, 30}}, slice[4];
+    struct block_buffer whole = {iov, 4, 0}, part;
 
     for (int i = 0; i < 60; i++) {
         flat[i] = (char)(i + 1);
@@ -24,7 +24,8 @@ static void test_buffers(void)
     g_assert(part.iov == &iov[3] && part.skip == 5 && part.n_iov == 1);
     g_assert(block_buffer_skip(part, 25).n_iov == 0);
     g_assert_cmpuint(block_buffer_slice(block_buffer_skip(whole, 5), 30, slice), ==, 3);
-    g_assert(slice[0].iov_base == a + 5 && slice[0].iov_len == 5 && slice[1].iov_len == 20 && slice[2].iov_len == 5);
+    g_assert(slice[0].iov_base == a + 5 && slice[0].iov_len == 5 && slice[1].iov_len == 20 &&
+             slice[2].iov_len == 5);
     memset(flat, 0, sizeof(flat));
     block_buffer_to(block_buffer_skip(whole, 9), flat, 3);
     g_assert(flat[0] == 10 && flat[1] == 11 && flat[2] == 12 && flat[3] == 0);
@@ -33,18 +34,18 @@ static void test_buffers(void)
     g_assert(a[0] == 1 && a[1] == 0 && c[28] == 0 && c[29] == 60);
     g_assert(block_buffer_is_zero(block_buffer_skip(whole, 1), 58));
     g_assert(!block_buffer_is_zero(block_buffer_skip(whole, 1), 59));
-    g_assert(block_buffer_is_zero((struct block_buffer) { 0 }, 0));
+    g_assert(block_buffer_is_zero((struct block_buffer){0}, 0));
 }
 
 static void test_alignment_of_buffers(void)
 {
     _Alignas(4096) static char memory[8192];
-    struct iovec iov[] = { { memory, 512 }, { memory + 4096, 1024 } };
+    struct iovec iov[] = {{memory, 512}, {memory + 4096, 1024}};
 
-    g_assert(block_buffer_is_aligned((struct block_buffer) { iov, 2, 0 }, 1536, 512));
-    g_assert(!block_buffer_is_aligned((struct block_buffer) { iov, 2, 0 }, 1536, 4096));
-    g_assert(!block_buffer_is_aligned((struct block_buffer) { iov, 2, 1 }, 1535, 512));
-    g_assert(!block_buffer_is_aligned((struct block_buffer) { iov, 2, 0 }, 1000, 512));
+    g_assert(block_buffer_is_aligned((struct block_buffer){iov, 2, 0}, 1536, 512));
+    g_assert(!block_buffer_is_aligned((struct block_buffer){iov, 2, 0}, 1536, 4096));
+    g_assert(!block_buffer_is_aligned((struct block_buffer){iov, 2, 1}, 1535, 512));
+    g_assert(!block_buffer_is_aligned((struct block_buffer){iov, 2, 0}, 1000, 512));
     for (size_t bytes = 0; bytes <= 40; bytes++) {
         memset(memory, 0, 64);
         g_assert(block_buffer_is_zero(BLOCK_BUFFER(memory, 64), bytes));
@@ -59,16 +60,25 @@ static void test_alignment_of_buffers(void)
 /* ---- Random requests against a model ---- */
 
 static const struct block_limits all_limits[] = {
-    { .request_align = 1, .memory_align = 1 },
-    { .request_align = 512, .memory_align = 1 },
-    { .request_align = 512, .memory_align = 512, .max_transfer = 8192, .max_iov = 2 },
-    { .request_align = 4096, .memory_align = 4096, .max_transfer = 16384, .max_iov = 1 },
-    { .request_align = 4096, .memory_align = 512, .zeroes_align = 16384, .max_zeroes = 32768, .discard_align = 8192 },
-    { .request_align = 1, .memory_align = 1, .max_transfer = 1000, .max_iov = 3, .zeroes_align = 4096 },
+    {.request_align = 1, .memory_align = 1},
+    {.request_align = 512, .memory_align = 1},
+    {.request_align = 512, .memory_align = 512, .max_transfer = 8192, .max_iov = 2},
+    {.request_align = 4096, .memory_align = 4096, .max_transfer = 16384, .max_iov = 1},
+    {.request_align = 4096,
+     .memory_align = 512,
+     .zeroes_align = 16384,
+     .max_zeroes = 32768,
+     .discard_align = 8192},
+    {.request_align = 1,
+     .memory_align = 1,
+     .max_transfer = 1000,
+     .max_iov = 3,
+     .zeroes_align = 4096},
 };
 
 /* bytes in up to 5 pieces of data, which has room for gaps. */
-static struct block_buffer random_pieces(GRand *rand, uint8_t *data, uint64_t bytes, struct iovec *iov)
+static struct block_buffer random_pieces(GRand *rand, uint8_t *data, uint64_t bytes,
+                                         struct iovec *iov)
 {
     unsigned n = 0;
     uint64_t done = 0, gap = 0;
@@ -76,24 +86,25 @@ static struct block_buffer random_pieces(GRand *rand, uint8_t *data, uint64_t by
     while (done < bytes && n < 4) {
         uint64_t size = (uint64_t)g_rand_int_range(rand, 0, (gint32)(bytes - done) + 1);
 
-        iov[n++] = (struct iovec) { data + done + gap, size };
+        iov[n++] = (struct iovec){data + done + gap, size};
         done += size;
         gap += (uint64_t)g_rand_int_range(rand, 0, 600);
     }
     if (done < bytes) {
-        iov[n++] = (struct iovec) { data + done + gap, bytes - done };
+        iov[n++] = (struct iovec){data + done + gap, bytes - done};
     }
-    return (struct block_buffer) { iov, n, 0 };
+    return (struct block_buffer){iov, n, 0};
 }
 
 static void one_random(struct block_user *user, GRand *rand, uint8_t *model, uint8_t *data)
 {
-    uint64_t offset = (uint64_t)g_rand_int_range(rand, 0, SIZE), bytes = (uint64_t)g_rand_int_range(rand, 1, MAX_BYTES);
+    uint64_t offset = (uint64_t)g_rand_int_range(rand, 0, SIZE),
+             bytes = (uint64_t)g_rand_int_range(rand, 1, MAX_BYTES);
     struct block_buffer buffer;
     struct iovec iov[5];
     g_autofree uint8_t *flat = g_malloc(MAX_BYTES);
 
-    if (g_rand_boolean(rand)) {         /* near what limits ask for */
+    if (g_rand_boolean(rand)) { /* near what limits ask for */
         offset &= ~(uint64_t)511;
         bytes = (bytes + 511) & ~(uint64_t)511;
     }
@@ -106,16 +117,18 @@ static void one_random(struct block_user *user, GRand *rand, uint8_t *model, uin
             flat[i] = (uint8_t)g_rand_int(rand);
         }
         block_buffer_from(buffer, flat, bytes);
-        g_assert_cmpint(co_block_write(user, offset, bytes, buffer, g_rand_boolean(rand) ? BLOCK_FUA : 0), ==, 0);
+        g_assert_cmpint(co_block_write(user, offset, bytes, buffer,
+                                       g_rand_boolean(rand) ? BLOCK_FUA : 0),
+                        ==, 0);
         memcpy(model + offset, flat, bytes);
         break;
     case 2:
-        g_assert_cmpint(co_block_write_zeroes(user, offset, bytes, g_rand_boolean(rand) ? BLOCK_MAY_UNMAP : 0), ==, 0);
+        g_assert_cmpint(co_block_write_zeroes(user, offset, bytes,
+                                              g_rand_boolean(rand) ? BLOCK_MAY_UNMAP : 0),
+                        ==, 0);
         memset(model + offset, 0, bytes);
         break;
-    case 3:
-        g_assert_cmpint(co_block_discard(user, offset, bytes), ==, 0);
-        break;
+    case 3: g_assert_cmpint(co_block_discard(user, offset, bytes), ==, 0); break;
     default:
         g_assert_cmpint(co_block_read(user, offset, bytes, buffer, 0), ==, 0);
         block_buffer_to(buffer, flat, bytes);
@@ -130,7 +143,8 @@ static void co_random(void *opaque)
 
     for (size_t l = 0; l < G_N_ELEMENTS(all_limits); l++) {
         for (int without_zeroes = 0; without_zeroes < 2; without_zeroes++) {
-            struct block_node *node = mem_open(t, NULL, SIZE, &all_limits[l], without_zeroes ? BLOCK_FUA : 0);
+            struct block_node *node =
+                mem_open(t, NULL, SIZE, &all_limits[l], without_zeroes ? BLOCK_FUA : 0);
             struct block_user *user = block_test_use(t, node);
             GRand *rand = g_rand_new_with_seed((guint32)(l * 2) + (guint32)without_zeroes);
             struct mem_state *s = node->state;
@@ -176,7 +190,9 @@ static void co_writer(void *opaque)
         if (round % 5 == 4) {
             g_assert_cmpint(co_block_write_zeroes(w->user, w->number * STRIDE, STRIDE, 0), ==, 0);
         }
-        g_assert_cmpint(co_block_write(w->user, w->number * STRIDE, STRIDE, BLOCK_BUFFER(data, STRIDE), 0), ==, 0);
+        g_assert_cmpint(co_block_write(w->user, w->number * STRIDE, STRIDE,
+                                       BLOCK_BUFFER(data, STRIDE), 0),
+                        ==, 0);
     }
     if (--*w->running == 0) {
         coroutine_wake(w->waiting);
@@ -194,16 +210,16 @@ static void co_neighbours(void *opaque)
 
     s->slow = true;
     for (unsigned i = 0; i < WRITERS; i++) {
-        writers[i] = (struct writer) { user, i, &running, coroutine_self() };
+        writers[i] = (struct writer){user, i, &running, coroutine_self()};
         coroutine_start(t->context.loop, co_writer, &writers[i]);
     }
     while (running) {
-        co_yield();
+        co_yield ();
     }
     for (unsigned i = 0; i < WRITERS * STRIDE; i++) {
         g_assert_cmpuint(s->data[i], ==, (uint8_t)(i / STRIDE * ROUNDS + ROUNDS - 1));
     }
-    g_assert_cmpuint(s->most_under_way, >, 1);      /* not one after the other */
+    g_assert_cmpuint(s->most_under_way, >, 1); /* not one after the other */
     block_user_free(user);
 }
 
@@ -217,10 +233,11 @@ static void test_neighbours(void)
 static void co_fua(void *opaque)
 {
     struct block_test *t = opaque;
-    struct block_node *able = mem_open(t, NULL, SIZE, NULL, BLOCK_FUA), *unable = mem_open(t, NULL, SIZE, NULL, 0);
+    struct block_node *able = mem_open(t, NULL, SIZE, NULL, BLOCK_FUA),
+                      *unable = mem_open(t, NULL, SIZE, NULL, 0);
     struct block_user *a = block_test_use(t, able), *u = block_test_use(t, unable);
     struct mem_state *as = able->state, *us = unable->state;
-    char data[512] = { 1 };
+    char data[512] = {1};
 
     g_assert_cmpint(co_block_write(a, 0, 512, BLOCK_BUFFER(data, 512), BLOCK_FUA), ==, 0);
     g_assert(as->writes == 1 && as->fua_writes == 1 && as->flushes == 0 && as->unflushed == 0);
@@ -249,9 +266,10 @@ static void test_fua(void)
 static void co_flusher(void *opaque)
 {
     struct writer *w = opaque;
-    char data[512] = { 1 };
+    char data[512] = {1};
 
-    g_assert_cmpint(co_block_write(w->user, w->number * 512, 512, BLOCK_BUFFER(data, 512), 0), ==, 0);
+    g_assert_cmpint(co_block_write(w->user, w->number * 512, 512, BLOCK_BUFFER(data, 512), 0), ==,
+                    0);
     g_assert_cmpint(co_block_flush(w->user), ==, 0);
     if (--*w->running == 0) {
         coroutine_wake(w->waiting);
@@ -269,11 +287,11 @@ static void co_merge(void *opaque)
 
     s->slow = true;
     for (unsigned i = 0; i < WRITERS; i++) {
-        writers[i] = (struct writer) { user, i, &running, coroutine_self() };
+        writers[i] = (struct writer){user, i, &running, coroutine_self()};
         coroutine_start(t->context.loop, co_flusher, &writers[i]);
     }
     while (running) {
-        co_yield();
+        co_yield ();
     }
     g_assert_cmpuint(s->unflushed, ==, 0);
     g_assert_cmpuint(s->flushes, <=, 3);
@@ -303,7 +321,7 @@ static void co_zeroes(void *opaque)
     struct block_node *node = mem_open(t, NULL, SIZE, &all_limits[1], flags);
     struct block_user *user = block_test_use(t, node);
     struct mem_state *s = node->state;
-    char data[1024] = { 0 };
+    char data[1024] = {0};
 
     /* MAY_UNMAP counts where discards do. */
     g_assert_cmpint(co_block_write_zeroes(user, 0, 4096, BLOCK_MAY_UNMAP), ==, 0);
@@ -356,7 +374,7 @@ static void co_limits(void *opaque)
     struct block_node *node = mem_open(t, NULL, SIZE, NULL, 0);
     struct block_user *user = block_user_new(t->graph, NULL, NULL, NULL);
     g_autoptr(GError) error = NULL;
-    struct block_request request = { .op = BLOCK_FLUSH, .done = done };
+    struct block_request request = {.op = BLOCK_FLUSH, .done = done};
     char data[512];
 
     g_assert_cmpint(co_block_read(user, 0, 512, BLOCK_BUFFER(data, 512), 0), ==, -ENOMEDIUM);
@@ -366,13 +384,15 @@ static void co_limits(void *opaque)
     g_assert_cmpstr(block_user_name(user), ==, "");
     g_assert(block_user_attach(user, node, BLOCK_PERM_CONSISTENT_READ, BLOCK_PERM_ALL, &error));
     g_assert_cmpint(co_block_read(user, SIZE - 511, 512, BLOCK_BUFFER(data, 512), 0), ==, -EIO);
-    g_assert_cmpint(co_block_read(user, UINT64_MAX - 100, 512, BLOCK_BUFFER(data, 512), 0), ==, -EIO);
+    g_assert_cmpint(co_block_read(user, UINT64_MAX - 100, 512, BLOCK_BUFFER(data, 512), 0), ==,
+                    -EIO);
     g_assert_cmpint(co_block_write(user, 0, 512, BLOCK_BUFFER(data, 512), 0), ==, -EPERM);
     g_assert_cmpint(co_block_write_zeroes(user, 0, 512, 0), ==, -EPERM);
     g_assert_cmpint(co_block_discard(user, 0, 512), ==, -EPERM);
-    g_assert_cmpint(co_block_truncate(user, 0, true, QAPI_PREALLOC_MODE_OFF, 0, &error), ==, -EPERM);
+    g_assert_cmpint(co_block_truncate(user, 0, true, QAPI_PREALLOC_MODE_OFF, 0, &error), ==,
+                    -EPERM);
     g_assert_nonnull(error);
-    g_assert_cmpint(co_block_read(user, 0, 0, (struct block_buffer) { 0 }, 0), ==, 0);
+    g_assert_cmpint(co_block_read(user, 0, 0, (struct block_buffer){0}, 0), ==, 0);
     co_block_node_unref(node);
     block_user_free(user);
 }

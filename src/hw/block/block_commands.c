@@ -1,4 +1,5 @@
 /* Commands on disks that a device has, by the device's id or path, or its drive's name. */
+#include "block/limits.h"
 #include "hw/block/virtio_blk.h"
 
 #include "qapi/error.h"
@@ -75,4 +76,73 @@ bool qmp_block_latency_histogram_set(struct qmp_context *ctx,
         }
     }
     return true;
+}
+
+/* Commands that take the drive's name or the device's id. */
+static struct virtio_blk *find_either(struct qmp_context *ctx, const char *device, const char *id,
+                                      GError **error)
+{
+    if (!device == !id) {
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "Need exactly one of 'device' and 'id'");
+        return NULL;
+    }
+    return find(ctx, device ? device : id, error);
+}
+
+bool qmp_block_set_io_throttle(struct qmp_context *ctx,
+                               const struct qapi_block_set_io_throttle_arg *arg, GError **error)
+{
+    struct virtio_blk *s = find_either(ctx, arg->device, arg->id, error);
+    g_autoptr(json_object) named = NULL;
+    g_autoptr(json_object) limits = NULL;
+    const char *own = arg->id ? arg->id : arg->device;
+
+    if (!s) {
+        return false;
+    }
+    named = qapi_to_json(&qapi_type_block_set_io_throttle_arg, arg);
+    limits = block_limits_from_names(named);
+    return co_block_user_set_limits(s->user, arg->group, own, limits, error);
+}
+
+/* ---- Media ---- */
+
+/* No device that is built has a medium that can be taken out. */
+static bool refuse_media(struct qmp_context *ctx, const char *device, const char *id,
+                         GError **error)
+{
+    if (find_either(ctx, device, id, error)) {
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "Device '%s' is not removable",
+                    device ? device : id);
+    }
+    return false;
+}
+
+bool qmp_eject(struct qmp_context *ctx, const struct qapi_eject_arg *arg, GError **error)
+{
+    return refuse_media(ctx, arg->device, arg->id, error);
+}
+
+bool qmp_blockdev_open_tray(struct qmp_context *ctx, const struct qapi_blockdev_open_tray_arg *arg,
+                            GError **error)
+{
+    return refuse_media(ctx, arg->device, arg->id, error);
+}
+
+bool qmp_blockdev_close_tray(struct qmp_context *ctx,
+                             const struct qapi_blockdev_close_tray_arg *arg, GError **error)
+{
+    return refuse_media(ctx, arg->device, arg->id, error);
+}
+
+bool qmp_blockdev_remove_medium(struct qmp_context *ctx,
+                                const struct qapi_blockdev_remove_medium_arg *arg, GError **error)
+{
+    return refuse_media(ctx, NULL, arg->id, error);
+}
+
+bool qmp_blockdev_insert_medium(struct qmp_context *ctx,
+                                const struct qapi_blockdev_insert_medium_arg *arg, GError **error)
+{
+    return refuse_media(ctx, NULL, arg->id, error);
 }

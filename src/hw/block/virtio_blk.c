@@ -485,7 +485,7 @@ static void unrealize(struct virtio_device *vdev)
     }
     virtio_lock(vdev);
     if (s->own_thread) {
-        /* Also what else is in its list, as doorbells that were freed, is seen to before it ends. */
+        /* What else is in its list, as doorbells that were freed, is seen to, too. */
         s->in_flight++;
         event_loop_post(vdev->loop, retry, s);
     }

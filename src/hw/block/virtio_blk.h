@@ -72,7 +72,7 @@ struct virtio_blk {
     unsigned held;                          /* reasons why none may be started */
     uint64_t length;                        /* bytes, and the node's name: looking at the node */
     char *node_name;                        /* itself is for the main thread and for requests */
-    bool submitting;                        /* the loop's thread is in block_submit, with the lock */
+    bool submitting;                        /* the loop's thread is in block_submit */
     GQueue failed;                          /* struct virtio_blk_request: tried again by cont */
     bool write_back;                        /* saved: the driver may set it */
     uint8_t *saved;                         /* the failed ones, while state is saved and loaded */
