@@ -251,7 +251,7 @@ static void co_check_copied(struct qcow2_checker *c)
     for (i = 0; i < c->l2_tables->len && ret == 0; i++) {
         const struct qcow2_l2_table *table = &g_array_index(c->l2_tables, struct qcow2_l2_table, i);
 
-        if (table->active_times) {
+        if (table->active_times && table->offset) {
             ret = co_check_copied_l2(c, table, big, repair);
         }
     }

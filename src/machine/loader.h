@@ -1,6 +1,7 @@
 /*
  * What is in a machine's memory when it starts: firmware, kernel, initial RAM disk, device tree.
- * Files are read and checked once; each reset puts the same bytes to their places again.
+ * Files are checked once; each reset puts the same bytes to their places again. Files that aren't
+ * packed are kept open rather than in memory, and must stay as they are while the machine runs.
  */
 #ifndef NANDU_MACHINE_LOADER_H
 #define NANDU_MACHINE_LOADER_H
@@ -54,7 +55,7 @@ bool loader_add_bytes(struct loader *loader, const char *what, uint64_t address,
 /* A file of at most max bytes. NULL and *error. */
 GBytes *loader_read_file(const char *what, const char *path, uint64_t max, GError **error);
 
-/* Writes everything into memory. */
-void loader_write(const struct loader *loader, struct address_space *memory);
+/* Writes everything into memory. False and *error: a file isn't what it was any more. */
+bool loader_write(const struct loader *loader, struct address_space *memory, GError **error);
 
 #endif

@@ -446,11 +446,16 @@ static const struct hw_vm_ops vm_ops = {
 static void reset(struct machine *machine)
 {
     struct riscv_board *board = (struct riscv_board *)machine;
+    GError *error = NULL;
 
     for (guint i = 0; i < board->devices->len; i++) {
         mmio_device_reset(board->devices->pdata[i]);
     }
-    loader_write(board->loader, board->hw.memory);
+    if (!loader_write(board->loader, board->hw.memory, &error)) {
+        log_error(board->hw.log, "%s", error->message);
+        g_error_free(error);
+        vm_request_shutdown(board->hw.vm, QAPI_SHUTDOWN_CAUSE_HOST_ERROR);
+    }
     accel_reset(board->accel);
 }
 

@@ -47,7 +47,7 @@ static void write_all(const struct loader *loader)
     region_init_ram(&ram_region, "ram", ram, 0, RAM_SIZE);
     region_add(&root, RAM_BASE, &ram_region, 0);
     space = address_space_new("memory", &root);
-    loader_write(loader, space);
+    loader_write(loader, space, NULL);
     region_remove(&ram_region);
     address_space_free(space);
     region_clear(&ram_region);

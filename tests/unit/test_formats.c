@@ -85,11 +85,13 @@ static void co_create(struct test *t, const char *path, uint64_t size, const cha
     g_auto(GStrv) options = g_strsplit(t->kind->options ? t->kind->options : "", ",", -1);
     struct qapi_blockdev_create_options create;
     g_autoptr(GError) error = NULL;
+    char digits[24];
 
     g_assert_nonnull(driver);
     g_file_set_contents(path, "", 0, &error);
     g_assert_no_error(error);
-    json_object_object_add(json, "size", json_object_new_int64((int64_t)size));
+    snprintf(digits, sizeof(digits), "%" PRIu64, size);
+    json_object_object_add(json, "size", json_object_new_string(digits));
     for (char **option = options; *option; option++) {
         g_auto(GStrv) pair = g_strsplit(*option, "=", 2);
 
@@ -132,13 +134,14 @@ static void co_open(struct test *t, const char *path)
     t->user = block_user_new(t->t.graph, "test", NULL, NULL);
     block_user_attach(t->user, node, perm, BLOCK_PERM_ALL, &error);
     g_assert_no_error(error);
-    co_block_node_unref(node);
 }
 
-static void close_image(struct test *t)
+static void co_close(struct test *t)
 {
+    struct block_node *node = block_user_node(t->user);
+
     block_user_free(t->user);
-    t->user = NULL;
+    co_block_node_unref(node);
 }
 
 /* ---- Operations ---- */
@@ -199,7 +202,7 @@ static void co_make_base(struct test *t)
         for (int i = 0; i < 10; i++) {
             co_step(t, SIZE / 2);
         }
-        close_image(t);
+        co_close(t);
     }
 }
 
@@ -216,7 +219,7 @@ static void co_ours(void *opaque)
         }
         co_check(t);
         g_assert_cmpint(co_block_flush(t->user), ==, 0);
-        close_image(t);
+        co_close(t);
     }
 }
 
@@ -227,7 +230,7 @@ static void co_read_only(void *opaque)
     t->read_only = true;
     co_open(t, t->image);
     co_check(t);
-    close_image(t);
+    co_close(t);
     t->read_only = false;
 }
 
@@ -240,7 +243,7 @@ static void co_go_on(void *opaque)
         co_step(t, SIZE);
     }
     co_check(t);
-    close_image(t);
+    co_close(t);
 }
 
 static void save_model(struct test *t)

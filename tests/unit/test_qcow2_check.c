@@ -116,6 +116,21 @@ static void damage(struct test *test, char *data, gsize size)
     }
 }
 
+/* The header as an L2 table has other entries after each repair: nothing can be expected then. */
+static bool header_is_table(const char *data)
+{
+    uint64_t l1 = get(data, 40, 8), i;
+
+    for (i = 0; i < get(data, 36, 4); i++) {
+        uint64_t entry = get(data, l1 + i * 8, 8);
+
+        if (entry && !(entry & 0x00fffffffffffe00ull)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- Comparing ---- */
 
 struct numbers {
@@ -194,7 +209,7 @@ static void keep(struct test *test, unsigned round, const char *why)
     g_autofree char *name = g_strdup_printf("%s/nandu-qcow2-%s-%u.qcow2", g_get_tmp_dir(), test->sort->name, round);
 
     qcow2_test_shell(test->dir, NULL, "cp damaged.qcow2 %s", name);
-    g_printerr("%s, round %u: %s; the image is %s\n", test->sort->name, round, why, name);
+    g_error("%s, round %u: %s; the image is %s", test->sort->name, round, why, name);
 }
 
 static void check_one(struct test *test, unsigned round)
@@ -265,6 +280,9 @@ static void test_damage(gconstpointer data)
 
         if (round) {
             damage(&test, copy, size);
+        }
+        if (header_is_table(copy)) {
+            continue;
         }
         g_file_set_contents(test.work, copy, size, &error);
         g_assert_no_error(error);
