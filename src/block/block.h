@@ -138,6 +138,7 @@ struct block_user_ops {
     void (*drain_begin)(void *opaque), (*drain_end)(void *opaque);
     /* The name that query-block and errors know it by; caller frees. */
     char *(*describe)(void *opaque);
+    bool no_io_status;              /* query-block shows none: no error of its stops the machine */
 };
 
 /* name: for messages, copied; NULL: none. No node yet. Main thread, as all of the functions without co_. */

@@ -267,7 +267,7 @@ static bool co_describe_device(const struct device *device, struct qapi_block_in
     info->qdev = qdev_of(device->user);
     info->type = g_strdup("unknown");
     info->removable = device->drive && device->drive->removable;
-    if (device->user) {
+    if (device->user && !(device->user->ops && device->user->ops->no_io_status)) {
         info->has_io_status = true;
         info->io_status = io_status(device->user);
     }

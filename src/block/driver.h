@@ -85,6 +85,8 @@ struct block_driver {
     void (*co_describe)(struct block_node *node, struct qapi_image_info *info);
     bool (*co_check)(struct block_node *node, unsigned fix, struct qapi_image_check *result, GError **error);
     bool (*co_amend)(struct block_node *node, json_object *options, bool force, GError **error);
+    /* Nothing is allocated any more, and what is below shows through. */
+    bool (*co_make_empty)(struct block_node *node, GError **error);
     bool (*co_change_backing)(struct block_node *node, const char *file, const char *format, GError **error);
     bool (*measure)(json_object *options, struct block_node *source, uint64_t size, uint64_t *required,
                     uint64_t *fully_allocated, uint64_t *bitmaps, GError **error);

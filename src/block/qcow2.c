@@ -533,6 +533,16 @@ static int probe(const uint8_t *data, size_t size, const char *filename)
            !data[6] && data[7] >= 2 ? 100 : 0;
 }
 
+static void co_describe(struct block_node *node, struct qapi_image_info *info)
+{
+    const struct qcow2 *q = node->state;
+
+    info->has_cluster_size = true;
+    info->cluster_size = (int64_t)q->cluster_size;
+    info->has_dirty_flag = info->dirty_flag = q->dirty;
+    info->has_encrypted = info->encrypted = q->header.crypt != QCOW2_CRYPT_NONE;
+}
+
 static const struct block_driver qcow2_driver = {
     .name = "qcow2",
     .kind = QAPI_BLOCKDEV_DRIVER_QCOW2,
@@ -552,6 +562,9 @@ static const struct block_driver qcow2_driver = {
     .co_create = co_qcow2_create,
     .create_options = qcow2_create_options,
     .co_info = co_info,
+    .co_change_backing = co_qcow2_change_backing,
+    .co_make_empty = co_qcow2_make_empty,
+    .co_describe = co_describe,
     .co_check = co_qcow2_check,
     .snapshots = &qcow2_snapshot_ops,
 };

@@ -365,7 +365,26 @@ static inline uint64_t qcow2_compressed_range(const struct qcow2 *q, uint64_t en
     return ((entry >> bits & ((1ull << (q->cluster_bits - 8)) - 1)) + 1) * 512 - (*offset & 511);
 }
 
+/* Of what an image may be made with: whether they go together. */
+bool qcow2_check_create_options(const struct qapi_blockdev_create_options_qcow2 *options, GError **error);
+
+/* qcow2_amend.c: the driver's functions of these names. options: members of BlockdevCreateOptionsQcow2, strings. */
+bool co_qcow2_amend(struct block_node *node, json_object *options, bool force, GError **error);
+bool co_qcow2_change_backing(struct block_node *node, const char *file, const char *format, GError **error);
+bool co_qcow2_make_empty(struct block_node *node, GError **error);
+bool co_qcow2_measure(json_object *options, struct block_node *source, uint64_t size, uint64_t *required,
+                      uint64_t *fully_allocated, uint64_t *bitmaps, GError **error);
+
+/* With q->lock, settled. A new refcount structure of q's width by what the image refers to; q->refcount_cache must be
+ * empty. False: the image is damaged, or a count is too large for the width. */
+bool co_qcow2_recount(struct qcow2 *q, GError **error);
+
 /* qcow2_check.c. fix: BLOCK_FIX_...; no request may be under way. False: it couldn't be checked at all. */
 bool co_qcow2_check(struct block_node *node, unsigned fix, struct qapi_image_check *result, GError **error);
+
+/* ---- qcow2_backing.c; in drained sections, or without other requests ---- */
+
+bool co_qcow2_change_backing(struct block_node *node, const char *file, const char *format, GError **error);
+bool co_qcow2_make_empty(struct block_node *node, GError **error);
 
 #endif

@@ -432,6 +432,33 @@ static bool co_check(struct qcow2 *q, unsigned fix, struct qapi_image_check *res
     return ok;
 }
 
+bool co_qcow2_recount(struct qcow2 *q, GError **error)
+{
+    struct qapi_image_check result = {0};
+    struct qcow2_checker c;
+    bool ok;
+    int ret = 0;
+
+    if (!checker_init(&c, q, 0, &result, error)) {
+        return false;
+    }
+    ok = co_qcow2_count_all(&c) && !result.corruptions && !result.check_errors;
+    if (!ok) {
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "The image is damaged, or has clusters that are referred "
+                    "to more often than counts of %u bits can say", q->refcount_bits);
+    } else {
+        ret = co_qcow2_rebuild_refcounts(&c);
+    }
+    if (ret < 0) {
+        g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-ret), "The new refcounts couldn't be written: %s",
+                    g_strerror(-ret));
+        ok = false;
+    }
+    ok = ok && co_qcow2_check_reload(&c, error);
+    checker_clear(&c);
+    return ok;
+}
+
 bool co_qcow2_check(struct block_node *node, unsigned fix, struct qapi_image_check *result, GError **error)
 {
     struct qcow2 *q = node->state;

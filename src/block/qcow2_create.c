@@ -107,14 +107,21 @@ static bool check_combinations(const struct qapi_blockdev_create_options_qcow2 *
     return true;
 }
 
+bool qcow2_check_create_options(const struct qapi_blockdev_create_options_qcow2 *o, GError **error)
+{
+    uint64_t cluster = o->has_cluster_size ? o->cluster_size : DEFAULT_CLUSTER;
+
+    return check_cluster_size(cluster, o->has_extended_l2 && o->extended_l2, error) && check_version_3(o, error) &&
+           check_combinations(o, error);
+}
+
 static bool make_header(struct qcow2_header *h, const struct qapi_blockdev_create_options_qcow2 *o,
                         const char *data_file, GError **error)
 {
     uint64_t cluster = o->has_cluster_size ? o->cluster_size : DEFAULT_CLUSTER;
     bool extended = o->has_extended_l2 && o->extended_l2;
 
-    if (!check_cluster_size(cluster, extended, error) || !check_version_3(o, error) ||
-        !check_combinations(o, error)) {
+    if (!qcow2_check_create_options(o, error)) {
         return false;
     }
     *h = (struct qcow2_header){

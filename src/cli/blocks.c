@@ -51,7 +51,16 @@ static enum block_interface usual_interface(const struct system_options *o)
 static bool place_flash(struct system_options *o, const struct block_drive *drive, GError **error)
 {
     g_autofree char *name = g_strdup_printf("pflash%u", drive->unit);
+    const struct machine_class *class = machine_find(o->arch, o->machine);
+    g_autofree char *type = g_strdup_printf("%s-machine", class ? class->name : "");
+    const struct object_type *found = object_type_find(type);
 
+    if (found && (drive->bus || !object_type_property(found, name))) {
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
+                    "machine type does not support if=pflash,bus=%u,unit=%u", drive->bus,
+                    drive->unit);
+        return false;
+    }
     if (json_object_object_get_ex(o->machine_properties, name, NULL)) {
         g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "the machine's %s is given already",
                     name);

@@ -115,6 +115,8 @@ struct img_image {
 struct block_user *co_img_open(struct img *img, const struct img_image *image);
 /* NULL: nothing. */
 void co_img_close(struct block_user *user);
+/* -l: what is read is this snapshot's: an id or a name, or snapshot.id=ID,snapshot.name=NAME. False after a message. */
+bool co_img_load_snapshot(struct img *img, struct block_user *user, const char *text);
 /* False: no such mode. */
 bool img_cache_mode(const char *mode, bool *direct, bool *no_flush, bool *writethrough);
 
@@ -141,6 +143,11 @@ const struct block_driver *img_driver(struct img *img, const char *name);
 /* options by their names on the command line become members of the schema, nested; NULL and *error: not one of
  * driver's or (file is true) of the file's, which are left out. */
 json_object *img_schema_options(const struct block_driver *driver, json_object *options, bool file, GError **error);
+
+/* ---- img_bitmap.c; in a coroutine ---- */
+
+/* Persistent bitmaps of the one for the other; skip_broken: but those that are inconsistent. False after a message. */
+bool co_img_copy_bitmaps(struct img *img, struct block_user *from, struct block_user *to, bool skip_broken);
 
 /* ---- img_print.c ---- */
 

@@ -176,9 +176,11 @@ static int co_do_snapshot(struct img *img, const struct img_args *args, struct b
     int status = 0;
 
     if (!node->driver->snapshots) {
-        return args->create || args->apply || args->delete
-                   ? img_fail(img, "Image format '%s' doesn't have snapshots", node->driver->name)
-                   : 0;
+        return args->create   ? img_fail(img, "Could not create snapshot '%s': Operation not supported", args->create)
+               : args->apply  ? img_fail(img, "Could not apply snapshot '%s': Block driver does not support snapshots",
+                                         args->apply)
+               : args->delete ? img_fail(img, "Could not delete snapshot '%s': snapshot not found", args->delete)
+                              : 0;
     }
     co_block_drain_begin(img->graph, node);
     if (args->create) {

@@ -226,5 +226,5 @@ static const struct img_option options[] = {
 };
 
 const struct img_command img_compare = {
-    "compare", "say whether two images have the same contents", "FILENAME1 FILENAME2", options, co_compare, FAILED,
+    "compare", "say whether two images have the same contents", "FILENAME1 FILENAME2", options, co_compare, 1,
 };

@@ -14,7 +14,7 @@ struct convert {
     struct img_copy copy;
     const char *format, *base, *base_format, *target;
     char **names;                   /* of the sources, n_sources */
-    g_autoptr(json_object) options;
+    json_object *options;
 };
 
 /* ---- Options ---- */
@@ -118,39 +118,6 @@ static bool take_options(struct convert *v)
 
 /* ---- Sources ---- */
 
-/* -l: a name or an id, or snapshot.id=...,snapshot.name=... */
-static bool co_load_snapshot(struct convert *v, struct block_user *user)
-{
-    const char *text = v->args->snapshot;
-    struct block_node *node = block_user_node(user);
-    const struct block_snapshot_ops *ops = node->driver->snapshots;
-    g_autoptr(json_object) options = NULL;
-    g_autoptr(GError) error = NULL;
-    json_object *id = NULL, *name = NULL;
-    bool ok;
-
-    if (!ops || !ops->co_load_temporarily) {
-        img_fail(v->img, "Failed to load snapshot: Device '%s' does not support snapshots", node->filename);
-        return false;
-    }
-    if (!g_str_has_prefix(text, "snapshot.")) {
-        /* An id first, as everywhere. */
-        ok = ops->co_load_temporarily(node, text, NULL, NULL) || ops->co_load_temporarily(node, NULL, text, &error);
-    } else {
-        options = keyval_parse_flat(text, NULL, NULL, &error);
-        if (options) {
-            json_object_object_get_ex(options, "snapshot.id", &id);
-            json_object_object_get_ex(options, "snapshot.name", &name);
-        }
-        ok = options && ops->co_load_temporarily(node, id ? json_object_get_string(id) : NULL,
-                                                 name ? json_object_get_string(name) : NULL, &error);
-    }
-    if (!ok) {
-        img_fail_error(v->img, &error, "Failed to load snapshot");
-    }
-    return ok;
-}
-
 static bool co_open_sources(struct convert *v)
 {
     const struct img_args *args = v->args;
@@ -163,7 +130,7 @@ static bool co_open_sources(struct convert *v)
         struct img_source *source = &v->copy.sources[i];
 
         source->user = co_img_open(v->img, &image);
-        if (!source->user || (args->snapshot && !co_load_snapshot(v, source->user))) {
+        if (!source->user || (args->snapshot && !co_img_load_snapshot(v->img, source->user, args->snapshot))) {
             return false;
         }
         source->start = v->copy.total;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "qapi/error.h"
 #include "qapi/keyval.h"
@@ -230,6 +231,13 @@ static const char *path_of(const char *filename)
     return g_str_has_prefix(filename, "file:") ? filename + strlen("file:") : filename;
 }
 
+static void put_number(json_object *members, const char *name, uint64_t number)
+{
+    g_autofree char *text = g_strdup_printf("%" G_GUINT64_FORMAT, number);
+
+    json_object_object_add(members, name, json_object_new_string(text));
+}
+
 /* The file itself, with those of options that are its. size: 0 for what a format lays out itself. */
 static bool co_create_file(struct img *img, const char *filename, const struct block_driver *format,
                            json_object *options, uint64_t size, GError **error)
@@ -250,7 +258,7 @@ static bool co_create_file(struct img *img, const char *filename, const struct b
     }
     json_object_object_add(members, "driver", json_object_new_string("file"));
     json_object_object_add(members, "filename", json_object_new_string(path_of(filename)));
-    json_object_object_add(members, "size", json_object_new_uint64(size));
+    put_number(members, "size", size);
     return create_by(img->graph, driver, members, error);
 }
 
@@ -277,6 +285,7 @@ static bool co_create_format(struct img *img, const char *filename, const struct
 {
     struct block_node *file, *data = NULL;
     json_object *data_name = NULL;
+    struct stat st;
     bool ok = true;
 
     file = co_open_file(img, filename, error);
@@ -299,6 +308,9 @@ static bool co_create_format(struct img *img, const char *filename, const struct
     ok = ok && create_by(img->graph, driver, members, error);
     co_block_node_unref(data);
     co_block_node_unref(file);
+    if (!ok && lstat(path_of(filename), &st) == 0 && S_ISREG(st.st_mode)) {
+        unlink(path_of(filename));      /* it is empty, or half of an image */
+    }
     return ok;
 }
 
@@ -332,7 +344,6 @@ static bool co_look_at_base(struct img *img, const struct img_new *image, json_o
     node = co_block_open_loose(img->graph, path, open, BLOCK_OPEN_PROBE | BLOCK_OPEN_NO_BACKING | BLOCK_OPEN_NO_IO,
                                &error);
     if (!node) {
-        g_prefix_error(&error, "Could not open '%s': ", path);
         img_fail_error(img, &error, "%s", image->filename);
         fputs("Could not open backing image.\n", stderr);
         return false;
@@ -369,6 +380,8 @@ static void print_formatting(const char *filename, const struct block_driver *dr
         }
         if (g_str_equal(order[i], "size")) {
             printf(" size=%" G_GUINT64_FORMAT, size);
+        } else if (value && *value && row && strstr(row->type, "size") && img_size(value, INT64_MAX) >= 0) {
+            printf(" %s=%" G_GINT64_FORMAT, order[i], img_size(value, INT64_MAX));
         } else if (value && *value) {
             printf(" %s=%s", order[i], value);
         } else if (row && row->default_value && !silent) {
@@ -464,7 +477,7 @@ bool co_img_create(struct img *img, const struct img_new *image)
     g_clear_pointer(&members, json_object_put);
     members = img_schema_options(driver, options, true, NULL);
     size = is_plain(driver) ? size : (size + 511) & ~511ull;
-    json_object_object_add(members, "size", json_object_new_uint64(size));
+    put_number(members, "size", size);
     if (image->print) {
         print_formatting(image->filename, driver, options, size);
     }

@@ -118,3 +118,34 @@ void co_img_close(struct block_user *user)
         co_block_node_unref(node);
     }
 }
+
+bool co_img_load_snapshot(struct img *img, struct block_user *user, const char *text)
+{
+    struct block_node *node = block_user_node(user);
+    const struct block_snapshot_ops *ops = node->driver->snapshots;
+    g_autoptr(json_object) options = NULL;
+    g_autoptr(GError) error = NULL;
+    json_object *id = NULL, *name = NULL;
+    bool ok;
+
+    if (!ops || !ops->co_load_temporarily) {
+        img_fail(img, "Failed to load snapshot: Device '%s' does not support snapshots", node->filename);
+        return false;
+    }
+    if (!g_str_has_prefix(text, "snapshot.")) {
+        /* An id first, as everywhere. */
+        ok = ops->co_load_temporarily(node, text, NULL, NULL) || ops->co_load_temporarily(node, NULL, text, &error);
+    } else {
+        options = keyval_parse_flat(text, NULL, NULL, &error);
+        if (options) {
+            json_object_object_get_ex(options, "snapshot.id", &id);
+            json_object_object_get_ex(options, "snapshot.name", &name);
+        }
+        ok = options && ops->co_load_temporarily(node, id ? json_object_get_string(id) : NULL,
+                                                 name ? json_object_get_string(name) : NULL, &error);
+    }
+    if (!ok) {
+        img_fail_error(img, &error, "Failed to load snapshot");
+    }
+    return ok;
+}

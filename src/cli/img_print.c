@@ -38,23 +38,23 @@ static uint32_t bucket(const char *key)
     return (1103515243 * value + 12345) % BUCKETS;
 }
 
-static int compare_keys(const void *a, const void *b)
-{
-    uint32_t x = bucket(*(const char *const *)a), y = bucket(*(const char *const *)b);
-
-    return x < y ? -1 : x > y;
-}
-
 const char **img_member_order(json_object *object)
 {
     const char **keys = g_new0(const char *, (gsize)json_object_object_length(object) + 1);
     size_t n = 0;
 
     json_object_object_foreach(object, key, value) {
+        size_t at = 0;
+
         (void)value;
-        keys[n++] = key;
+        /* Of two in one bucket the later one comes first. */
+        while (at < n && bucket(keys[at]) < bucket(key)) {
+            at++;
+        }
+        memmove(keys + at + 1, keys + at, (n - at) * sizeof(*keys));
+        keys[at] = key;
+        n++;
     }
-    qsort(keys, n, sizeof(*keys), compare_keys);
     return keys;
 }
 

@@ -9,11 +9,14 @@
 #include "hw/pci/gpex.h"
 #include "machine/boot_order.h"
 #include "machine/riscv_board.h"
+#include "machine/riscv_boot.h"
+#include "qapi/error.h"
 
 enum {
     PLIC_BASE = 0xc000000, PLIC_SIZE = 0x600000, PLIC_SOURCES = 96,
     UART_IRQ = 10, RTC_IRQ = 11, PCIE_IRQ = 32, N_PCIE_IRQS = 4,
     TEST_POWEROFF = 0x5555, TEST_REBOOT = 0x7777,
+    FLASH_BASE = 0x20000000, FLASH_SIZE = 0x2000000, N_FLASHES = 2,
 };
 
 /* The PCIe host bridge's windows. That of 64-bit memory is behind RAM, aligned to its size. */
@@ -24,6 +27,7 @@ static const uint64_t PCIE_HIGH_SIZE = UINT64_C(16) << 30;
 
 struct virt_board {
     struct riscv_board board;
+    char *pflash[N_FLASHES];    /* properties: the nodes of the flashes; NULL or "": none */
     struct mmio_device *plic, *fw_cfg;
     uint64_t pcie_high;         /* address */
     uint32_t plic_phandle, test_phandle;
@@ -39,11 +43,18 @@ struct virt_device {
     const char *node, *compatible;  /* node: below /soc; NULL: described otherwise */
     uint64_t node_size;         /* bytes that its reg says */
     int serial;                 /* port + 1 of what has a chardev; 0: none */
+    int flash;                  /* number + 1 of what has a drive; 0: none */
 };
 
 #define VIRTIO(n)                                                                                  \
     {"virtio-mmio", "virtio-mmio" #n, 0x10000000 + (n) * 0x1000, 0, n, NULL, "virtio_mmio",        \
      "virtio,mmio", 0x1000, 0}
+
+#define FLASH(n)                                                                                   \
+    {"cfi.pflash01", "virt.flash" #n, FLASH_BASE + (n) * FLASH_SIZE, 0, 0,                         \
+     "name=virt.flash" #n                                                                          \
+     ";num-blocks=128;sector-length=262144;width=4;device-width=2;id0=137;id1=24",                 \
+     NULL, NULL, 0, 0, (n) + 1}
 
 static const struct virt_device virt_devices[] = {
     VIRTIO(1), VIRTIO(2), VIRTIO(3), VIRTIO(4), VIRTIO(5), VIRTIO(6), VIRTIO(7), VIRTIO(8),
@@ -52,12 +63,7 @@ static const struct virt_device virt_devices[] = {
      "ns16550a", 0x100, 1},
     {"goldfish_rtc", "rtc", 0x101000, 0, RTC_IRQ, NULL, "rtc", "google,goldfish-rtc", 0x1000, 0},
     {"fw_cfg_mem", "fw_cfg", 0x10100000, 8, 0, NULL, NULL, NULL, 0, 0},
-    {"cfi.pflash01", "virt.flash0", 0x20000000, 0, 0,
-     "name=virt.flash0;num-blocks=128;sector-length=262144;width=4;device-width=2;id0=137;id1=24",
-     NULL, NULL, 0, 0},
-    {"cfi.pflash01", "virt.flash1", 0x22000000, 0, 0,
-     "name=virt.flash1;num-blocks=128;sector-length=262144;width=4;device-width=2;id0=137;id1=24",
-     NULL, NULL, 0, 0},
+    FLASH(0), FLASH(1),
 };
 
 /* ---- Devices ---- */
@@ -83,15 +89,37 @@ static bool make_plic(struct virt_board *virt, GError **error)
     return virt->plic != NULL;
 }
 
+/* NULL: it has none. */
+static const char *flash_drive(const struct virt_board *virt, unsigned n)
+{
+    return virt->pflash[n] && *virt->pflash[n] ? virt->pflash[n] : NULL;
+}
+
+/* The row's properties and those that the user's options set. NULL and *error. */
+static char *properties_of(const struct virt_board *virt, const struct virt_device *d,
+                           GError **error)
+{
+    const char *chardev =
+        d->serial ? riscv_board_serial(&virt->board, (unsigned)d->serial - 1) : NULL;
+    const char *drive = d->flash ? flash_drive(virt, (unsigned)d->flash - 1) : NULL;
+
+    if (drive && !object_id_valid(drive)) {
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
+                    "Property 'cfi.pflash01.drive' can't find value '%s'", drive);
+        return NULL;
+    }
+    return drive     ? g_strdup_printf("%s;drive=%s", d->properties, drive)
+           : chardev ? g_strdup_printf("%s;chardev=%s", d->properties, chardev)
+                     : g_strdup(d->properties ? d->properties : "");
+}
+
 static struct mmio_device *make_device(struct virt_board *virt, const struct virt_device *d,
                                        GError **error)
 {
-    struct riscv_board *board = &virt->board;
-    const char *chardev = d->serial ? riscv_board_serial(board, (unsigned)d->serial - 1) : NULL;
-    g_autofree char *properties = chardev ? g_strdup_printf("%s;chardev=%s", d->properties, chardev)
-                                          : g_strdup(d->properties);
-    struct mmio_device *dev =
-        riscv_board_add(board, d->type, d->name, properties, d->address, d->region_step, error);
+    g_autofree char *properties = properties_of(virt, d, error);
+    struct mmio_device *dev = properties ? riscv_board_add(&virt->board, d->type, d->name, properties,
+                                                           d->address, d->region_step, error)
+                                         : NULL;
 
     if (dev && d->irq) {
         mmio_device_connect(dev, 0, sifive_plic_input(virt->plic, d->irq));
@@ -125,6 +153,17 @@ static bool make_pcie(struct virt_board *virt, GError **error)
     return true;
 }
 
+static uint64_t flash_code(const struct riscv_board *board)
+{
+    return flash_drive((const struct virt_board *)board, 0) ? FLASH_BASE : 0;
+}
+
+/* What the firmware in memory starts is in flash. */
+static bool runs_from_flash(const struct virt_board *virt)
+{
+    return flash_code(&virt->board) && g_strcmp0(virt->board.machine.firmware, "none") != 0;
+}
+
 static bool fill_fw_cfg(struct virt_board *virt, GError **error)
 {
     const struct vm *vm = virt->board.vm;
@@ -151,7 +190,8 @@ static bool fill_fw_cfg(struct virt_board *virt, GError **error)
             return false;
         }
     }
-    return true;
+    return !virt->board.machine.kernel || !runs_from_flash(virt) ||
+           riscv_boot_offer_kernel(&virt->board, virt->fw_cfg, error);
 }
 
 static bool ready(struct riscv_board *board, GError **error)
@@ -300,7 +340,8 @@ static void describe_flash(struct fdt *fdt)
 
     fdt_add_node(fdt, path);
     fdt_set_string(fdt, path, "compatible", "cfi-flash");
-    fdt_set(fdt, path, "reg", 0, 0x20000000, 0, 0x2000000, 0, 0x22000000, 0, 0x2000000);
+    fdt_set(fdt, path, "reg", 0, FLASH_BASE, 0, FLASH_SIZE, 0, FLASH_BASE + FLASH_SIZE, 0,
+            FLASH_SIZE);
     fdt_set(fdt, path, "bank-width", 4);
 }
 
@@ -354,6 +395,7 @@ static const struct riscv_board_info virt_info = {
     .ram_name = "riscv_virt_board.ram",
     .rom_name = "riscv_virt_board.mrom",
     RISCV_BOARD_PLACES,
+    .flash_code = flash_code,
     .make_devices = make_devices,
     .ready = ready,
     .describe = describe,
@@ -373,11 +415,20 @@ static const struct machine_class virt_class = {
     .max_cpus = 512,
 };
 
+static const struct property properties[] = {
+    PROPERTY("pflash0", virt_board, pflash[0], qapi_type_str, NULL,
+             "Node name or ID of a block device to use as a backend"),
+    PROPERTY("pflash1", virt_board, pflash[1], qapi_type_str, NULL,
+             "Node name or ID of a block device to use as a backend"),
+};
+
 static const struct object_type virt_type = {
     .name = "virt-machine",
     .parent = "machine",
     .description = "RISC-V VirtIO board",
     .instance_size = sizeof(struct virt_board),
+    .properties = properties,
+    .n_properties = G_N_ELEMENTS(properties),
     .init = init,
     .class_data = &virt_class,
 };

@@ -32,7 +32,7 @@ static const struct kind kinds[] = {
     {"vhdx-1M", "vhdx", "block-size=1048576", "block_size=1M", false},
     {"vhdx-fixed", "vhdx", "subformat=fixed", "subformat=fixed", false},
     {"qed", "qed", NULL, NULL, false},
-    {"qed-backing", "qed", "cluster-size=4096,table-size=1", "cluster_size=4096,table_size=1", true},
+    {"qed-backing", "qed", "cluster-size=4096,table-size=2", "cluster_size=4096,table_size=2", true},
 };
 
 struct test {

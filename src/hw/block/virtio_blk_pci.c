@@ -75,27 +75,3 @@ static const struct object_type blk_type = {
     .class_data = &class,
 };
 OBJECT_TYPE(blk_type);
-
-static void init_transitional(struct object *obj)
-{
-    object_set_str(obj, "disable-legacy", "off", NULL);
-}
-
-static void init_non_transitional(struct object *obj)
-{
-    object_set_str(obj, "disable-legacy", "on", NULL);
-}
-
-static const struct object_type transitional_type = {
-    .name = "virtio-blk-pci-transitional",
-    .parent = "virtio-blk-pci",
-    .init = init_transitional,
-};
-OBJECT_TYPE(transitional_type);
-
-static const struct object_type non_transitional_type = {
-    .name = "virtio-blk-pci-non-transitional",
-    .parent = "virtio-blk-pci",
-    .init = init_non_transitional,
-};
-OBJECT_TYPE(non_transitional_type);
