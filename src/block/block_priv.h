@@ -42,6 +42,7 @@ struct block_node_requests {
     GQueue flush_waiting; /* struct flush_wait */
     /* What query-blockstats shows of a node. */
     _Atomic uint64_t wr_highest_offset;
+    GPtrArray *bitmaps; /* struct dirty_bitmap, owned (dirty_bitmap.c); NULL: none ever were */
 };
 
 /* How many requests there are, and whether new ones must wait: one word, so that who ends the last

@@ -75,9 +75,9 @@ struct block_driver {
     /* Images. create makes an image in options' file, which exists; those with a name make the file, too. */
     bool (*co_create)(struct block_graph *graph, const struct qapi_blockdev_create_options *options, GError **error);
     const struct block_create_option *create_options;   /* ends with a NULL name; NULL: can't be created */
-    /* For who makes an image by a file name (nandu-img): options are create_options by their members' names, the
-     * values strings. Those that aren't in the schema become what is, and further files that the image consists of are
-     * made and named in options. NULL: nothing of that. */
+    /* For who makes an image by a file name (nandu-img), before co_create: options are all members, "file" too, by
+     * their names, the values strings. Those that aren't in the schema become what is, and further files that the
+     * image consists of are made and named in options. NULL: nothing of that. */
     bool (*co_create_prepare)(struct block_graph *graph, const char *filename, json_object *options, GError **error);
     /* What query-block and nandu-img info show; NULL member: nothing. Caller frees. */
     struct qapi_image_info_specific *(*co_info)(struct block_node *node, GError **error);
@@ -85,6 +85,7 @@ struct block_driver {
     void (*co_describe)(struct block_node *node, struct qapi_image_info *info);
     bool (*co_check)(struct block_node *node, unsigned fix, struct qapi_image_check *result, GError **error);
     bool (*co_amend)(struct block_node *node, json_object *options, bool force, GError **error);
+    const struct block_create_option *amend_options;    /* NULL: those of create_options that are amendable */
     /* Nothing is allocated any more, and what is below shows through. */
     bool (*co_make_empty)(struct block_node *node, GError **error);
     bool (*co_change_backing)(struct block_node *node, const char *file, const char *format, GError **error);
@@ -105,8 +106,13 @@ struct block_snapshot_ops {
     bool (*co_load_temporarily)(struct block_node *node, const char *id, const char *name, GError **error);
 };
 
+struct dirty_bitmap;
+
 struct block_bitmap_ops {
     bool (*co_can_store)(struct block_node *node, const char *name, uint32_t granularity, GError **error);
+    /* A bitmap of the node (dirty_bitmap.h), in the image as it is now; while it is enabled the image's is never less
+     * dirty than this one, whatever happens. Drained. */
+    bool (*co_store)(struct block_node *node, struct dirty_bitmap *bitmap, GError **error);
     bool (*co_remove)(struct block_node *node, const char *name, GError **error);
 };
 

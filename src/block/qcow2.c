@@ -162,12 +162,13 @@ static bool make_caches(struct qcow2 *q, const struct qapi_blockdev_options_qcow
     return true;
 }
 
-static bool take_options(struct qcow2 *q, const struct qapi_blockdev_options_qcow2 *o, GError **error)
+bool qcow2_take_options(struct qcow2 *q, const struct qapi_blockdev_options_qcow2 *o, GError **error)
 {
     bool discards = q->node->discard == QAPI_BLOCKDEV_DISCARD_OPTIONS_UNMAP;
 
     q->overlap_checks = overlap_checks(o->overlap_check);
     q->discard_passthrough[0] = o->has_pass_discard_request ? o->pass_discard_request : discards;
+    q->discard_passthrough[3] = o->has_pass_discard_request;
     q->discard_passthrough[1] = o->has_pass_discard_snapshot ? o->pass_discard_snapshot : true;
     q->discard_passthrough[2] = o->has_pass_discard_other ? o->pass_discard_other : false;
     q->discard_no_unref = o->has_discard_no_unref && o->discard_no_unref;
@@ -210,7 +211,7 @@ static void trim(void *opaque)
     coroutine_start(object_context(block_graph_root(q->node->graph))->loop, co_trim, q);
 }
 
-static void start_trimming(struct qcow2 *q)
+void qcow2_start_trimming(struct qcow2 *q)
 {
     struct event_loop *loop = object_context(block_graph_root(q->node->graph))->loop;
 
@@ -220,7 +221,7 @@ static void start_trimming(struct qcow2 *q)
     }
 }
 
-static void co_stop_trimming(struct qcow2 *q)
+void co_qcow2_stop_trimming(struct qcow2 *q)
 {
     g_clear_pointer(&q->trim_timer, timer_free);
     while (q->trimming) {
@@ -288,15 +289,8 @@ static bool co_open_data_file(struct qcow2 *q, const struct qapi_blockdev_option
     return q->data != NULL;
 }
 
-static bool co_open_encrypted(struct qcow2 *q, GError **error)
-{
-    return q->header.crypt == QCOW2_CRYPT_NONE || q->node->open_flags & BLOCK_OPEN_NO_IO ||
-           fail(error, "Encrypted qcow2 images aren't built yet");
-}
-
-/* What the next writer has to know, before anything else is written: features of others that this one doesn't keep up,
- * and whether counts may be wrong. */
-static bool co_start_writing(struct qcow2 *q, GError **error)
+/* Features of others that this one doesn't keep up, and whether counts may be wrong. */
+bool co_qcow2_start_writing(struct qcow2 *q, GError **error)
 {
     uint64_t kept = q->header.autoclear & QCOW2_AUTOCLEAR_ALL;
     struct qapi_image_check result = {0};
@@ -317,6 +311,9 @@ static bool co_start_writing(struct qcow2 *q, GError **error)
             g_prefix_error(error, "Could not repair dirty image: ");
             return false;
         }
+        if (result.check_errors || result.corruptions) {
+            return fail(error, "Could not repair dirty image");
+        }
     }
     return true;
 }
@@ -331,7 +328,7 @@ static bool co_open_tables(struct qcow2 *q, const struct qapi_blockdev_options_q
         !(q->node->open_flags & BLOCK_OPEN_CHECK)) {
         return fail(error, "qcow2: Image is corrupt; cannot be opened read/write");
     }
-    if (!take_options(q, o, error) || !co_open_encrypted(q, error) || !co_open_data_file(q, o, error) ||
+    if (!qcow2_take_options(q, o, error) || !co_qcow2_open_crypto(q, o, error) || !co_open_data_file(q, o, error) ||
         !co_read_l1(q, error) || !co_qcow2_read_reftable(q, error)) {
         return false;
     }
@@ -370,10 +367,11 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
     node->supported_write_flags = BLOCK_FUA | BLOCK_REGISTERED | BLOCK_COMPRESSED;
     node->supported_zeroes_flags = BLOCK_MAY_UNMAP | BLOCK_NO_FALLBACK;
     q->fresh_from = (q->data->node->length + q->cluster_size - 1) & ~(q->cluster_size - 1);
-    if (!co_block_open_backing(node, o->backing, error) || !co_start_writing(q, error)) {
+    if (!co_block_open_backing(node, o->backing, error) || !co_qcow2_start_writing(q, error) ||
+        (!(node->open_flags & (BLOCK_OPEN_NO_IO | BLOCK_OPEN_CHECK)) && !co_qcow2_bitmaps_open(q, error))) {
         return false;
     }
-    start_trimming(q);
+    qcow2_start_trimming(q);
     return true;
 }
 
@@ -382,8 +380,9 @@ static void co_close(struct block_node *node)
     struct qcow2 *q = node->state;
     bool writable = q->metadata && !node->read_only && !(node->open_flags & BLOCK_OPEN_NO_IO) && !q->broken;
 
-    co_stop_trimming(q);
+    co_qcow2_stop_trimming(q);
     if (writable) {
+        co_qcow2_bitmaps_close(q);
         co_mutex_lock(&q->lock);
         /* An image whose counts couldn't be written stays marked. */
         if (co_qcow2_settle(q) == 0 && q->dirty && !(node->open_flags & BLOCK_OPEN_CHECK)) {
@@ -391,11 +390,13 @@ static void co_close(struct block_node *node)
         }
         co_mutex_unlock(&q->lock);
     }
+    qcow2_bitmaps_free(q);
     qcow2_snapshots_free(q);
     qcow2_compress_free(q);
     qcow2_cache_free(q->l2_cache);
     qcow2_cache_free(q->refcount_cache);
     g_clear_pointer(&q->metadata, g_hash_table_unref);
+    qcow2_crypto_free(q);
     qcow2_header_clear(&q->header);
     g_free(q->l1);
     g_free(q->reftable);
@@ -430,6 +431,10 @@ static int co_write_zeroes(struct block_node *node, uint64_t offset, uint64_t by
     if (offset % q->subcluster_size || (bytes % q->subcluster_size && !at_end)) {
         return -ENOTSUP;
     }
+    ret = co_qcow2_bitmaps_before_write(q, offset, bytes);
+    if (ret < 0) {
+        return ret;
+    }
     co_mutex_lock(&q->lock);
     ret = q->broken ? -EIO : co_qcow2_zero(q, offset, bytes, flags);
     co_mutex_unlock(&q->lock);
@@ -449,6 +454,10 @@ static int co_discard(struct block_node *node, uint64_t offset, uint64_t bytes)
     }
     if (offset >= end) {
         return 0;
+    }
+    ret = co_qcow2_bitmaps_before_write(q, offset, end - offset);
+    if (ret < 0) {
+        return ret;
     }
     co_mutex_lock(&q->lock);
     ret = q->broken ? -EIO : co_qcow2_unmap(q, offset, end - offset, QCOW2_DISCARD_REQUEST, false);
@@ -507,6 +516,7 @@ static struct qapi_image_info_specific *co_info(struct block_node *node, GError 
     wrapper->data = data;
     data->compat = g_strdup(q->header.version < 3 ? "0.10" : "1.1");
     data->refcount_bits = q->refcount_bits;
+    data->encrypt = qcow2_describe_crypto(q);
     data->compression_type = q->header.compression == QCOW2_ZSTD ? QAPI_QCOW2_COMPRESSION_TYPE_ZSTD
                                                                  : QAPI_QCOW2_COMPRESSION_TYPE_ZLIB;
     if (q->header.version < 3) {
@@ -518,6 +528,8 @@ static struct qapi_image_info_specific *co_info(struct block_node *node, GError 
     data->corrupt = q->header.incompatible & QCOW2_INCOMPAT_CORRUPT;
     data->has_extended_l2 = true;
     data->extended_l2 = q->subclusters > 1;
+    qcow2_bitmaps_describe(q, &data->bitmaps);
+    data->has_bitmaps = data->bitmaps.n > 0;
     if (q->header.incompatible & QCOW2_INCOMPAT_DATA_FILE) {
         data->data_file = g_strdup(q->header.data_file);
         data->has_data_file_raw = true;
@@ -566,6 +578,12 @@ static const struct block_driver qcow2_driver = {
     .co_make_empty = co_qcow2_make_empty,
     .co_describe = co_describe,
     .co_check = co_qcow2_check,
+    .co_amend = co_qcow2_amend,
+    .measure = co_qcow2_measure,
+    .co_reopen_prepare = co_qcow2_reopen_prepare,
+    .co_reopen_commit = co_qcow2_reopen_commit,
+    .co_reopen_abort = co_qcow2_reopen_abort,
     .snapshots = &qcow2_snapshot_ops,
+    .bitmaps = &qcow2_bitmap_ops,
 };
 BLOCK_DRIVER(qcow2_driver);

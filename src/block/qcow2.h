@@ -110,7 +110,8 @@ struct qcow2 {
     bool lazy_refcounts, dirty;     /* the latter: as the header says now */
     bool damage_told;               /* some was found, and said */
     bool broken;                    /* damage was found: nothing is written any more */
-    bool discard_passthrough[4];    /* by enum qcow2_discard */
+    /* Requests, snapshots, others (enum qcow2_discard); [3]: the first was asked for, and doesn't follow the node's. */
+    bool discard_passthrough[4];
     bool discard_no_unref;
     bool data_file_raw;
 
@@ -186,6 +187,8 @@ int co_qcow2_set_incompatible(struct qcow2 *q, uint64_t set, uint64_t clear);
 /* Of n tables of size bytes each. */
 struct qcow2_cache *qcow2_cache_new(struct qcow2 *q, size_t size, unsigned n, const char *what);
 void qcow2_cache_free(struct qcow2_cache *cache);
+/* It was made for another; nothing is in it yet. */
+void qcow2_cache_set_owner(struct qcow2_cache *cache, struct qcow2 *q);
 /* The table at offset (a multiple of its size), pinned until put; read if it isn't there. -errno. */
 int co_qcow2_cache_get(struct qcow2_cache *cache, uint64_t offset, void **table);
 /* The same, full of zeroes and dirty: it was allocated just now. */
@@ -352,6 +355,15 @@ void qcow2_compress_free(struct qcow2 *q);
 /* qcow2_crypt.c. In place; sector numbers by the guest's offset (AES) or the host's (LUKS). */
 int co_qcow2_encrypt(struct qcow2 *q, uint64_t guest, uint64_t host, void *data, size_t bytes);
 int co_qcow2_decrypt(struct qcow2 *q, uint64_t guest, uint64_t host, void *data, size_t bytes);
+/* As the header says, with options' password, unless it is only opened to be looked at (BLOCK_OPEN_NO_IO). */
+bool co_qcow2_open_crypto(struct qcow2 *q, const struct qapi_blockdev_options_qcow2 *options, GError **error);
+void qcow2_crypto_free(struct qcow2 *q);
+/* Of a new image, before anything is allocated for the disk. */
+bool co_qcow2_create_crypto(struct qcow2 *q, const struct qapi_qcrypto_block_create_options *options, GError **error);
+/* Key slots: members of QCryptoBlockAmendOptionsLUKS, strings. */
+bool co_qcow2_amend_crypto(struct qcow2 *q, json_object *options, bool force, GError **error);
+/* NULL: it isn't encrypted. Caller frees. */
+struct qapi_image_info_specific_qcow2_encryption *qcow2_describe_crypto(const struct qcow2 *q);
 
 /* Of snapshot number i: its L1 table (entries). */
 void qcow2_snapshot_l1(const struct qcow2 *q, uint32_t i, uint64_t *offset, uint32_t *size);
@@ -370,14 +382,37 @@ bool qcow2_check_create_options(const struct qapi_blockdev_create_options_qcow2 
 
 /* qcow2_amend.c: the driver's functions of these names. options: members of BlockdevCreateOptionsQcow2, strings. */
 bool co_qcow2_amend(struct block_node *node, json_object *options, bool force, GError **error);
-bool co_qcow2_change_backing(struct block_node *node, const char *file, const char *format, GError **error);
-bool co_qcow2_make_empty(struct block_node *node, GError **error);
 bool co_qcow2_measure(json_object *options, struct block_node *source, uint64_t size, uint64_t *required,
                       uint64_t *fully_allocated, uint64_t *bitmaps, GError **error);
 
 /* With q->lock, settled. A new refcount structure of q's width by what the image refers to; q->refcount_cache must be
  * empty. False: the image is damaged, or a count is too large for the width. */
 bool co_qcow2_recount(struct qcow2 *q, GError **error);
+
+/* qcow2_bitmap.c. Loads what the header leads to; node->length is known. */
+bool co_qcow2_bitmaps_open(struct qcow2 *q, GError **error);
+/* Writes down what they are exactly. False: it was said, and they stay as they are in the image: too dirty. */
+bool co_qcow2_bitmaps_close(struct qcow2 *q);
+void qcow2_bitmaps_free(struct qcow2 *q);
+/* Before data are changed, without q->lock, any loop: bitmaps that record are dirty there on stable storage. */
+int co_qcow2_bitmaps_before_write(struct qcow2 *q, uint64_t offset, uint64_t bytes);
+/* Everything may have changed (another snapshot). Drained. */
+bool co_qcow2_bitmaps_set_all(struct qcow2 *q, GError **error);
+void qcow2_bitmaps_describe(const struct qcow2 *q, struct qapi_qcow2_bitmap_info_list *list);
+bool co_qcow2_measure_bitmaps(struct block_node *source, uint64_t cluster_size, uint64_t *bytes, GError **error);
+extern const struct block_bitmap_ops qcow2_bitmap_ops;
+
+/* qcow2_reopen.c: the driver's functions of these names. */
+bool co_qcow2_reopen_prepare(struct block_node *node, const struct qapi_blockdev_options *options, bool read_only,
+                             void **pending, GError **error);
+void co_qcow2_reopen_commit(struct block_node *node, void *pending);
+void co_qcow2_reopen_abort(struct block_node *node, void *pending);
+/* qcow2.c: what the options say, with caches; q's header and layout are set. */
+bool qcow2_take_options(struct qcow2 *q, const struct qapi_blockdev_options_qcow2 *options, GError **error);
+/* What the next writer has to know, before anything else is written. */
+bool co_qcow2_start_writing(struct qcow2 *q, GError **error);
+void qcow2_start_trimming(struct qcow2 *q);
+void co_qcow2_stop_trimming(struct qcow2 *q);
 
 /* qcow2_check.c. fix: BLOCK_FIX_...; no request may be under way. False: it couldn't be checked at all. */
 bool co_qcow2_check(struct block_node *node, unsigned fix, struct qapi_image_check *result, GError **error);

@@ -1,11 +1,11 @@
-/* Images that get other options, another backing file's name, or empty; and how large new ones would be. */
+/* Images that get other options; and how large new ones would be. */
 #include "block/qcow2_check.h"
 
 #include <string.h>
 
 #include "qapi/keyval.h"
 
-enum { MAX_NAME = 1023, ZERO_STEP = 2 << 20 };
+enum { ZERO_STEP = 2 << 20 };
 
 static bool refuse(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
 static bool refuse(GError **error, const char *format, ...)
@@ -64,50 +64,6 @@ static bool co_write_changed_header(struct qcow2 *q, struct qcow2_header *old, c
     return fail(error, ret, what);
 }
 
-static bool co_set_backing(struct qcow2 *q, const char *file, const char *format, GError **error)
-{
-    struct qcow2_header old = q->header;
-    struct block_node *node = q->node;
-    char *new_file, *new_format;
-
-    if (file && !*file) {
-        file = NULL;
-    }
-    if (file && strlen(file) > MAX_NAME) {
-        return refuse(error, "The backing file's name is longer than %d bytes", MAX_NAME);
-    }
-    if (file && q->data_file_raw) {
-        return refuse(error, "Backing file and data-file-raw cannot be used at the same time");
-    }
-    q->header.backing_file = g_strdup(file);
-    q->header.backing_format = file ? g_strdup(format) : NULL;
-    new_file = q->header.backing_file;
-    new_format = q->header.backing_format;
-    if (!co_write_changed_header(q, &old, "The backing file's name couldn't be written", error)) {
-        g_free(new_file);
-        g_free(new_format);
-        return false;
-    }
-    g_free(old.backing_file);
-    g_free(old.backing_format);
-    g_free(node->backing_name);
-    g_free(node->backing_format);
-    node->backing_name = g_strdup(file);
-    node->backing_format = g_strdup(q->header.backing_format);
-    return true;
-}
-
-bool co_qcow2_change_backing(struct block_node *node, const char *file, const char *format, GError **error)
-{
-    struct qcow2 *q = node->state;
-    bool ok;
-
-    co_mutex_lock(&q->lock);
-    ok = co_set_backing(q, file, format, error);
-    co_mutex_unlock(&q->lock);
-    return ok;
-}
-
 static bool co_set_data_file(struct qcow2 *q, const char *name, GError **error)
 {
     char *old = q->header.data_file;
@@ -147,10 +103,6 @@ static bool co_set_lazy(struct qcow2 *q, bool lazy, GError **error)
 {
     struct qcow2_header old = q->header;
 
-    if (lazy && q->header.version < 3) {
-        return refuse(error, "Lazy refcounts only supported with compatibility level 1.1 and above (use compat=1.1 or "
-                      "greater)");
-    }
     if (q->dirty) {
         int ret = co_qcow2_settle(q);
 
@@ -265,11 +217,10 @@ static bool co_set_refcount_bits(struct qcow2 *q, unsigned bits, GError **error)
     if (order == old) {
         return true;
     }
-    if (q->header.version < 3) {
-        return refuse(error, "Refcount widths other than 16 bits require compatibility level 1.1 or above (use "
-                      "compat=1.1 or greater)");
-    }
     ret = co_qcow2_settle(q);
+    if (ret == 0 && q->frees->len) {
+        ret = -EBUSY;           /* requests are under way that hold clusters */
+    }
     if (ret < 0) {
         return fail(error, ret, "Could not write metadata");
     }
@@ -298,23 +249,40 @@ static bool check_members(json_object *options, GError **error)
             return refuse(error, "Invalid parameter '%s'", key);
         }
         if (!o->amendable) {
-            return refuse(error, "Option '%s' of an image can't be changed: convert it to a new one", o->name);
+            return refuse(error, "Invalid parameter '%s': this option is only supported for image creation", o->name);
         }
     }
     return true;
 }
 
-static bool co_amend_locked(struct qcow2 *q, json_object *options, const struct qapi_blockdev_create_options_qcow2 *o,
-                            const char *data_file, GError **error)
+static bool co_amend_locked(struct qcow2 *q, const struct qapi_blockdev_create_options_qcow2 *o, const char *data_file,
+                            GError **error)
 {
     return (!o->has_refcount_bits || co_set_refcount_bits(q, o->refcount_bits, error)) &&
            (!o->has_lazy_refcounts || co_set_lazy(q, o->lazy_refcounts, error)) &&
            (!data_file || co_set_data_file(q, data_file, error)) &&
-           (!o->has_data_file_raw || co_set_data_file_raw(q, o->data_file_raw, error)) &&
-           (!(has(options, "backing-file") || has(options, "backing-fmt")) ||
-            co_set_backing(q, o->backing_file ? o->backing_file : q->header.backing_file,
-                           o->has_backing_fmt ? qapi_enum_name(&qapi_type_blockdev_driver, o->backing_fmt)
-                                              : q->header.backing_format, error));
+           (!o->has_data_file_raw || co_set_data_file_raw(q, o->data_file_raw, error));
+}
+
+/* What can't be done is found before anything is changed. */
+static bool check_wishes(const struct qcow2 *q, const struct qapi_blockdev_create_options_qcow2 *o, uint32_t version,
+                         GError **error)
+{
+    const char *format = o->has_backing_fmt ? qapi_enum_name(&qapi_type_blockdev_driver, o->backing_fmt) : NULL;
+
+    if ((o->backing_file && g_strcmp0(o->backing_file, q->header.backing_file)) ||
+        (format && g_strcmp0(format, q->header.backing_format))) {
+        return refuse(error, "Cannot amend the backing file: use 'rebase' instead");
+    }
+    if (version < 3 && o->has_refcount_bits && o->refcount_bits != 16) {
+        return refuse(error, "Refcount widths other than 16 bits require compatibility level 1.1 or above (use "
+                      "compat=1.1 or greater)");
+    }
+    if (version < 3 && o->has_lazy_refcounts && o->lazy_refcounts) {
+        return refuse(error, "Lazy refcounts only supported with compatibility level 1.1 and above (use compat=1.1 or "
+                      "greater)");
+    }
+    return true;
 }
 
 static bool co_change(struct block_node *node, json_object *options,
@@ -326,18 +294,17 @@ static bool co_change(struct block_node *node, json_object *options,
     bool ok = true;
 
     json_object_object_get_ex(options, "data-file", &data_file);
+    if (!check_wishes(q, o, version, error)) {
+        return false;
+    }
     if (version > q->header.version) {
         co_mutex_lock(&q->lock);
         ok = co_upgrade(q, error);
         co_mutex_unlock(&q->lock);
     }
-    if (ok && version == 2 && o->has_lazy_refcounts && o->lazy_refcounts) {
-        return refuse(error, "Lazy refcounts only supported with compatibility level 1.1 and above (use compat=1.1 or "
-                      "greater)");
-    }
     if (ok) {
         co_mutex_lock(&q->lock);
-        ok = co_amend_locked(q, options, o, data_file ? json_object_get_string(data_file) : NULL, error);
+        ok = co_amend_locked(q, o, data_file ? json_object_get_string(data_file) : NULL, error);
         co_mutex_unlock(&q->lock);
     }
     if (ok && has(options, "size")) {
@@ -359,28 +326,6 @@ bool co_qcow2_amend(struct block_node *node, json_object *options, bool force, G
     ok = co_change(node, options, &all.u.qcow2, error);
     qapi_clear(&qapi_type_blockdev_create_options, &all);
     return ok;
-}
-
-bool co_qcow2_make_empty(struct block_node *node, GError **error)
-{
-    struct qcow2 *q = node->state;
-    uint64_t end = (q->header.size + q->cluster_size - 1) & ~(q->cluster_size - 1);
-    int ret;
-
-    co_mutex_lock(&q->lock);
-    ret = q->broken ? -EIO : co_qcow2_unmap(q, 0, end, QCOW2_DISCARD_SNAPSHOT, true);
-    if (ret == 0) {
-        ret = co_qcow2_settle(q);
-    }
-    if (ret == 0 && q->data == q->file) {
-        ret = co_qcow2_end(q, &end);
-        if (ret == 0 && end < q->file->node->length) {
-            /* That the file keeps its length harms nobody. */
-            co_child_truncate(q->file, end, false, QAPI_PREALLOC_MODE_OFF, 0, NULL);
-        }
-    }
-    co_mutex_unlock(&q->lock);
-    return ret < 0 ? fail(error, ret, "Could not empty the image") : true;
 }
 
 /* ---- Measure ---- */

@@ -2,6 +2,7 @@
 #ifndef NANDU_BLOCK_QCOW2_BITMAP_H
 #define NANDU_BLOCK_QCOW2_BITMAP_H
 
+#include "block/dirty_bitmap.h"
 #include "block/qcow2.h"
 
 enum { QCOW2_BITMAP_IN_USE = 1, QCOW2_BITMAP_AUTO = 2, QCOW2_BITMAP_EXTRA_COMPATIBLE = 4 };
@@ -17,6 +18,11 @@ struct qcow2_stored_bitmap {
     uint8_t type, granularity_bits;
     char *name;
     GBytes *extra;                  /* NULL: none */
+    /* Of one that is in use; else NULL. */
+    struct dirty_bitmap *live;
+    uint64_t *table;                /* host byte order */
+    uint64_t *in_file;              /* words as they are in the file; live->n_words. Under qcow2_bitmaps.store */
+    _Atomic uint64_t *full;         /* bit w: word w has all its bits set, on stable storage */
 };
 void qcow2_stored_bitmap_free(void *bitmap);
 

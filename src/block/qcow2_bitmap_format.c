@@ -42,6 +42,9 @@ void qcow2_stored_bitmap_free(void *opaque)
     struct qcow2_stored_bitmap *b = opaque;
 
     g_free(b->name);
+    g_free(b->table);
+    g_free(b->in_file);
+    g_free((void *)b->full);
     g_clear_pointer(&b->extra, g_bytes_unref);
     g_free(b);
 }

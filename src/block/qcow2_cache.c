@@ -116,6 +116,11 @@ void qcow2_cache_free(struct qcow2_cache *cache)
     g_free(cache);
 }
 
+void qcow2_cache_set_owner(struct qcow2_cache *cache, struct qcow2 *q)
+{
+    cache->q = q;
+}
+
 /* A table that may be given to another offset, or NULL: each is pinned or dirty. */
 static struct table *victim(struct qcow2_cache *cache)
 {

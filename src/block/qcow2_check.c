@@ -473,6 +473,9 @@ bool co_qcow2_check(struct block_node *node, unsigned fix, struct qapi_image_che
     if (!node->read_only && !q->broken) {
         ret = co_qcow2_settle(q);
     }
+    if (ret == 0 && q->frees->len) {
+        ret = -EBUSY;           /* requests are under way that hold clusters */
+    }
     if (ret < 0) {
         g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-ret), "Could not write metadata: %s",
                     g_strerror(-ret));

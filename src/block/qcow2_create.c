@@ -34,6 +34,14 @@ const struct block_create_option qcow2_create_options[] = {
     {"data_file", "data-file", "str", "File name of an external data file", NULL, true},
     {"data_file_raw", "data-file-raw", "bool (on/off)",
      "The external data file must stay valid as a raw image", "off", true},
+    {"encrypt.cipher-alg", NULL, "str", "Name of encryption cipher algorithm", NULL, false},
+    {"encrypt.cipher-mode", NULL, "str", "Name of encryption cipher mode", NULL, false},
+    {"encrypt.format", NULL, "str", "Encrypt the image, format choices: 'luks'", NULL, false},
+    {"encrypt.hash-alg", NULL, "str", "Name of encryption hash algorithm", NULL, false},
+    {"encrypt.iter-time", NULL, "num", "Time to spend in PBKDF in milliseconds", NULL, false},
+    {"encrypt.ivgen-alg", NULL, "str", "Name of IV generator algorithm", NULL, false},
+    {"encrypt.ivgen-hash-alg", NULL, "str", "Name of IV generator hash algorithm", NULL, false},
+    {"encrypt.key-secret", NULL, "str", "ID of secret providing the passphrase", NULL, false},
     {"extended_l2", "extended-l2", "bool (on/off)", "Extended L2 tables", "off", false},
     {"lazy_refcounts", "lazy-refcounts", "bool (on/off)", "Postpone refcount updates", "off", true},
     {"preallocation", NULL, "str", "Preallocation mode (allowed values: off, metadata, falloc, full)", "off", false},
@@ -232,6 +240,7 @@ static bool co_give_size(struct block_graph *graph, struct block_node *file, str
         return false;
     }
     ok = block_user_attach(user, node, BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE, BLOCK_PERM_ALL, error) &&
+         (!o->encrypt || co_qcow2_create_crypto(node->state, o->encrypt, error)) &&
          co_block_truncate(user, o->size, false, o->has_preallocation ? o->preallocation : QAPI_PREALLOC_MODE_OFF, 0,
                            error) == 0;
     if (ok && co_block_flush(user) < 0) {
@@ -452,6 +461,10 @@ int co_qcow2_truncate(struct block_node *node, uint64_t size, bool exact, enum q
     if (size < q->header.size && prealloc != QAPI_PREALLOC_MODE_OFF) {
         refuse(error, "Preallocation can't be used for shrinking an image");
         return -EINVAL;
+    }
+    if (size != q->header.size && q->header.n_bitmaps) {
+        refuse(error, "An image with persistent bitmaps can't be resized: remove them first");
+        return -ENOTSUP;
     }
     ret = co_clear_tail(q, size);
     if (ret < 0) {

@@ -351,9 +351,9 @@ int co_qcow2_write(struct block_node *node, uint64_t offset, uint64_t bytes, str
     struct qcow2 *q = node->state;
     unsigned epoch = qcow2_request_begin(q);
     bool fua = flags & BLOCK_FUA;
-    int ret = q->broken ? -EIO : 0;
+    int ret = q->broken ? -EIO : co_qcow2_bitmaps_before_write(q, offset, bytes);
 
-    if (flags & BLOCK_COMPRESSED && q->data != q->file) {
+    if (ret == 0 && flags & BLOCK_COMPRESSED && q->data != q->file) {
         ret = -ENOTSUP;
     }
     while (ret == 0 && bytes) {

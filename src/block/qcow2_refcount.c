@@ -370,6 +370,9 @@ int64_t co_qcow2_allocate(struct qcow2 *q, uint64_t bytes)
             return ret;
         }
     }
+    if (!run) {
+        return co_qcow2_corrupt(q, true, 0, q->cluster_size, "The header has a reference count of 0");
+    }
     if (blocks) {
         ret = co_make_blocks(q, q->reftable, run, n + blocks, run + n);
         if (ret < 0) {

@@ -547,6 +547,9 @@ static bool co_goto(struct block_node *node, const char *id, GError **error)
     if (i < 0) {
         return refuse(error, "Can't find snapshot '%s'", id);
     }
+    if (!co_qcow2_bitmaps_set_all(q, error)) {
+        return false;
+    }
     if (q->snapshots[i].disk_size != q->header.size) {
         if (co_qcow2_truncate(node, q->snapshots[i].disk_size, true, QAPI_PREALLOC_MODE_OFF, 0, &resize_error) < 0) {
             g_propagate_error(error, resize_error);

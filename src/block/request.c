@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "block/block_priv.h"
+#include "block/dirty_bitmap.h"
 
 enum { MAX_BOUNCE = 1 << 20, STACK_IOV = 16 };
 
@@ -37,6 +38,7 @@ void block_node_requests_init(struct block_node *node)
 
 void block_node_requests_free(struct block_node *node)
 {
+    dirty_bitmaps_free(node);
     block_ranges_clear(&node->requests->ranges);
     g_mutex_clear(&node->requests->flush_lock);
     g_free(node->requests);
@@ -54,6 +56,7 @@ void block_node_changed(struct block_node *node, uint64_t offset, uint64_t bytes
 {
     atomic_fetch_add_explicit(&node->requests->write_generation, 1, memory_order_release);
     if (bytes) {
+        dirty_bitmaps_record(node, offset, bytes);
         raise_to(&node->requests->wr_highest_offset, offset + bytes);
         raise_to(&node->length, offset + bytes);
     }

@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "block/block_priv.h"
+#include "block/dirty_bitmap.h"
 
 enum { ZERO_IOV = 64 };
 
@@ -180,6 +181,7 @@ int co_node_discard(struct block_node *node, uint64_t offset, uint64_t bytes)
         block_range_unlock(&requests->ranges, &range);
     }
     if (result >= 0) {
+        dirty_bitmaps_record(node, start, end - start);
         block_node_changed(node, 0, 0);
     }
     return result == -ENOTSUP ? 0 : result;
@@ -232,6 +234,7 @@ int co_node_truncate(struct block_node *node, uint64_t size, bool exact,
     if (result >= 0) {
         int64_t length = node->driver->co_length ? node->driver->co_length(node) : (int64_t)size;
 
+        dirty_bitmaps_resized(node);
         block_node_changed(node, 0, 0);
         node->length = length >= 0 ? (uint64_t)length : size;
         block_user_resized(node);

@@ -56,6 +56,7 @@ struct img_command {
 
 struct img {
     char *program;                  /* as messages name it */
+    bool is_io;                     /* nandu-io, whose messages begin in other words */
     struct log *log;
     struct event_loop *loop;
     struct fdsets *fdsets;
@@ -148,6 +149,9 @@ json_object *img_schema_options(const struct block_driver *driver, json_object *
 
 /* Persistent bitmaps of the one for the other; skip_broken: but those that are inconsistent. False after a message. */
 bool co_img_copy_bitmaps(struct img *img, struct block_user *from, struct block_user *to, bool skip_broken);
+
+/* "Format specific information:" and what it is, depth levels to the right; indent: the spaces of that. img_info.c */
+void img_print_specific(const struct qapi_image_info *info, const char *indent, int depth);
 
 /* ---- img_print.c ---- */
 

@@ -165,10 +165,10 @@ static int co_compare_sides(struct compare *c)
         }
         status = co_rest(c, &c->sides[a < b], MIN(a, b));
     }
-    img_progress_end(c->img, status == SAME);
     if (status == SAME && !c->args->quiet) {
         puts("Images are identical.");
     }
+    img_progress_end(c->img, false);
     return status;
 }
 

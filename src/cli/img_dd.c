@@ -43,14 +43,9 @@ static void range_of(const struct dd *dd, uint64_t length, uint64_t *start, uint
     uint64_t skip, count;
 
     *end = length;
+    /* Counted from the beginning, what is skipped with it. */
     if (dd->count >= 0 && !__builtin_mul_overflow((uint64_t)dd->count, (uint64_t)dd->block, &count)) {
-        /* Counted from the beginning: blocks that are skipped are among them only as far as the image goes. */
-        uint64_t last;
-
-        if (!__builtin_mul_overflow((uint64_t)dd->skip, (uint64_t)dd->block, &skip) &&
-            !__builtin_add_overflow(count, skip, &last)) {
-            *end = MIN(*end, last);
-        }
+        *end = MIN(*end, count);
     }
     *start = __builtin_mul_overflow((uint64_t)dd->skip, (uint64_t)dd->block, &skip) ? *end : MIN(skip, *end);
 }
@@ -91,7 +86,7 @@ static bool co_copy(struct img *img, const struct img_args *args, const struct d
     copy.target = co_img_open(img, &target);
     source = (struct img_source){NULL, 0, end - start};
     if (copy.target && end > start) {
-        source.user = co_open_part(img, whole, start, (end - start + 511) & ~511ull);
+        source.user = co_open_part(img, whole, start, end - start);
         copy.total = end - start;
         ok = source.user != NULL;
         if (ok && block_user_node(copy.target)->driver->co_describe) {

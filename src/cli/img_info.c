@@ -61,7 +61,7 @@ static void print_backing(const struct qapi_image_info *info, const char *indent
     }
 }
 
-static void print_specific(const struct qapi_image_info *info, const char *indent, int depth)
+void img_print_specific(const struct qapi_image_info *info, const char *indent, int depth)
 {
     g_autoptr(json_object) json = NULL;
     json_object *data = NULL;
@@ -104,7 +104,7 @@ static void print_one(const struct qapi_image_info *info, int depth)
         printf("%sSnapshot list:\n", indent);
         img_print_snapshots(stdout, &info->snapshots);
     }
-    print_specific(info, indent, depth);
+    img_print_specific(info, indent, depth);
 }
 
 /* ---- The graph ---- */

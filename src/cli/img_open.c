@@ -101,7 +101,11 @@ struct block_user *co_img_open(struct img *img, const struct img_image *image)
     }
     if (!user) {
         co_block_node_unref(node);
-        img_fail_error(img, &error, "Could not open '%s'", image->filename);
+        if (img->is_io) {
+            img_fail_error(img, &error, "can't open device %s", image->filename);
+        } else {
+            img_fail_error(img, &error, "Could not open '%s'", image->filename);
+        }
         return NULL;
     }
     block_user_set_write_cache(user, !writethrough);

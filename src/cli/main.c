@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/img.h"
+#include "cli/io.h"
 #include "cli/run.h"
 #include "cli/system_main.h"
 
@@ -28,14 +29,16 @@ static const char *guest_of(const char *name)
     return NULL;
 }
 
-/* "img" of "nandu-img" or "qemu-img"; NULL: another program. */
+/* "img" or "io" of "nandu-img" or "qemu-img"; NULL: another program. */
 static const char *tool_of(const char *name)
 {
     static const char *const prefixes[] = {"nandu-", "qemu-"};
 
     for (size_t i = 0; i < G_N_ELEMENTS(prefixes); i++) {
-        if (g_str_has_prefix(name, prefixes[i]) && g_str_equal(name + strlen(prefixes[i]), "img")) {
-            return name + strlen(prefixes[i]);
+        const char *rest = name + strlen(prefixes[i]);
+
+        if (g_str_has_prefix(name, prefixes[i]) && (g_str_equal(rest, "img") || g_str_equal(rest, "io"))) {
+            return rest;
         }
     }
     return NULL;
@@ -43,8 +46,7 @@ static const char *tool_of(const char *name)
 
 static int run_tool(const char *tool, int argc, char **argv)
 {
-    (void)tool;
-    return img_main(argc, argv);
+    return g_str_equal(tool, "io") ? io_main(argc, argv) : img_main(argc, argv);
 }
 
 static int usage(FILE *out, int status)
@@ -53,7 +55,8 @@ static int usage(FILE *out, int status)
           "usage: nandu run FILE... [OPTION...]      a kernel, a disk image or a program\n"
           "       nandu system GUEST [OPTION...]     a machine; also called nandu-system-GUEST\n"
           "       nandu img COMMAND [OPTION...]      disk images; also called nandu-img\n"
-          "       nandu help [run|system|img]        their options\n"
+          "       nandu io [OPTION...] [FILE]        reads and writes of one; also called nandu-io\n"
+          "       nandu help [run|system|img|io]     their options\n"
           "guests: riscv64\n"
           "Linux programs of other architectures are also run by nandu-GUEST; -h lists its options.\n"
           "Manual pages: nandu(1), nandu-system-riscv64(1), nandu-riscv64(1).\n",
@@ -65,6 +68,7 @@ static int usage(FILE *out, int status)
 static int help(int argc, char **argv)
 {
     char *run_help[] = {argv[0], "--help", NULL};
+    char *io_help[] = {"nandu-io", "--help", NULL};
     char *img_help[] = {"nandu-img", "--help", NULL};
     char *system_help[] = {"nandu-system-riscv64", "-h", NULL};
 
@@ -76,6 +80,9 @@ static int help(int argc, char **argv)
     }
     if (argc > 1 && g_str_equal(argv[1], "img")) {
         return img_main(2, img_help);
+    }
+    if (argc > 1 && g_str_equal(argv[1], "io")) {
+        return io_main(2, io_help);
     }
     return usage(stdout, EXIT_SUCCESS);
 }
@@ -103,9 +110,12 @@ int main(int argc, char **argv)
         puts("Nandu " NANDU_VERSION);
         return EXIT_SUCCESS;
     }
-    if (argc > 1 && g_str_equal(argv[1], "img")) {
-        argv[1] = (char *)"nandu-img";
-        return run_tool("img", argc - 1, argv + 1);
+    if (argc > 1 && (g_str_equal(argv[1], "img") || g_str_equal(argv[1], "io"))) {
+        const char *tool = argv[1];
+        g_autofree char *full = g_strconcat("nandu-", tool, NULL);
+
+        argv[1] = full;
+        return run_tool(tool, argc - 1, argv + 1);
     }
     if (argc > 2 && g_str_equal(argv[1], "system")) {
         g_autofree char *full = g_strconcat("nandu-system-", argv[2], NULL);

@@ -52,7 +52,8 @@ static char *take(json_object *words, const char *key)
     json_object *value;
     char *text = NULL;
 
-    if (json_object_object_get_ex(words, key, &value)) {
+    if (json_object_object_get_ex(words, key, &value) &&
+        json_object_is_type(value, json_type_string)) {
         text = g_strdup(json_object_get_string(value));
         json_object_object_del(words, key);
     }

@@ -124,6 +124,56 @@ static bool collect_argument(struct system_options *options, const struct option
     return true;
 }
 
+/* key=value behind what there is, where a comma is written twice. */
+static void append_word(GString *text, const char *key, const char *value)
+{
+    g_auto(GStrv) parts = g_strsplit(value, ",", -1);
+    g_autofree char *doubled = g_strjoinv(",,", parts);
+
+    g_string_append_printf(text, "%s%s=%s", text->len ? "," : "", key, doubled);
+}
+
+/* Of a row that is taken as text: what a file said, as it would be on a command line. */
+static void make_text(struct given *given)
+{
+    g_autoptr(GString) text = NULL;
+
+    if (given->row->form != OPTION_TEXT || !given->value || given->text) {
+        return;
+    }
+    text = g_string_new(NULL);
+    json_object_object_foreach(given->value, key, member) {
+        append_word(text, key, json_object_get_string(member));
+    }
+    given->text = g_string_free(g_steal_pointer(&text), FALSE);
+}
+
+static bool has_id(const struct given *given, const char *id)
+{
+    g_autoptr(json_object) parsed = NULL;
+    json_object *value = given->value, *found;
+
+    if (!value && given->text && *given->text != '{') {
+        value = parsed = keyval_parse_flat(given->text, "type", NULL, NULL);
+    }
+    return value && json_object_object_get_ex(value, "id", &found) &&
+           g_strcmp0(json_object_get_string(found), id) == 0;
+}
+
+static void set_member(struct given *given, const char *key, const char *value)
+{
+    GString *text;
+
+    if (given->value) {
+        json_object_object_add(given->value, key, json_object_new_string(value));
+        return;
+    }
+    text = g_string_new(given->text);
+    append_word(text, key, value);
+    g_free(given->text);
+    given->text = g_string_free(text, FALSE);
+}
+
 /* -set group.id.key=value */
 static bool set_in_group(struct system_options *options, const char *text, GError **error)
 {
@@ -141,11 +191,9 @@ static bool set_in_group(struct system_options *options, const char *text, GErro
     }
     for (guint i = 0; i < options->given->len; i++) {
         struct given *given = options->given->pdata[i];
-        json_object *id;
 
-        if (given->row == row && given->value && json_object_object_get_ex(given->value, "id", &id) &&
-            g_strcmp0(json_object_get_string(id), parts[1]) == 0) {
-            json_object_object_add(given->value, parts[2], json_object_new_string(equals + 1));
+        if (given->row == row && has_id(given, parts[1])) {
+            set_member(given, parts[2], equals + 1);
             return true;
         }
     }
@@ -397,6 +445,7 @@ bool system_options_parse(struct system_options *options, const char *arch, int 
         i += used;
     }
     for (guint i = 0; i < options->given->len && !options->print; i++) {
+        make_text(options->given->pdata[i]);
         if (!apply(options, options->given->pdata[i], error)) {
             return false;
         }

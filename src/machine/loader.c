@@ -515,3 +515,14 @@ bool loader_write(const struct loader *loader, struct address_space *memory, GEr
     }
     return true;
 }
+
+void loader_describe(const struct loader *loader, GString *text)
+{
+    for (guint i = 0; i < loader->blobs->len; i++) {
+        const struct blob *blob = loader->blobs->pdata[i];
+
+        g_string_append_printf(text,
+                               "addr=%016" PRIx64 " size=0x%06" PRIx64 " mem=ram name=\"%s\"\n",
+                               blob->address, blob->size, blob->what);
+    }
+}

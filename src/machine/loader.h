@@ -55,6 +55,8 @@ bool loader_add_bytes(struct loader *loader, const char *what, uint64_t address,
 /* A file of at most max bytes. NULL and *error. */
 GBytes *loader_read_file(const char *what, const char *path, uint64_t max, GError **error);
 
+/* A line for each, as "info roms" has them. */
+void loader_describe(const struct loader *loader, GString *text);
 /* Writes everything into memory. False and *error: a file isn't what it was any more. */
 bool loader_write(const struct loader *loader, struct address_space *memory, GError **error);
 

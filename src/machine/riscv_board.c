@@ -1,5 +1,6 @@
 #include "machine/riscv_board.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "chardev/chardev.h"
@@ -579,6 +580,17 @@ static struct accel *board_accel(const struct machine *machine)
     return ((const struct riscv_board *)machine)->accel;
 }
 
+static char *describe_roms(const struct machine *machine)
+{
+    const struct riscv_board *board = (const struct riscv_board *)machine;
+    GString *text = g_string_new(NULL);
+
+    g_string_append_printf(text, "addr=%016" PRIx64 " size=0x%06" PRIx64 " mem=rom name=\"%s\"\n",
+                           board->info->rom_base, board->info->rom_size, board->info->rom_name);
+    loader_describe(board->loader, text);
+    return g_string_free(text, FALSE);
+}
+
 static GBytes *device_tree(const struct machine *machine)
 {
     return ((const struct riscv_board *)machine)->dtb;
@@ -628,6 +640,7 @@ const struct machine_ops riscv_board_ops = {
     .accel = board_accel,
     .gdb_arch = &gdb_arch_riscv64_system,
     .device_tree = device_tree,
+    .describe_roms = describe_roms,
 };
 
 void riscv_board_init(struct object *obj, const struct riscv_board_info *info)

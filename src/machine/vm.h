@@ -48,6 +48,9 @@ struct machine_ops {
     /* For debuggers. NULL: there are no vCPUs. */
     struct accel *(*accel)(const struct machine *machine);
     const struct gdb_arch *gdb_arch;    /* of its vCPUs (debug/gdb_arch.h) */
+    /* What is loaded at each reset, a line each, as "info roms" shows it; caller frees. NULL
+     * function: nothing. */
+    char *(*describe_roms)(const struct machine *machine);
     /* The device tree that the guest gets; borrowed. NULL function: it has none. */
     GBytes *(*device_tree)(const struct machine *machine);
 };

@@ -333,6 +333,16 @@ bool hmp_info_mtree(struct hmp *hmp, struct json_object *args, GError **error)
     return true;
 }
 
+bool hmp_info_roms(struct hmp *hmp, struct json_object *args, GError **error)
+{
+    const struct vm *vm = hmp->context.vm;
+    const struct machine_ops *ops = vm->machine ? vm->machine_class->ops : NULL;
+    g_autofree char *text = ops && ops->describe_roms ? ops->describe_roms(vm->machine) : NULL;
+
+    hmp_print(hmp, "%s", text ? text : "");
+    return true;
+}
+
 /* ---- The translator, the debugger ---- */
 
 bool hmp_info_jit(struct hmp *hmp, struct json_object *args, GError **error)

@@ -8,6 +8,6 @@ typedef bool hmp_handler(struct hmp *hmp, struct json_object *args, GError **err
 
 hmp_handler hmp_cpu, hmp_gdbserver, hmp_gpa2hva, hmp_gva2gpa, hmp_memsave, hmp_nmi, hmp_sum, hmp_x,
     hmp_xp;
-hmp_handler hmp_info_jit, hmp_info_mem, hmp_info_mtree, hmp_info_registers;
+hmp_handler hmp_info_jit, hmp_info_mem, hmp_info_mtree, hmp_info_registers, hmp_info_roms;
 
 #endif

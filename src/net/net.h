@@ -190,8 +190,8 @@ struct netdev *netdev_find(struct object *root, const char *id);
 unsigned netdev_n_queues(const struct netdev *netdev);
 struct net_client *netdev_client(struct netdev *netdev, unsigned queue);
 /*
- * -netdev's text: key=value in the flat form, where keys may come several times, or JSON. *out is
- * clear on failure.
+ * -netdev's text: key=value in the flat form, where keys may come several times or have dots, or
+ * JSON. *out is clear on failure.
  */
 bool netdev_parse(const char *text, struct qapi_netdev *out, GError **error);
 /* The flat form alone: an object whose scalars are strings, "type" for the first word. */

@@ -12,6 +12,9 @@
 static const struct netdev_kind *const kinds[] = {
     [QAPI_NET_CLIENT_DRIVER_USER] = &netdev_user,
     [QAPI_NET_CLIENT_DRIVER_TAP] = &netdev_tap,
+    [QAPI_NET_CLIENT_DRIVER_SOCKET] = &netdev_socket,
+    [QAPI_NET_CLIENT_DRIVER_STREAM] = &netdev_stream,
+    [QAPI_NET_CLIENT_DRIVER_DGRAM] = &netdev_dgram,
     [QAPI_NET_CLIENT_DRIVER_HUBPORT] = &netdev_hubport,
 };
 
@@ -153,10 +156,24 @@ static bool is_list(const char *key)
     return g_strv_contains(lists, key);
 }
 
+/* A key with dots is that of a member's member: "addr.type". */
 static void put(json_object *words, const char *key, const char *value)
 {
+    const char *dot = strchr(key, '.');
     json_object *list, *text;
 
+    if (dot) {
+        g_autofree char *first = g_strndup(key, (gsize)(dot - key));
+        json_object *inner;
+
+        if (!json_object_object_get_ex(words, first, &inner) ||
+            !json_object_is_type(inner, json_type_object)) {
+            inner = json_object_new_object();
+            json_object_object_add(words, first, inner);
+        }
+        put(inner, dot + 1, value);
+        return;
+    }
     if (!is_list(key)) {
         json_object_object_add(words, key, json_object_new_string(value));
         return;

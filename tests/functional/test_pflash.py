@@ -13,6 +13,7 @@ from qmp import Machine
 
 SIZE = 32 << 20
 SHELL = r"Shell> "
+GUID = "2b1dd7a6-6d39-4c31-8b7b-3b1a6c0f4a01"
 FIRMWARE = "qemu-efi-riscv64/usr/share/qemu-efi-riscv64"
 
 
@@ -81,6 +82,16 @@ def test_query_block(nandu_system, tmp_path, flash):
             "65646f63" in qmp.command("human-monitor-command", command_line="xp/1wx 0x20000000")
 
 
+def test_code_in_flash(nandu_system, flash):
+    """With -bios none that is where the machine begins: this ends it with status 7."""
+    code = [0x001002b7, 0x00073337, 0x33330313, 0x0062a023, 0x0000006f]
+    with open(flash, "r+b") as file:
+        file.write(b"".join(word.to_bytes(4, "little") for word in code))
+    drive = ["-drive", f"if=pflash,file={flash},format=raw,readonly=on"]
+    done = run([nandu_system, "-M", "virt", "-nodefaults", "-display", "none", "-bios", "none", *drive])
+    assert done.status == 7, done
+
+
 def start(program, folder, variables, *options, firmware="default"):
     """EDK2 on its way to its shell, and its serial port."""
     path = os.path.join(str(folder), f"serial-{time.monotonic_ns()}.sock")
@@ -111,21 +122,21 @@ def test_edk2_keeps_variables(nandu_system, tmp_path, variables):
     machine, serial = start(nandu_system, tmp_path, variables)
     with machine:
         serial.wait(SHELL)
-        command(serial, "setvar word -nv -bs =0x2a2b2c2d")
+        assert "Unable" not in command(serial, f"setvar word -guid {GUID} -nv -bs =0x2a2b2c2d")
         # What is in the flash of a stopped machine is in the file.
         qmp = machine.client()
         qmp.command("stop")
         assert "w\0o\0r\0d\0".encode() in variables.read_bytes()
         qmp.command("cont")
-        command(serial, "setvar other -nv -bs =0x11")
+        assert "Unable" not in command(serial, f"setvar other -guid {GUID} -nv -bs =0x11")
         serial.send("reset -s\r")
         serial.drain()
         assert machine.process.wait(60) == 0
     machine, serial = start(nandu_system, tmp_path, variables)
     with machine:
         serial.wait(SHELL)
-        assert re.search(r"2A 2B 2C 2D|2D 2C 2B 2A", command(serial, "setvar word"))
-        assert re.search(r"\b11\b", command(serial, "setvar other"))
+        assert re.search(r"2A 2B 2C 2D|2D 2C 2B 2A", command(serial, f"setvar word -guid {GUID}"))
+        assert re.search(r"\b11\b", command(serial, f"setvar other -guid {GUID}"))
 
 
 def test_edk2_boots_a_kernel(nandu_system, tmp_path, variables):

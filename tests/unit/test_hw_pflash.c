@@ -2,15 +2,18 @@
  * hw/block/pflash_cfi01.c: a bank of two 16-bit chips, as virt has it, and a single one.
  */
 #include <string.h>
+#include <unistd.h>
 
+#include "block/block.h"
 #include "hw/block/pflash_cfi01.h"
 #include "hw_test.h"
 
 enum { SECTOR = 0x40000 };
 
-#define FLASH                                                                                      \
+#define FLASH FLASH_WITH("")
+#define FLASH_WITH(more)                                                                           \
     "{\"name\": \"flash\", \"num-blocks\": 4, \"sector-length\": 262144, \"width\": 4,"            \
-    " \"device-width\": 2, \"id0\": 137, \"id1\": 24}"
+    " \"device-width\": 2, \"id0\": 137, \"id1\": 24" more "}"
 
 static const struct hw_step steps[] = {
     {'r', 0, 4, 0},
@@ -171,11 +174,169 @@ static void test_bad_configurations(void)
     hw_test_clear(&t);
 }
 
+/* ---- With a drive ---- */
+
+struct drive_test {
+    struct hw_test t;
+    char *path;
+    bool read_only;
+    struct block_node *node;
+};
+
+static void open_node(void *opaque)
+{
+    struct drive_test *d = opaque;
+    struct qapi_blockdev_options options;
+    GError *error = NULL;
+    g_autofree char *text = g_strdup_printf(
+        "{\"driver\": \"file\", \"node-name\": \"d0\", \"filename\": \"%s\", \"read-only\": %s}",
+        d->path, d->read_only ? "true" : "false");
+    g_autoptr(json_object) json = json_parse(text, &error);
+
+    g_assert_no_error(error);
+    g_assert_true(qapi_from_json(&qapi_type_blockdev_options, json, &options, &error));
+    d->node = co_block_open(d->t.hw.blocks, &options, 0, &error);
+    g_assert_no_error(error);
+    qapi_clear(&qapi_type_blockdev_options, &options);
+}
+
+static void close_node(void *opaque)
+{
+    struct drive_test *d = opaque;
+
+    co_block_node_unref(d->node);
+    co_block_graph_free(d->t.hw.blocks);
+}
+
+/* A file of size bytes that are zeroes, and a node of it: no device yet. */
+static void drive_test_init(struct drive_test *d, long size, bool read_only)
+{
+    int fd;
+
+    *d = (struct drive_test){.read_only = read_only};
+    fd = g_file_open_tmp("pflash-XXXXXX", &d->path, NULL);
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(ftruncate(fd, size), ==, 0);
+    close(fd);
+    hw_test_init(&d->t, NULL, NULL, NULL);
+    d->t.hw.blocks = block_graph_new(d->t.control.root);
+    block_run(d->t.control.loop, open_node, d);
+    d->t.type = "cfi.pflash01";
+    d->t.properties = FLASH_WITH(", \"drive\": \"d0\"");
+}
+
+static void drive_test_clear(struct drive_test *d)
+{
+    if (d->t.dev) {
+        object_remove(&d->t.dev->device.object);
+        d->t.dev = NULL;
+    }
+    block_run(d->t.control.loop, close_node, d);
+    hw_test_clear(&d->t);
+    unlink(d->path);
+    g_free(d->path);
+}
+
+/* What was written is in the file once the device is gone, and in the next one. */
+static void test_drive(void)
+{
+    for (unsigned replace = 0; replace < 2; replace++) {
+        struct drive_test d;
+        g_autofree uint8_t *memory = NULL;
+        g_autofree char *file = NULL;
+        gsize size;
+
+        drive_test_init(&d, 4 * SECTOR, false);
+        hw_test_make_device(&d.t);
+        for (size_t i = 0; i < G_N_ELEMENTS(steps); i++) {
+            hw_run_step(&d.t, &steps[i], i);
+            if (replace) {
+                hw_replace(&d.t);
+            }
+        }
+        memory = g_memdup2(ram_block_host(pflash_cfi01_memory(d.t.dev)), 4 * SECTOR);
+        object_remove(&d.t.dev->device.object);
+        d.t.dev = NULL;
+        g_assert_true(g_file_get_contents(d.path, &file, &size, NULL));
+        g_assert_cmpmem(file, size, memory, 4 * SECTOR);
+        drive_test_clear(&d);
+    }
+}
+
+static void test_read_only_drive(void)
+{
+    static const struct hw_step some[] = {
+        {'w', 0, 4, 0x00200020},
+        {'w', 0, 4, 0x00d000d0},
+        {'r', 0, 4, 0x00a200a2},
+        {'w', 0, 4, 0x00500050},
+        {'r', 0, 4, 0},
+    };
+    struct drive_test d;
+
+    drive_test_init(&d, 4 * SECTOR, true);
+    hw_test_make_device(&d.t);
+    for (size_t i = 0; i < G_N_ELEMENTS(some); i++) {
+        hw_run_step(&d.t, &some[i], i);
+    }
+    drive_test_clear(&d);
+}
+
+/* More than the file takes in time makes the device busy, and nothing is lost for who waits. */
+static void test_busy(void)
+{
+    struct drive_test d;
+    g_autofree char *file = NULL;
+    gsize size;
+
+    drive_test_init(&d, 4 * SECTOR, false);
+    hw_test_make_device(&d.t);
+    for (unsigned i = 0; i < 200; i++) {
+        uint64_t at = i % 4 * SECTOR;
+
+        hw_write(&d.t, at, 4, 0x00200020);
+        hw_write(&d.t, at, 4, 0x00d000d0);
+        while (!(hw_read(&d.t, at, 4) & 0x80)) {
+            g_usleep(100);
+        }
+        g_assert_cmphex(hw_read(&d.t, at, 4), ==, 0x00800080);
+        hw_write(&d.t, at, 4, 0x00400040);
+        hw_write(&d.t, at, 4, i);
+    }
+    object_remove(&d.t.dev->device.object);
+    d.t.dev = NULL;
+    g_assert_true(g_file_get_contents(d.path, &file, &size, NULL));
+    for (unsigned i = 0; i < 4; i++) {
+        uint32_t word;
+
+        memcpy(&word, file + (size_t)i * SECTOR, sizeof(word));
+        g_assert_cmpuint(GUINT32_FROM_LE(word), ==, 196 + i);
+    }
+    drive_test_clear(&d);
+}
+
+static void test_wrong_size(void)
+{
+    g_autoptr(json_object) properties = NULL;
+    g_autoptr(GError) error = NULL;
+    struct drive_test d;
+
+    drive_test_init(&d, SECTOR, false);
+    properties = json_parse(d.t.properties, NULL);
+    g_assert_null(mmio_device_new(&d.t.hw, d.t.type, d.t.control.root, "f", properties, &error));
+    assert_error_matches(error, "*requires 1048576 bytes,  block backend provides 262144 bytes");
+    drive_test_clear(&d);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/hw/pflash/bank", test_bank);
     g_test_add_func("/hw/pflash/read-only", test_read_only);
     g_test_add_func("/hw/pflash/bad-configurations", test_bad_configurations);
+    g_test_add_func("/hw/pflash/drive", test_drive);
+    g_test_add_func("/hw/pflash/drive/read-only", test_read_only_drive);
+    g_test_add_func("/hw/pflash/drive/busy", test_busy);
+    g_test_add_func("/hw/pflash/drive/wrong-size", test_wrong_size);
     return g_test_run();
 }

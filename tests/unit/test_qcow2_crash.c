@@ -3,6 +3,7 @@
  * moment the file is made again as it may be then: all writes up to there, or, since nobody promised more, those before
  * the last flush and some sectors of those after it. It must open, have leaks at most, and every byte that was flushed.
  */
+#include "block/dirty_bitmap.h"
 #include "qcow2_test.h"
 
 #include <fcntl.h>
@@ -134,7 +135,7 @@ static struct block_node *record_open(struct block_test *t, const char *name, ui
 
 struct layout {
     const char *name, *options;
-    bool snapshots, lazy;
+    bool snapshots, lazy, bitmap;
 };
 
 struct test {
@@ -251,6 +252,10 @@ static void co_record(void *opaque)
     test->user = block_user_new(test->t->graph, "test", NULL, NULL);
     block_user_attach(test->user, test->node, BLOCK_PERM_ALL & ~BLOCK_PERM_WRITE_UNCHANGED, BLOCK_PERM_ALL, &error);
     g_assert_no_error(error);
+    if (test->layout->bitmap) {
+        co_dirty_bitmap_add(test->node, "b", 4096, true, false, &error);
+        g_assert_no_error(error);
+    }
     for (i = 0; i < 80; i++) {
         co_step(test);
     }
@@ -409,6 +414,26 @@ static void co_check_tables(struct remains *r)
     }
 }
 
+/* What isn't as it was when the bitmap was made is dirty in it. */
+static void check_bitmap(struct remains *r, const struct block_node *node)
+{
+    static const uint8_t zeroes[SECTOR];
+    GError *error = NULL;
+    const struct dirty_bitmap *b = dirty_bitmap_find(node, "b", &error);
+    uint64_t s;
+
+    if (!b || b->inconsistent) {
+        show(r, b ? "the bitmap is inconsistent" : error->message, "");
+    }
+    for (s = 0; s < IMAGE / SECTOR; s++) {
+        if (memcmp(r->test->buffer + s * SECTOR, zeroes, SECTOR) && !dirty_bitmap_get(b, s * SECTOR)) {
+            g_autofree char *text = g_strdup_printf("sector %u", (unsigned)s);
+
+            show(r, "the bitmap doesn't know what was written", text);
+        }
+    }
+}
+
 static void co_check_data(struct remains *r)
 {
     GError *error = NULL;
@@ -428,6 +453,9 @@ static void co_check_data(struct remains *r)
 
             show(r, "flushed data are gone", text);
         }
+    }
+    if (r->test->layout->bitmap) {
+        check_bitmap(r, node);
     }
     block_user_free(user);
     co_block_node_unref(node);
@@ -507,6 +535,8 @@ static const struct layout layouts[] = {
     {"extended-l2", "{'extended-l2': true, 'cluster-size': 16384}", false, false},
     {"lazy", "{'lazy-refcounts': true, 'cluster-size': 4096}", false, true},
     {"snapshots", "{'cluster-size': 4096}", true, false},
+    {"bitmap", "{'cluster-size': 4096}", false, false, true},
+    {"bitmap-snapshots", "{'cluster-size': 512}", true, false, true},
 };
 
 int main(int argc, char **argv)

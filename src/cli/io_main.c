@@ -1,0 +1,326 @@
+/* nandu-io: options, and the loop over commands. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/io.h"
+
+/* ---- Opening ---- */
+
+static void put(json_object *options, const char *key, const char *value)
+{
+    if (value && !json_object_object_get_ex(options, key, NULL)) {
+        json_object_object_add(options, key, json_object_new_string(value));
+    }
+}
+
+/* A node on top of the one that the user has, which it gets instead. */
+static bool co_put_on_top(struct io *io, json_object *options, bool writable)
+{
+    struct block_node *below = block_user_node(io->user), *top;
+    g_autoptr(GError) error = NULL;
+    unsigned perm = BLOCK_PERM_CONSISTENT_READ | (writable ? BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE : 0);
+
+    block_user_detach(io->user);
+    top = co_block_open_loose(io->img.graph, NULL, options, 0, &error);
+    if (!top || !block_user_attach(io->user, top, perm, BLOCK_PERM_ALL, &error)) {
+        co_block_node_unref(top);
+        img_fail_error(&io->img, &error, NULL);
+        block_user_free(io->user);
+        io->user = NULL;
+        co_block_node_unref(below);
+        return false;
+    }
+    *(io->below ? &io->middle : &io->below) = below;
+    return true;
+}
+
+static bool co_add_snapshot(struct io *io)
+{
+    g_autoptr(json_object) options = json_object_new_object(), file = json_object_new_object();
+    g_autofree char *path = NULL;
+    g_autoptr(GError) error = NULL;
+    struct img_new image = {.format = "qcow2", .size = block_user_length(io->user)};
+    int fd = g_file_open_tmp("nandu-io.XXXXXX", &path, &error);
+    bool ok;
+
+    if (fd < 0) {
+        img_fail_error(&io->img, &error, "Could not make a temporary image");
+        return false;
+    }
+    close(fd);
+    image.filename = path;
+    ok = co_img_create(&io->img, &image);
+    if (ok) {
+        put(options, "driver", "qcow2");
+        put(file, "driver", "file");
+        put(file, "filename", path);
+        json_object_object_add(options, "file", json_object_get(file));
+        put(options, "backing", block_user_node(io->user)->name);
+        ok = co_put_on_top(io, options, true);
+    }
+    unlink(path);
+    return ok;
+}
+
+static bool co_add_copy_on_read(struct io *io, bool writable)
+{
+    g_autoptr(json_object) options = json_object_new_object();
+
+    put(options, "driver", "copy-on-read");
+    put(options, "file", block_user_node(io->user)->name);
+    put(options, "read-only", writable ? "off" : "on");
+    return co_put_on_top(io, options, writable);
+}
+
+static json_object *node_options(const struct io_open *open)
+{
+    const struct block_driver *driver = open->format ? block_driver_find(open->format) : NULL;
+    json_object *options = json_object_new_object();
+
+    if (open->options) {
+        json_object_object_foreach(open->options, key, value) {
+            json_object_object_add(options, key, json_object_get(value));
+        }
+    }
+    if (open->aio) {
+        put(options, driver && driver->protocols ? "aio" : "file.aio", open->aio);
+    }
+    if (open->discard) {
+        put(options, "discard", g_str_equal(open->discard, "off") ? "ignore"
+                                : g_str_equal(open->discard, "on") ? "unmap" : open->discard);
+    }
+    return options;
+}
+
+static bool co_open_image(struct io *io, const struct img_image *image)
+{
+    io->user = co_img_open(&io->img, image);
+    return io->user != NULL;
+}
+
+bool co_io_open(struct io *io, const char *filename, const struct io_open *open)
+{
+    g_autoptr(json_object) options = node_options(open);
+    struct img_image image = {
+        .filename = filename ? filename : "", .format = open->format, .cache = open->cache,
+        .image_opts = open->image_opts, .force_share = open->force_share,
+        .writable = !open->read_only && !open->snapshot, .options = options,
+    };
+    json_object *read_only;
+
+    if (!filename) {                /* all is in the options */
+        image.filename = "driver=raw";
+        image.image_opts = true;
+        if (json_object_object_get_ex(options, "driver", NULL)) {
+            image.filename = "read-only=off";
+        }
+    }
+    if (json_object_object_get_ex(options, "read-only", &read_only) ||
+        json_object_object_get_ex(options, "force-share", NULL)) {
+        image.writable &= !read_only || !g_str_equal(json_object_get_string(read_only), "on");
+    }
+    return co_open_image(io, &image) && (!open->snapshot || co_add_snapshot(io)) &&
+           (!open->copy_on_read || co_add_copy_on_read(io, image.writable || open->snapshot));
+}
+
+void co_io_close(struct io *io)
+{
+    co_img_close(g_steal_pointer(&io->user));
+    co_block_node_unref(g_steal_pointer(&io->middle));
+    co_block_node_unref(g_steal_pointer(&io->below));
+}
+
+/* ---- Commands ---- */
+
+struct line {
+    char *text;
+    size_t size;
+    bool end;
+};
+
+static void read_line(void *opaque)
+{
+    struct line *line = opaque;
+
+    line->end = getline(&line->text, &line->size, stdin) < 0;
+}
+
+/* A thread waits for the line: requests that are under way go on. */
+static void co_interact(struct io *io)
+{
+    struct line line = {0};
+
+    while (!io->quit) {
+        printf("%s> ", io->img.program);
+        fflush(stdout);
+        co_run_in_pool(read_line, &line);
+        if (line.end) {
+            break;
+        }
+        co_io_run(io, line.text);
+    }
+    free(line.text);
+}
+
+static void co_main(void *opaque)
+{
+    struct io *io = opaque;
+
+    if (io->filename && !co_io_open(io, io->filename, &io->open)) {
+        io->failed = true;
+        return;
+    }
+    for (guint i = 0; i < io->commands->len && !io->quit; i++) {
+        co_io_run(io, io->commands->pdata[i]);
+    }
+    if (!io->commands->len) {
+        co_interact(io);
+    }
+    while (io->n_aio) {
+        co_queue_wait(&io->aio_done, NULL);
+    }
+    co_io_close(io);
+}
+
+/* ---- Options ---- */
+
+struct io_option {
+    const char *name;
+    int letter;
+    const char *argument, *description;
+};
+
+enum { OBJECT = 256, IMAGE_OPTS, N_OPTIONS = 18 };
+
+static const struct io_option options[N_OPTIONS] = {
+    {"cmd", 'c', "COMMAND", "run a command (again: another one); default: from standard input"},
+    {"format", 'f', "FMT", "format of FILENAME (default: found by looking at it)"},
+    {"image-opts", IMAGE_OPTS, NULL, "FILENAME is a list of options (driver=...,file.filename=...)"},
+    {"read-only", 'r', NULL, "open it read-only"},
+    {"snapshot", 's', NULL, "writes go to a temporary image"},
+    {"nocache", 'n', NULL, "without the host's cache; the same as -t none"},
+    {"copy-on-read", 'C', NULL, "copy on read"},
+    {"misalign", 'm', NULL, "buffers that are not aligned"},
+    {"native-aio", 'k', NULL, "the same as -i native"},
+    {"aio", 'i', "AIO", "how requests are made: threads, native, io_uring"},
+    {"cache", 't', "CACHE", "cache mode (default: writeback)"},
+    {"discard", 'd', "MODE", "discards: unmap, ignore"},
+    {"trace", 'T', "TRACE", "trace: [[enable=]PATTERN][,events=FILE][,file=FILE]"},
+    {"force-share", 'U', NULL, "open although others may write to it"},
+    {"object", OBJECT, "OBJECT", "make an object, for example secret,id=ID,file=PATH"},
+    {"help", 'h', NULL, "print this and exit"},
+    {"version", 'V', NULL, "print the version and exit"},
+    {0},
+};
+
+static void print_help(const struct img *img)
+{
+    printf("usage: %s [OPTION...] [FILENAME]\nReads and writes an image by commands; \"-c help\" lists them.\n\n",
+           img->program);
+    for (const struct io_option *o = options; o->name; o++) {
+        g_autofree char *letter = o->letter < OBJECT ? g_strdup_printf("-%c, ", o->letter) : g_strdup("    ");
+        g_autofree char *names = g_strdup_printf("  %s--%s%s%s", letter, o->name, o->argument ? " " : "",
+                                                 o->argument ? o->argument : "");
+
+        printf("%-26s  %s\n", names, o->description);
+    }
+}
+
+/* -1: go on. */
+static int take_option(struct io *io, int c)
+{
+    struct io_open *open = &io->open;
+
+    switch (c) {
+    case 'c': g_ptr_array_add(io->commands, optarg); break;
+    case 'f': open->format = optarg; break;
+    case IMAGE_OPTS: open->image_opts = true; break;
+    case 'r': open->read_only = true; break;
+    case 's': open->snapshot = true; break;
+    case 'n': open->cache = "none"; break;
+    case 'C': open->copy_on_read = true; break;
+    case 'm': io->misalign = true; break;
+    case 'k': open->aio = "native"; break;
+    case 'i': open->aio = optarg; break;
+    case 't': open->cache = optarg; break;
+    case 'd': open->discard = optarg; break;
+    case 'T': return img_trace(&io->img, optarg) ? -1 : EXIT_FAILURE;
+    case 'U': open->force_share = true; break;
+    case OBJECT: return img_add_object(&io->img, optarg) ? -1 : EXIT_FAILURE;
+    case 'h': print_help(&io->img); return EXIT_SUCCESS;
+    case 'V': img_version(&io->img); return EXIT_SUCCESS;
+    default: print_help(&io->img); return EXIT_FAILURE;
+    }
+    return -1;
+}
+
+static int check_options(struct io *io, int argc)
+{
+    bool direct, no_flush, writethrough;
+
+    if (argc - optind > 1) {
+        print_help(&io->img);
+        return EXIT_FAILURE;
+    }
+    if (io->open.format && io->open.image_opts) {
+        img_fail(&io->img, "--image-opts and -f are mutually exclusive");
+        return EXIT_FAILURE;
+    }
+    if (!img_cache_mode(io->open.cache, &direct, &no_flush, &writethrough)) {
+        img_fail(&io->img, "Invalid cache option: %s", io->open.cache);
+        return EXIT_FAILURE;
+    }
+    return -1;
+}
+
+static int parse(struct io *io, int argc, char **argv)
+{
+    g_autoptr(GString) letters = g_string_new(NULL);
+    struct option longs[N_OPTIONS + 1] = {0};
+    int c, status = -1;
+
+    for (size_t i = 0; options[i].name; i++) {
+        longs[i] = (struct option){options[i].name, options[i].argument ? required_argument : no_argument, NULL,
+                                   options[i].letter};
+        if (options[i].letter < OBJECT) {
+            g_string_append_printf(letters, "%c%s", options[i].letter, options[i].argument ? ":" : "");
+        }
+    }
+    argv[0] = io->img.program;
+    optind = 0;
+    while (status < 0 && (c = getopt_long(argc, argv, letters->str, longs, NULL)) != -1) {
+        status = take_option(io, c);
+    }
+    if (status < 0) {
+        status = check_options(io, argc);
+        io->filename = optind < argc ? argv[optind] : NULL;
+    }
+    return status;
+}
+
+int io_main(int argc, char **argv)
+{
+    const char *slash = strrchr(argv[0], '/');
+    struct io io = {0};
+    int status;
+
+    if (!img_init(&io.img, slash ? slash + 1 : argv[0])) {
+        return EXIT_FAILURE;
+    }
+    io.img.is_io = true;
+    io.commands = g_ptr_array_new();
+    co_queue_init(&io.aio_done);
+    status = parse(&io, argc, argv);
+    if (status < 0) {
+        block_run(io.img.loop, co_main, &io);
+        status = io.failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    }
+    co_queue_clear(&io.aio_done);
+    g_ptr_array_unref(io.commands);
+    img_clear(&io.img);
+    return status;
+}
