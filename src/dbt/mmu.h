@@ -62,6 +62,9 @@ struct mmu_ops {
      * all vCPUs, until written is called; and stores by devices must lead to
      * dbt_invalidate_phys. Must not call dbt_tlb_*. */
     void (*code_page)(struct vcpu *cpu, uint64_t phys);
+    /* All contexts were flushed: what the guest architecture itself remembers of translations, and
+     * of where memory is, isn't valid any more either. NULL: it remembers nothing. */
+    void (*flushed)(struct vcpu *cpu);
 };
 
 /*

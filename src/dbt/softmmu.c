@@ -398,6 +398,9 @@ void dbt_tlb_flush_contexts(struct vcpu *cpu, uint64_t value, uint64_t mask)
             clear_own(c);
         }
     }
+    if (!mask && mmu->ops->flushed) {
+        mmu->ops->flushed(cpu);
+    }
     forget_returns(cpu);
 }
 
