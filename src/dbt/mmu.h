@@ -77,6 +77,10 @@ struct mmu_ops {
  * VCPU_EXIT_MODE.
  */
 void dbt_tlb_switch(struct vcpu *cpu, uint64_t context);
+/* The same for loads and stores only, or for code only: where what code may do to memory changes
+ * more often than what code there is. After the first one a unit may go on. */
+void dbt_tlb_switch_data(struct vcpu *cpu, uint64_t context);
+void dbt_tlb_switch_code(struct vcpu *cpu, uint64_t context);
 /* Flushes, for the vCPU's own thread, same rules: all contexts, one (global pages may stay),
  * or one address in all contexts (global too). The address may be any in the page; a large
  * page goes as a whole. */

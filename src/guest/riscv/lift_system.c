@@ -64,7 +64,7 @@ static uint64_t do_csr(struct vcpu *cpu, uint64_t a, uint64_t b, uint64_t c, uin
     struct riscv_hart *h = riscv_hart(cpu);
     unsigned rd = a >> CSR_RD_SHIFT & 31;
     uint32_t mode = cpu->mode;
-    uint64_t context = h->tlb_context, old;
+    uint64_t context = h->code_context, old;
 
     if (!csr_access(h, a & 0xfff, a & CSR_WRITES, b, c, &old)) {
         cpu->exit_reason = VCPU_EXIT_ILLEGAL;
@@ -73,7 +73,7 @@ static uint64_t do_csr(struct vcpu *cpu, uint64_t a, uint64_t b, uint64_t c, uin
     if (rd) {
         cpu->r[rd] = old;
     }
-    if (h->flushed || mode != cpu->mode || context != h->tlb_context || cpu->poll) {
+    if (h->flushed || mode != cpu->mode || context != h->code_context || cpu->poll) {
         h->flushed = false;
         cpu->pc += 4;
         cpu->exit_reason = VCPU_EXIT_MODE;

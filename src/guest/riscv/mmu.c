@@ -405,6 +405,8 @@ static bool find_data(struct riscv_hart *h, const struct walk *w, struct mmu_pag
 
 /* A page is for fetching or for data, never both: they may have different privileges (MPRV), and
  * what a page of user mode allows supervisor mode differs (SUM). */
+static void leave_shared_context(struct riscv_hart *h, enum vcpu_access access);
+
 static bool translate(struct vcpu *cpu, uint64_t vaddr, enum vcpu_access access,
                       struct mmu_page *page)
 {
@@ -419,6 +421,9 @@ static bool translate(struct vcpu *cpu, uint64_t vaddr, enum vcpu_access access,
     case WALK_DONE: break;
     case WALK_ACCESS_FAULT: return fault(cpu, vaddr, access, VCPU_FAULT_BUS);
     default: return fault(cpu, vaddr, access, VCPU_FAULT_PROT);
+    }
+    if (!w.global) {
+        leave_shared_context(h, access);
     }
     *page = (struct mmu_page){
         .phys = w.phys & ~(uint64_t)(MMU_PAGE_SIZE - 1),
@@ -492,34 +497,57 @@ const struct mmu_ops riscv_system_mmu_ops = {
 
 /* ---- TLB contexts ---- */
 
-enum { CONTEXT_ASID_SHIFT = 8 }; /* and the mode above it */
+enum { CONTEXT_SHARED = 1 << 6, CONTEXT_ASID_SHIFT = 8 }; /* and the mode above it */
 #define CONTEXT_ASID (UINT64_C(0xffff) << CONTEXT_ASID_SHIFT)
 
 /*
  * A context's number: what translation depends on besides the page tables, in a canonical form
  * (nothing that makes no difference). PPN of satp isn't part of it: an ASID stands for an address
  * space (10.1.11).
+ *
+ * Supervisor mode without SUM can't reach pages of users; what is left is usually the kernel's and
+ * global. So one context serves all address spaces, until a page that isn't global is found in it.
  */
-static uint64_t context_number(enum riscv_priv fetch, enum riscv_priv data, bool sum, bool mxr,
-                               uint64_t satp)
+static uint64_t context_number(const struct riscv_hart *h, enum riscv_priv fetch,
+                               enum riscv_priv data, bool sum, bool mxr)
 {
-    bool bare = satp >> SATP_MODE_SHIFT == RISCV_SATP_BARE;
+    bool bare = h->satp >> SATP_MODE_SHIFT == RISCV_SATP_BARE;
     bool paged = !bare && (fetch != PRIV_M || data != PRIV_M);
+    bool shared = fetch != PRIV_U && data != PRIV_U && !h->per_space;
+    uint64_t number = (uint64_t)fetch | (uint64_t)data << 2, space = h->satp >> SATP_ASID_SHIFT;
 
     if (!paged) {
-        return (uint64_t)fetch | (uint64_t)data << 2;
+        return number;
     }
     sum &= data == PRIV_S;
     mxr &= data != PRIV_M;
-    return (uint64_t)fetch | (uint64_t)data << 2 | (uint64_t)sum << 4 | (uint64_t)mxr << 5 |
-           satp >> SATP_ASID_SHIFT << CONTEXT_ASID_SHIFT;
+    if (shared && !sum) {
+        number |= CONTEXT_SHARED;
+        space &= ~(uint64_t)0xffff;
+    }
+    return number | (uint64_t)sum << 4 | (uint64_t)mxr << 5 | space << CONTEXT_ASID_SHIFT;
 }
 
 uint64_t mmu_context(const struct riscv_hart *h)
 {
-    return context_number((enum riscv_priv)h->priv, hart_data_priv(h),
-                          (h->mstatus & MSTATUS_SUM) != 0, (h->mstatus & MSTATUS_MXR) != 0,
-                          h->satp);
+    return context_number(h, (enum riscv_priv)h->priv, hart_data_priv(h),
+                          (h->mstatus & MSTATUS_SUM) != 0, (h->mstatus & MSTATUS_MXR) != 0);
+}
+
+uint64_t mmu_code_context(const struct riscv_hart *h)
+{
+    return context_number(h, (enum riscv_priv)h->priv, (enum riscv_priv)h->priv, false, false);
+}
+
+/* A page that isn't global was found. */
+static void leave_shared_context(struct riscv_hart *h, enum vcpu_access access)
+{
+    uint64_t context = access == VCPU_FETCH ? h->code_context : h->tlb_context;
+
+    if (context & CONTEXT_SHARED) {
+        h->per_space = true;
+        hart_update_mode(h);
+    }
 }
 
 void mmu_root_changed(struct riscv_hart *h)
@@ -532,7 +560,8 @@ void mmu_root_changed(struct riscv_hart *h)
     }
     *root = h->satp;
     /* ASID 0 also takes in the contexts without paging, which are filled again. */
-    dbt_tlb_flush_contexts(&h->rv.cpu, (uint64_t)asid << CONTEXT_ASID_SHIFT, CONTEXT_ASID);
+    dbt_tlb_flush_contexts(&h->rv.cpu, (uint64_t)asid << CONTEXT_ASID_SHIFT,
+                           CONTEXT_ASID | CONTEXT_SHARED);
     h->flushed = true;
 }
 
@@ -547,11 +576,11 @@ void mmu_fence(struct riscv_hart *h, bool with_address, uint64_t vaddr, bool wit
         forget_walks(h);
     }
     if (with_address && with_asid) {
-        dbt_tlb_flush_page_in(&h->rv.cpu, vaddr, value, CONTEXT_ASID);
+        dbt_tlb_flush_page_in(&h->rv.cpu, vaddr, value, CONTEXT_ASID | CONTEXT_SHARED);
     } else if (with_address) {
         dbt_tlb_flush_page(&h->rv.cpu, vaddr);
     } else if (with_asid) {
-        dbt_tlb_flush_contexts(&h->rv.cpu, value, CONTEXT_ASID);
+        dbt_tlb_flush_contexts(&h->rv.cpu, value, CONTEXT_ASID | CONTEXT_SHARED);
     } else {
         dbt_tlb_flush(&h->rv.cpu);
     }

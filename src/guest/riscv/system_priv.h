@@ -164,7 +164,8 @@ struct riscv_hart {
     bool counters_by_priv;              /* a counter counts in some privileges only */
     struct pmp_range pmp[PMP_ENTRIES];  /* those that are on, in order */
     unsigned n_pmp;
-    uint64_t tlb_context;
+    uint64_t tlb_context, code_context;
+    bool per_space; /* mmu_context: supervisor mode has pages that aren't global */
     struct walk_cache walks;
     uint64_t asid_roots[ASID_ROOTS]; /* satp as an ASID was last used; index: low bits of it */
     bool flushed; /* the TLB was, since an instruction began that may do so */
@@ -271,5 +272,7 @@ void mmu_fence(struct riscv_hart *h, bool with_address, uint64_t vaddr, bool wit
 void mmu_root_changed(struct riscv_hart *h);
 /* The context's number for the TLB (dbt_tlb_switch), of what translation depends on now. */
 uint64_t mmu_context(const struct riscv_hart *h);
+/* The same for code. */
+uint64_t mmu_code_context(const struct riscv_hart *h);
 
 #endif

@@ -61,7 +61,8 @@ static struct far *look_up(struct cg *g, const struct ir_op *o, int t, int index
 
     as_mov_rr(&g->s, false, index, t);
     as_shift_ri(&g->s, SH_SHR, false, index, MMU_PAGE_BITS - 4);
-    as_alu_ri(&g->s, ALU_AND, false, index, (TLB_SIZE - 1) << 4);
+    as_alu_rm(&g->s, ALU_AND, false, index,
+              mem_base(R12, offsetof(struct tlb_context, index_mask)));
     as_alu_rm(&g->s, ALU_XOR, true, t, entry);
     as_alu_ri(&g->s, ALU_CMP, true, t, MMU_PAGE_SIZE - (int32_t)ir_type_bytes(o->aux2));
     if (g->dbt->config.far_paths)
