@@ -323,7 +323,7 @@ static enum lookup find_mapped(struct vcpu *cpu, uint32_t *mode, struct block **
         return LOOKUP_FAULT;
     if (!page->exec)
         *mode |= MODE_ONE_INSN;
-    b = block_lookup(cpu->dbt, cpu->pc, page->phys + offset, *mode);
+    b = block_lookup(cpu->dbt, block_key(cpu->dbt, cpu->pc), page->phys + offset, *mode);
     if (b && b->crosses) {
         page = softmmu_page(cpu, next, VCPU_FETCH);
         if (!page)
@@ -450,6 +450,8 @@ static enum vcpu_exit step(struct vcpu *cpu, struct access_record *record)
         if (cpu->tlb_request)
             softmmu_handle_requests(cpu);
     }
+    if (cpu->tlb)
+        cpu->code_base = cpu->pc & ~(uint64_t)(MMU_PAGE_SIZE - 1);
     enum vcpu_exit reason = dbt_interpret(cpu, cpu->step_unit, &hooks);
     __atomic_store_n(&cpu->in_code, false, __ATOMIC_SEQ_CST);
     return reason;
@@ -620,10 +622,11 @@ static enum vcpu_exit run_steps(struct vcpu *cpu)
     }
 }
 
-static void fill_jump_cache(struct vcpu *cpu, const struct block *b)
+/* To vcpu.pc, which is [b]. entry: which one of the cache, + 1; 0: the usual one. */
+static void fill_jump_cache(struct vcpu *cpu, const struct block *b, uint32_t entry)
 {
     if (cpu->tlb) {
-        softmmu_fill_jump(cpu, b->pc, cpu->dbt->cache.rx + b->code);
+        softmmu_fill_jump(cpu, entry ? entry - 1 : jump_index(cpu->pc), cpu->dbt->cache.rx + b->code);
         return;
     }
     struct jump_cache_entry *e = &cpu->jump_cache[b->pc >> 1 & (VCPU_JUMP_CACHE_SIZE - 1)];
@@ -673,8 +676,12 @@ static enum vcpu_exit run_blocks(struct vcpu *cpu)
         uint64_t result = CODE_EXIT_INDIRECT;
         enum vcpu_exit reason = VCPU_EXIT_NONE;
 
+        uint32_t entry = 0;
+
+        if (cpu->tlb)
+            cpu->code_base = cpu->pc & ~(uint64_t)(MMU_PAGE_SIZE - 1);
         if (G_UNLIKELY(dbt->config.log & DBT_LOG_EXEC))
-            fprintf(dbt->config.log_file, "Trace %u: 0x%" PRIx64 "\n", cpu->index, b->pc);
+            fprintf(dbt->config.log_file, "Trace %u: 0x%" PRIx64 "\n", cpu->index, cpu->pc);
         if (G_UNLIKELY(b->interpret)) {
             reason = dbt_interpret(cpu, b->ir, NULL);
             result = CODE_EXIT_REASON;
@@ -688,12 +695,12 @@ static enum vcpu_exit run_blocks(struct vcpu *cpu)
         case CODE_EXIT_DIRECT:
         case CODE_EXIT_POLL:
             link = (result & 0xff) == CODE_EXIT_DIRECT ? &dbt->exits[index] : NULL;
-            cpu->pc = dbt->exits[index].pc;
+            cpu->pc = cpu->code_base + dbt->exits[index].pc;
             break;
-        case CODE_EXIT_INDIRECT: break;
+        case CODE_EXIT_INDIRECT: entry = index; break;
         case CODE_EXIT_REDIRECT:
             old = dbt->blocks[index];
-            cpu->pc = old->pc;
+            cpu->pc = block_pc(cpu, old);
             break;
         case CODE_EXIT_REASON:
             if (!b->interpret)
@@ -713,7 +720,7 @@ static enum vcpu_exit run_blocks(struct vcpu *cpu)
         if (old || (link && !dbt->config.no_chain))
             link_block(dbt, generation, link, old, b);
         else if (!link && !dbt->config.lockstep)
-            fill_jump_cache(cpu, b);
+            fill_jump_cache(cpu, b, entry);
     }
     return VCPU_EXIT_FAULT;
 }

@@ -37,7 +37,9 @@ struct page_link {
 };
 
 struct block {
-    uint64_t pc;
+    uint64_t pc;             /* system mode: where its code was at first */
+    uint64_t base;           /* pc is as far behind vcpu.code_base as it is behind this */
+    uint64_t key;            /* pc if it is good for this address only; else 0 */
     uint64_t phys;           /* system mode: guest-physical address of pc; user mode: 0 */
     uint64_t phys2;          /* if crosses: of the next page */
     uint32_t mode;
@@ -64,7 +66,7 @@ struct block {
 
 /* A direct exit of a block that can be linked. */
 struct block_exit {
-    uint64_t pc;             /* guest pc that it goes to */
+    uint64_t pc;             /* guest pc that it goes to, less block.base */
     uint32_t patch;          /* cache offset just behind the rel32 to patch; 0: not to be linked */
     uint32_t block;          /* index of the block that it is an exit of */
 };
@@ -73,7 +75,8 @@ struct block_exit {
 enum code_exit {
     CODE_EXIT_DIRECT,        /* index of a block_exit that isn't linked yet */
     CODE_EXIT_POLL,          /* the same, because of vcpu.poll */
-    CODE_EXIT_INDIRECT,      /* vcpu.pc isn't in the jump cache, or vcpu.poll */
+    CODE_EXIT_INDIRECT,      /* vcpu.pc isn't in the jump cache, or vcpu.poll. System mode: index - 1
+                                is the entry where it was looked up, unless it is 0 */
     CODE_EXIT_REDIRECT,      /* index of a block that is invalid */
     CODE_EXIT_REASON,        /* index is an enum vcpu_exit; vcpu.pc is set */
     CODE_EXIT_FAULT,         /* from the signal handler; all set */
@@ -172,7 +175,15 @@ bool code_cache_adopt_copy(struct code_cache *cache);
 /* In the child: the same with nothing but the thunks. False: no memory. */
 bool code_cache_unshare(struct code_cache *cache);
 
-struct block *block_lookup(const struct dbt *dbt, uint64_t pc, uint64_t phys, uint32_t mode);
+struct block *block_lookup(const struct dbt *dbt, uint64_t key, uint64_t phys, uint32_t mode);
+/* The key of a block at pc: in system mode code is shared by all addresses that lead to it, unless a
+ * debugger cares for some. */
+uint64_t block_key(const struct dbt *dbt, uint64_t pc);
+/* Where the guest's code of a block is for the vCPU that runs it. */
+static inline uint64_t block_pc(const struct vcpu *cpu, const struct block *b)
+{
+    return cpu->code_base + (b->pc - b->base);
+}
 /* Another one with the same key: there may be several that cross. */
 struct block *block_lookup_next(const struct block *b);
 /* Lock held: publishes [b] in the hash, the page lists. */

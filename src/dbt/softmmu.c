@@ -248,14 +248,14 @@ static struct jump_map *find_map(struct softmmu *mmu, struct tlb_code *c, uint32
     return *oldest;
 }
 
-void softmmu_fill_jump(struct vcpu *cpu, uint64_t pc, const void *code)
+void softmmu_fill_jump(struct vcpu *cpu, unsigned entry, const void *code)
 {
     struct jump_map *m = (struct jump_map *)cpu->jumps;
-    struct jump_cache_entry *e = &m->entry[jump_index(pc)];
+    struct jump_cache_entry *e = &m->entry[entry];
 
-    m->pages |= jump_page_bit(pc);
+    m->pages |= jump_page_bit(cpu->pc);
     e->code = code;
-    e->pc = pc;
+    e->pc = cpu->pc;
 }
 
 /* ---- Contexts ---- */

@@ -48,7 +48,9 @@ struct tlb_page {
     struct mmu_page page;
 };
 
-/* Guest pc -> host code, for one mode; index jump_index. Else as vcpu.jump_cache. */
+/* Guest pc -> host code, for one mode; else as vcpu.jump_cache. A pc that is known only when it is
+ * jumped to is at jump_index; a direct jump to another page has an entry that its place and target
+ * were hashed to when it was translated. */
 struct jump_map {
     struct jump_cache_entry entry[TLB_JUMP_SIZE];
     uint32_t mode;
@@ -118,8 +120,8 @@ void softmmu_free(struct vcpu *cpu);
 void softmmu_handle_requests(struct vcpu *cpu);
 /* Before translated code is entered, when context or mode may have changed. */
 void softmmu_sync(struct vcpu *cpu);
-/* Code for vcpu.pc in the current context and mode. */
-void softmmu_fill_jump(struct vcpu *cpu, uint64_t pc, const void *code);
+/* Code for vcpu.pc in the current context and mode, to be found in this entry of the jump cache. */
+void softmmu_fill_jump(struct vcpu *cpu, unsigned entry, const void *code);
 /* The page of vaddr for the access; NULL: a fault. What it says stays true until the next call. */
 const struct mmu_page *softmmu_page(struct vcpu *cpu, uint64_t vaddr, enum vcpu_access access);
 /* The next store to vaddr asks the guest architecture again. */

@@ -111,6 +111,7 @@ struct vcpu {
     struct tlb_context *tlb;   /* the current one */
     struct jump_cache_entry *jumps; /* takes the place of jump_cache: of tlb and mode */
     struct softmmu *mmu;
+    uint64_t code_base;        /* page of the code that is being run; 0 in user mode */
     volatile uint8_t tlb_request; /* what other threads ask of this vCPU's */
 
     struct vcpu_section section;

@@ -50,13 +50,15 @@ enum far_kind {
     FAR_REASON,           /* leave with vcpu.exit_reason set by a helper */
     FAR_SLOW,             /* system mode: an access that isn't in the table; back to resume */
     FAR_JUMP,             /* system mode: to guest pc, which is in another page */
+    FAR_PAGE,             /* the same, but entry [id] of the jump cache is another's: rax = guest pc;
+                             resume, if not NULL: landing pad of a call */
 };
 
 enum { SLOW_VALUE_IN_STATE = -2 };
 
 /* What far code is to do for an access, right behind the call to thunks.slow. */
 struct slow_access {
-    uint64_t pc;
+    uint64_t pc;          /* less block.base */
     uint8_t op;           /* enum ir_opcode */
     uint8_t mem;          /* enum ir_type in memory */
     uint8_t kind;         /* enum ir_amo */
@@ -176,6 +178,8 @@ void cg_mapped_ldx(struct cg *g, ir_val v, const struct ir_op *o);
 void cg_mapped_stx(struct cg *g, ir_val v, const struct ir_op *o);
 void cg_fp_op(struct cg *g, ir_val v, const struct ir_op *o);
 void cg_flow_op(struct cg *g, ir_val v, const struct ir_op *o);
+/* The guest address pc, of this unit's code or relative to it, into a register; keeps flags. */
+void cg_pc(struct cg *g, int reg, uint64_t pc);
 /* A helper that the host has instructions for; false: call it. */
 bool cg_native_helper(struct cg *g, ir_val v, const struct ir_op *o, enum ir_native native);
 void cg_call_generic(struct cg *g, ir_val v, const struct ir_op *o, ir_helper_fn fn, uint64_t attr);

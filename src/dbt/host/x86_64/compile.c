@@ -48,7 +48,7 @@ static void count_uses(struct cg *g)
     }
 }
 
-/* "target & ~1" of an indirect jump is folded into the jump. */
+/* "target & ~1" of an indirect jump is folded into the jump; a direct one knows where it goes. */
 static void fold_targets(struct cg *g)
 {
     const struct ir_unit *u = g->u;
@@ -56,9 +56,10 @@ static void fold_targets(struct cg *g)
     uint64_t c;
     if (last->op != IR_JUMP && last->op != IR_CALL && last->op != IR_RET)
         return;
-    const struct ir_op *and = &u->ops[last->arg[0]];
-    if (and->op == IR_AND && g->uses[last->arg[0]] == 1 && cg_const(g, and->arg[1], &c) &&
-        c == ~1ull)
+    const struct ir_op *target = &u->ops[last->arg[0]];
+    if (g->uses[last->arg[0]] == 1 &&
+        (target->op == IR_PC ||
+         (target->op == IR_AND && cg_const(g, target->arg[1], &c) && c == ~1ull)))
         g->skip[last->arg[0]] = true;
 }
 
@@ -68,6 +69,14 @@ static void compile_op(struct cg *g, ir_val v, const struct ir_op *o)
     case IR_NOP:
     case IR_CONST: return;
     case IR_INSN: g->cur_pc = o->imm; return;
+    case IR_PC: {
+        if (!g->uses[v])
+            break;
+        int d = cg_dest(g, v);
+        cg_pc(g, d, o->imm);
+        cg_bind(g, v, d);
+        break;
+    }
     case IR_GET:
         if (g->uses[v])
             cg_get(g, v, (unsigned)o->imm);
@@ -318,7 +327,7 @@ bool dbt_handle_fault(struct vcpu *cpu, const siginfo_t *info, void *context)
             return false;
         save_homes(cpu, uc);
         cpu->return_stack = (void *)(uintptr_t)*greg(uc, RSP);
-        cpu->pc = b->pc + (uint64_t)(int64_t)f->guest;
+        cpu->pc = block_pc(cpu, b) + (uint64_t)(int64_t)f->guest;
         fault_details(cpu, info, uc);
         return leave(cpu, uc);
     }
