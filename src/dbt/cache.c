@@ -120,9 +120,14 @@ static struct block **bucket(const struct dbt *dbt, uint64_t key, uint64_t phys,
     return &dbt->hash[((at >> 1) + start) & ((1 << HASH_BITS) - 1)];
 }
 
-uint64_t block_key(const struct dbt *dbt, uint64_t pc)
+bool block_is_relative(const struct dbt *dbt, uint32_t mode)
 {
-    return dbt->config.mmu && !dbt->breakpoints->len ? 0 : pc;
+    return dbt->config.mmu && (!dbt->arch->mode_relative || dbt->arch->mode_relative(mode));
+}
+
+uint64_t block_key(const struct dbt *dbt, uint64_t pc, uint32_t mode)
+{
+    return !dbt->breakpoints->len && block_is_relative(dbt, mode) ? 0 : pc;
 }
 
 struct block *block_lookup(const struct dbt *dbt, uint64_t key, uint64_t phys, uint32_t mode)

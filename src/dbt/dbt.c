@@ -323,7 +323,7 @@ static enum lookup find_mapped(struct vcpu *cpu, uint32_t *mode, struct block **
         return LOOKUP_FAULT;
     if (!page->exec)
         *mode |= MODE_ONE_INSN;
-    b = block_lookup(cpu->dbt, block_key(cpu->dbt, cpu->pc), page->phys + offset, *mode);
+    b = block_lookup(cpu->dbt, block_key(cpu->dbt, cpu->pc, *mode), page->phys + offset, *mode);
     if (b && b->crosses) {
         page = softmmu_page(cpu, next, VCPU_FETCH);
         if (!page)
@@ -451,7 +451,7 @@ static enum vcpu_exit step(struct vcpu *cpu, struct access_record *record)
             softmmu_handle_requests(cpu);
     }
     if (cpu->tlb)
-        cpu->code_base = cpu->pc & ~(uint64_t)(MMU_PAGE_SIZE - 1);
+        cpu->code_at = cpu->pc;
     enum vcpu_exit reason = dbt_interpret(cpu, cpu->step_unit, &hooks);
     __atomic_store_n(&cpu->in_code, false, __ATOMIC_SEQ_CST);
     return reason;
@@ -679,7 +679,7 @@ static enum vcpu_exit run_blocks(struct vcpu *cpu)
         uint32_t entry = 0;
 
         if (cpu->tlb)
-            cpu->code_base = cpu->pc & ~(uint64_t)(MMU_PAGE_SIZE - 1);
+            cpu->code_at = cpu->pc;
         if (G_UNLIKELY(dbt->config.log & DBT_LOG_EXEC))
             fprintf(dbt->config.log_file, "Trace %u: 0x%" PRIx64 "\n", cpu->index, cpu->pc);
         if (G_UNLIKELY(b->interpret)) {
@@ -695,7 +695,7 @@ static enum vcpu_exit run_blocks(struct vcpu *cpu)
         case CODE_EXIT_DIRECT:
         case CODE_EXIT_POLL:
             link = (result & 0xff) == CODE_EXIT_DIRECT ? &dbt->exits[index] : NULL;
-            cpu->pc = cpu->code_base + dbt->exits[index].pc;
+            cpu->pc = block_page(cpu, dbt->blocks[dbt->exits[index].block]) + dbt->exits[index].pc;
             break;
         case CODE_EXIT_INDIRECT: entry = index; break;
         case CODE_EXIT_REDIRECT:

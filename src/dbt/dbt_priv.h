@@ -38,7 +38,8 @@ struct page_link {
 
 struct block {
     uint64_t pc;             /* system mode: where its code was at first */
-    uint64_t base;           /* pc is as far behind vcpu.code_base as it is behind this */
+    bool relative;           /* its code may be at any address with the same offset in a page */
+    uint64_t base;           /* then: the page that it was lifted in; else 0 */
     uint64_t key;            /* pc if it is good for this address only; else 0 */
     uint64_t phys;           /* system mode: guest-physical address of pc; user mode: 0 */
     uint64_t phys2;          /* if crosses: of the next page */
@@ -178,11 +179,17 @@ bool code_cache_unshare(struct code_cache *cache);
 struct block *block_lookup(const struct dbt *dbt, uint64_t key, uint64_t phys, uint32_t mode);
 /* The key of a block at pc: in system mode code is shared by all addresses that lead to it, unless a
  * debugger cares for some. */
-uint64_t block_key(const struct dbt *dbt, uint64_t pc);
-/* Where the guest's code of a block is for the vCPU that runs it. */
+uint64_t block_key(const struct dbt *dbt, uint64_t pc, uint32_t mode);
+/* Whether blocks of that mode are relative. */
+bool block_is_relative(const struct dbt *dbt, uint32_t mode);
+/* Where the guest's code of a block is for the vCPU that runs it: what its base stands for, its pc. */
+static inline uint64_t block_page(const struct vcpu *cpu, const struct block *b)
+{
+    return b->relative ? vcpu_code_page(cpu) : 0;
+}
 static inline uint64_t block_pc(const struct vcpu *cpu, const struct block *b)
 {
-    return cpu->code_base + (b->pc - b->base);
+    return block_page(cpu, b) + (b->pc - b->base);
 }
 /* Another one with the same key: there may be several that cross. */
 struct block *block_lookup_next(const struct block *b);

@@ -221,7 +221,7 @@ static enum vcpu_exit decode_result(struct vcpu *cpu, uint64_t result)
     uint32_t index = (uint32_t)(result >> 8);
     switch ((enum code_exit)(result & 0xff)) {
     case CODE_EXIT_DIRECT:
-    case CODE_EXIT_POLL: cpu->pc = cpu->code_base + cpu->dbt->exits[index].pc; break;
+    case CODE_EXIT_POLL: cpu->pc = cpu->dbt->exits[index].pc; break;
     case CODE_EXIT_REDIRECT: cpu->pc = cpu->dbt->blocks[index]->pc; break;
     case CODE_EXIT_INDIRECT: break;
     case CODE_EXIT_REASON: return index;

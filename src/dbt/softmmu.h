@@ -48,9 +48,8 @@ struct tlb_page {
     struct mmu_page page;
 };
 
-/* Guest pc -> host code, for one mode; else as vcpu.jump_cache. A pc that is known only when it is
- * jumped to is at jump_index; a direct jump to another page has an entry that its place and target
- * were hashed to when it was translated. */
+/* Guest pc -> host code, for one mode; else as vcpu.jump_cache. A pc is at jump_index; where a page is
+ * entered at its start, which many are, translated code looks elsewhere. */
 struct jump_map {
     struct jump_cache_entry entry[TLB_JUMP_SIZE];
     uint32_t mode;
@@ -137,14 +136,13 @@ bool softmmu_amo(struct vcpu *cpu, uint64_t vaddr, enum ir_amo kind, enum ir_typ
 bool softmmu_compare_swap(struct vcpu *cpu, uint64_t vaddr, unsigned size, uint64_t *expected,
                           uint64_t desired, bool *swapped);
 
-/* The page's number is mixed in, since all jumps from page to page go by the table. */
-enum { TLB_JUMP_MIX = MMU_PAGE_BITS - 1, TLB_JUMP_MASK = (TLB_JUMP_SIZE - 1) << 1 };
+/* The offset in the page decides: it is known also of direct jumps whose code may be anywhere, so that
+ * all jumps to a place share an entry. */
+enum { TLB_JUMP_MASK = (TLB_JUMP_SIZE - 1) << 1 };
 
 static inline unsigned jump_index(uint64_t pc)
 {
-    uint32_t low = (uint32_t)pc;
-
-    return ((low ^ low >> TLB_JUMP_MIX) & TLB_JUMP_MASK) >> 1;
+    return (pc & TLB_JUMP_MASK) >> 1;
 }
 
 static inline unsigned tlb_index(const struct tlb_context *c, uint64_t vaddr)

@@ -169,7 +169,7 @@ enum translate_result dbt_lift(struct vcpu *cpu, uint64_t pc, uint32_t mode, uns
     struct ir_mark mark;
 
     ir_unit_reset(u, dbt->arch, pc, mode);
-    u->relative = dbt->config.mmu;
+    u->relative = block_is_relative(dbt, mode);
     b->n_pages = 0;
     b->low = pc;
     b->high = pc + 1; /* also if it has no instruction: a breakpoint, an intrinsic */
@@ -275,11 +275,13 @@ enum translate_result dbt_translate(struct vcpu *cpu, uint64_t pc, uint32_t mode
     for (;;) {
         *b = (struct block){
             .pc = pc,
-            .base = dbt->config.mmu ? pc & ~(uint64_t)(MMU_PAGE_SIZE - 1) : 0,
-            .key = block_key(dbt, pc),
+            .relative = block_is_relative(dbt, mode),
+            .key = block_key(dbt, pc, mode),
             .mode = mode,
             .index = dbt->n_blocks,
         };
+        if (b->relative)
+            b->base = pc & ~(uint64_t)(MMU_PAGE_SIZE - 1);
         enum translate_result r = dbt_lift(cpu, pc, mode & ~MODE_ONE_INSN, max_insns, b);
         if (r != TRANSLATE_OK)
             return r;

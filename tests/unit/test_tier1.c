@@ -160,6 +160,7 @@ static struct block *compile(struct machine *m, const struct ir_unit *u)
 
         *b = (struct block){
             .pc = u->pc,
+            .relative = u->relative,
             .base = u->relative ? u->pc & ~UINT64_C(0xfff) : 0,
             .mode = u->mode,
             .index = dbt->n_blocks,
@@ -191,7 +192,7 @@ static enum vcpu_exit run_block(struct machine *m, const struct block *b)
     index = (uint32_t)(result >> 8);
     switch ((enum code_exit)(result & 0xff)) {
     case CODE_EXIT_DIRECT:
-    case CODE_EXIT_POLL: cpu->pc = cpu->code_base + m->dbt->exits[index].pc; return VCPU_EXIT_NONE;
+    case CODE_EXIT_POLL: cpu->pc = block_page(cpu, b) + m->dbt->exits[index].pc; return VCPU_EXIT_NONE;
     case CODE_EXIT_INDIRECT: return VCPU_EXIT_NONE;
     case CODE_EXIT_REASON: return index;
     case CODE_EXIT_FAULT: return VCPU_EXIT_FAULT;
@@ -327,7 +328,7 @@ static void check_unit(struct test *t, struct machine *m, const struct ir_unit *
         set_state(m->tv, &t->start, tested_memory(t));
         if (m->variant->mapped) {
             dbt_tlb_flush(cpu);
-            cpu->code_base = 0x123456789000 + (uint64_t)seed * PAGE; /* not where it was made for */
+            cpu->code_at = 0x123456789abc + (uint64_t)seed * PAGE; /* not where it was made for */
         } else if (page >= 0)
             mprotect(t->memory + page * PAGE, PAGE, protection);
         faulting = page >= 0 ? cpu : NULL;

@@ -567,7 +567,7 @@ enum vcpu_exit ir_interpret(struct vcpu *cpu, const struct ir_unit *u, uint64_t 
         .guest_base = guest_base,
         .hooks = hooks,
         .v = v,
-        .moved = u->relative ? cpu->code_base - (u->pc & ~UINT64_C(0xfff)) : 0,
+        .moved = u->relative ? vcpu_code_page(cpu) - (u->pc & ~UINT64_C(0xfff)) : 0,
     };
 
     /* What arguments that an operation doesn't have read. */

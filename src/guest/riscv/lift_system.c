@@ -316,6 +316,12 @@ static enum lift_result lift_machine(struct lift_ctx *ctx)
     return riscv_lift_insn_at(ctx, &lift_system);
 }
 
+/* A kernel is at one address. */
+static bool mode_relative(uint32_t mode)
+{
+    return (mode >> MODE_PRIV_SHIFT & 3) == PRIV_U;
+}
+
 /* Of a vCPU that isn't connected to anything yet (riscv_system_init). */
 static void bare_reset(struct vcpu *cpu)
 {
@@ -332,6 +338,7 @@ const struct guest_arch riscv64_system_arch = {
     .pin_fp = riscv_pin_fp,
     .lift = lift_machine,
     .mode_frm = riscv_mode_frm,
+    .mode_relative = mode_relative,
     .disassemble = riscv_disassemble,
     .reset = bare_reset,
 };

@@ -7,6 +7,7 @@
  * when the comparison fails it is reset and the target looked up.
  */
 #include "dbt/host/x86_64/cg.h"
+#include "dbt/ir_build.h"
 #include "dbt/softmmu.h"
 
 struct far *cg_far(struct cg *g, enum far_kind kind, uint8_t *from)
@@ -35,15 +36,21 @@ uint32_t cg_new_exit(struct cg *g, uint64_t pc)
 
 void cg_pc(struct cg *g, int reg, uint64_t pc)
 {
-    int32_t offset = (int32_t)(pc - g->b->base);
-
     if (!g->u->relative) {
-        as_mov_imm_keep_flags(&g->s, reg, pc);
+        as_mov_imm(&g->s, reg, pc);
         return;
     }
-    as_load(&g->s, reg, cpu_mem(CPU_DISP(code_base)));
-    if (offset)
-        as_lea(&g->s, true, reg, mem_base(reg, offset));
+    for (int r = 0; r < XMM0 && !g->in_far; r++) { /* from an address that is there already */
+        const struct ir_op *o = g->pinned & 1u << r ? &g->u->ops[g->home_val[g->reg_home[r]]] : NULL;
+        if (o && o->op == IR_PC && ir_fits_int32((int64_t)(pc - o->imm))) {
+            as_lea(&g->s, true, reg, mem_base(r, (int32_t)(pc - o->imm)));
+            return;
+        }
+    }
+    as_load(&g->s, reg, cpu_mem(CPU_DISP(code_at)));
+    as_alu_ri(&g->s, ALU_AND, true, reg, -MMU_PAGE_SIZE);
+    if (pc != g->b->base)
+        as_lea(&g->s, true, reg, mem_base(reg, (int32_t)(pc - g->b->base)));
 }
 
 /* Where a direct jump goes. */
@@ -109,21 +116,23 @@ static bool linkable(const struct cg *g, uint64_t pc)
            (pc & (MMU_PAGE_SIZE - 1)) <= MMU_PAGE_SIZE - MAX_INSN;
 }
 
-/* vcpu.code_base := the page of the code at [pc], which stays; [t] is lost. System mode. */
-static void enter_page(struct cg *g, int pc, int t)
+/* The code at [pc] is next, maybe in another page. */
+static void enter_page(struct cg *g, int pc)
 {
-    if (t != pc)
-        as_mov_rr(&g->s, true, t, pc);
-    as_alu_ri(&g->s, ALU_AND, true, t, -MMU_PAGE_SIZE);
-    as_store(&g->s, cpu_mem(CPU_DISP(code_base)), t);
+    if (g->u->relative)
+        as_store(&g->s, cpu_mem(CPU_DISP(code_at)), pc);
 }
 
-/* Which entry of the jump cache is for a jump from this unit to pc. */
+/* Which entry of the jump cache is for a jump from this unit to pc: starts of pages are reached from
+ * the page before, and have one for themselves. */
 static unsigned jump_entry(const struct cg *g, uint64_t pc)
 {
-    uint64_t place = g->b->phys >> MMU_PAGE_BITS << 32 ^ (pc - g->b->base);
+    enum { START = 16 };
+    uint64_t page = g->b->phys >> MMU_PAGE_BITS;
 
-    return (place * 0x9e3779b97f4a7c15) >> (64 - TLB_JUMP_BITS);
+    if (pc % MMU_PAGE_SIZE >= START)
+        return jump_index(pc);
+    return (page * 0x9e3779b97f4a7c15) >> (64 - TLB_JUMP_BITS);
 }
 
 /*
@@ -143,7 +152,7 @@ static struct mem mapped_jump(struct cg *g, uint64_t pc, unsigned *far_index)
     *far_index = g->n_far;
     f = cg_far(g, FAR_PAGE, g->s.p);
     f->id = n;
-    enter_page(g, RAX, RAX);
+    enter_page(g, RAX);
     entry.disp += (int32_t)offsetof(struct jump_cache_entry, code);
     return entry;
 }
@@ -236,18 +245,13 @@ static struct mem jump_cache(struct cg *g, int r, int t, enum far_kind kind, boo
         entry.base = (int8_t)p;
         entry.disp = 0;
     }
-    if (mapped)
-        enter_page(g, r, t);
+    enter_page(g, r);
     poll(g);
     as_jcc(&g->s, CC_NE, g->s.p);
     far_index[0] = g->n_far;
     far_indirect(g, kind, r, mask);
     /* index = (pc >> 1) % size, 16 bytes an entry: (pc & mask) * 8 */
     as_mov_rr(&g->s, false, t, r);
-    if (mapped) {
-        as_shift_ri(&g->s, SH_SHR, false, t, TLB_JUMP_MIX);
-        as_alu_rr(&g->s, ALU_XOR, false, t, r);
-    }
     as_alu_ri(&g->s, ALU_AND, false, t, mapped ? TLB_JUMP_MASK : (VCPU_JUMP_CACHE_SIZE - 1) << 1);
     as_rm(&g->s, 0x39, true, r, entry); /* cmp [entry], r */
     as_jcc(&g->s, CC_NE, g->s.p);
@@ -338,12 +342,10 @@ static void op_call(struct cg *g, const struct ir_op *o)
         jump_to_rax(g, return_pc);
         return;
     }
-    if (g->dbt->config.mmu) { /* the callee may be in another page */
-        as_pop(&g->s, RAX);
-        enter_page(g, RAX, RAX);
-    } else {
+    if (g->u->relative) /* the callee may be in another page */
+        as_rm(&g->s, 0x8f, false, 0, cpu_mem(CPU_DISP(code_at))); /* pop */
+    else
         as_lea(&g->s, true, RSP, mem_base(RSP, 8));
-    }
     uint32_t id = cg_new_exit(g, return_pc);
     align_rel32(g, 1);
     as_jmp(&g->s, g->s.p);
@@ -549,6 +551,7 @@ static void far_page(struct cg *g, const struct far *f)
 void cg_emit_far(struct cg *g)
 {
     const struct host_thunks *t = &g->dbt->thunks;
+    g->in_far = true;
     for (unsigned i = 0; i < g->n_far && g->s.p < g->s.end; i++) {
         const struct far *f = &g->far[i];
         as_patch_rel32(f->from, g->s.p);

@@ -72,7 +72,7 @@ static struct far *look_up(struct cg *g, const struct ir_op *o, int t, int index
     f = cg_far(g, FAR_SLOW, g->s.p);
     f->slow = (struct slow_access){
         
-        .pc = g->cur_pc - g->b->base, .op = o->op, .mem = o->aux2, .kind = (uint8_t)o->aux32,
+        .pc = g->cur_pc - g->b->base, .relative = g->u->relative, .op = o->op, .mem = o->aux2, .kind = (uint8_t)o->aux32,
         .is_signed = o->op != IR_LOAD || o->aux & IR_MEM_SIGNED, .write = write,
         .offset_reg = (int8_t)t, .index_reg = (int8_t)index, .value_reg = NO_REG,
         .dest_reg = NO_REG,

@@ -126,7 +126,7 @@ bool host_compile(struct dbt *dbt, const struct ir_unit *u, struct block *b, boo
     *too_big = false;
     g->u = u;
     g->b = b;
-    g->failed = false;
+    g->failed = g->in_far = false;
     g->n_far = g->n_faults = 0;
     g->cur_pc = u->pc;
     g->s = (struct as){ .p = dbt->cache.rw + dbt->cache.used, .start = dbt->cache.rw,
