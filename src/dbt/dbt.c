@@ -662,14 +662,42 @@ static void link_block(struct dbt *dbt, uint32_t generation, const struct block_
     dbt_unlock(&dbt->lock);
 }
 
-/* Run blocks from [b] on until translated code comes back for something that isn't just the next
- * block. in_code is set on entry and cleared on return. */
+/* System mode: where the code for vcpu.pc is, if the jump cache knows; the vCPU is in_code then. */
+static const void *find_cached(struct vcpu *cpu)
+{
+    const struct jump_cache_entry *e;
+
+    if (!cpu->tlb || cpu->dbt->config.log & DBT_LOG_EXEC)
+        return NULL;
+    __atomic_store_n(&cpu->in_code, true, __ATOMIC_SEQ_CST);
+    e = &cpu->jumps[jump_index(cpu->pc)];
+    if (!__atomic_load_n(&cpu->dbt->flushing, __ATOMIC_SEQ_CST) && !cpu->tlb_request &&
+        e->pc == cpu->pc)
+        return e->code;
+    __atomic_store_n(&cpu->in_code, false, __ATOMIC_SEQ_CST);
+    return NULL;
+}
+
+/* The first block: its code, or (if that isn't known yet) itself. Both NULL: a fault. */
+static const void *find_first(struct vcpu *cpu, struct block **b)
+{
+    const void *code = find_cached(cpu);
+
+    *b = code ? NULL : find_block(cpu, cpu->mode);
+    if (*b && cpu->tlb && !(*b)->interpret)
+        fill_jump_cache(cpu, *b, 0);
+    return code;
+}
+
+/* Run blocks from vcpu.pc on until translated code comes back for something that isn't just the next
+ * block. in_code is set while they run, and cleared on return. */
 static enum vcpu_exit run_blocks(struct vcpu *cpu)
 {
     struct dbt *dbt = cpu->dbt;
-    struct block *b = find_block(cpu, cpu->mode);
+    struct block *b;
+    const void *code = find_first(cpu, &b);
 
-    while (b) {
+    while (code || b) {
         uint32_t generation = dbt->generation;
         struct block_exit *link = NULL;
         struct block *old = NULL;
@@ -682,7 +710,10 @@ static enum vcpu_exit run_blocks(struct vcpu *cpu)
             cpu->code_at = cpu->pc;
         if (G_UNLIKELY(dbt->config.log & DBT_LOG_EXEC))
             fprintf(dbt->config.log_file, "Trace %u: 0x%" PRIx64 "\n", cpu->index, cpu->pc);
-        if (G_UNLIKELY(b->interpret)) {
+        if (code) {
+            result = host_run_code(cpu, code);
+            code = NULL;
+        } else if (G_UNLIKELY(b->interpret)) {
             reason = dbt_interpret(cpu, b->ir, NULL);
             result = CODE_EXIT_REASON;
         } else if (G_UNLIKELY(dbt->config.lockstep)) {
@@ -703,7 +734,7 @@ static enum vcpu_exit run_blocks(struct vcpu *cpu)
             cpu->pc = block_pc(cpu, old);
             break;
         case CODE_EXIT_REASON:
-            if (!b->interpret)
+            if (!reason)
                 reason = index;
             break;
         case CODE_EXIT_FAULT: reason = VCPU_EXIT_FAULT; break;

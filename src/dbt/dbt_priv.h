@@ -253,5 +253,7 @@ void host_set_rounding(struct vcpu *cpu, unsigned frm);
 void host_thread_enter(struct dbt *dbt, struct vcpu *cpu);
 void host_log_code(struct dbt *dbt, const struct block *b, FILE *f);
 uint64_t host_run(struct vcpu *cpu, const struct block *b);
+/* The same by the address of a block's code. */
+uint64_t host_run_code(struct vcpu *cpu, const void *code);
 
 #endif

@@ -192,6 +192,8 @@ static inline bool hart_has(const struct riscv_hart *h, enum riscv_ext ext)
 /* After a change of the privilege, mstatus, satp or an envcfg: vcpu.mode and the TLB context
  * follow. */
 void hart_update_mode(struct riscv_hart *h);
+/* The same if only what loads and stores may do has changed. */
+void hart_update_data_context(struct riscv_hart *h);
 /* After a change that may let an interrupt in: if one is to be taken the vCPU is kicked. True then.
  */
 bool hart_check_interrupts(struct riscv_hart *h);

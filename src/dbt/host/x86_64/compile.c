@@ -241,12 +241,17 @@ void host_thread_enter(struct dbt *dbt, struct vcpu *cpu)
         syscall(SYS_arch_prctl, ARCH_SET_GS, dbt->config.guest_base);
 }
 
-uint64_t host_run(struct vcpu *cpu, const struct block *b)
+uint64_t host_run_code(struct vcpu *cpu, const void *code)
 {
     const struct dbt *dbt = cpu->dbt;
     uint64_t (*enter)(struct vcpu *, const void *) =
         (uint64_t (*)(struct vcpu *, const void *))(uintptr_t)(dbt->cache.rx + dbt->thunks.enter);
-    return enter(cpu, dbt->cache.rx + b->code);
+    return enter(cpu, code);
+}
+
+uint64_t host_run(struct vcpu *cpu, const struct block *b)
+{
+    return host_run_code(cpu, cpu->dbt->cache.rx + b->code);
 }
 
 /* ---- Faults ---- */

@@ -132,6 +132,7 @@ static void emit_helpers(struct cg *g)
     move_homes(g, true, false);
     call_c(g);
     move_homes(g, false, false);
+    load_tlb(g);
     as_u8(&g->s, 0xc3);
 
     t->helper_sync = here(g);
