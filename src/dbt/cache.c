@@ -115,9 +115,9 @@ bool code_cache_unshare(struct code_cache *cache)
 static struct block **bucket(const struct dbt *dbt, uint64_t key, uint64_t phys, uint32_t mode)
 {
     uint64_t at = dbt->config.mmu ? phys : key;
-    uint64_t region = (at >> (HASH_BITS + 1)) ^ (uint64_t)mode << 40;
-    uint64_t start = (region * 0x9e3779b97f4a7c15) >> (64 - HASH_BITS);
-    return &dbt->hash[((at >> 1) + start) & ((1 << HASH_BITS) - 1)];
+    uint64_t region = (at >> (dbt->hash_bits + 1)) ^ (uint64_t)mode << 40;
+    uint64_t start = (region * 0x9e3779b97f4a7c15) >> (64 - dbt->hash_bits);
+    return &dbt->hash[((at >> 1) + start) & ((1u << dbt->hash_bits) - 1)];
 }
 
 bool block_is_relative(const struct dbt *dbt, uint32_t mode)

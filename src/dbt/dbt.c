@@ -71,7 +71,8 @@ struct dbt *dbt_new(const struct dbt_config *config, GError **error)
     dbt->intrinsics = g_array_new(FALSE, FALSE, sizeof(struct dbt_intrinsic));
     dbt->max_blocks = (uint32_t)(dbt->config.cache_size / 64);
     dbt->max_exits = (uint32_t)(dbt->config.cache_size / 16);
-    dbt->hash = reserve(sizeof(dbt->hash[0]) << HASH_BITS);
+    dbt->hash_bits = config->mmu ? HASH_BITS_SYSTEM : HASH_BITS;
+    dbt->hash = reserve(sizeof(dbt->hash[0]) << dbt->hash_bits);
     dbt->blocks = reserve(dbt->max_blocks * sizeof(dbt->blocks[0]));
     dbt->exits = reserve(dbt->max_exits * sizeof(dbt->exits[0]));
     if (!dbt->hash || !dbt->blocks || !dbt->exits) {
@@ -95,7 +96,7 @@ void dbt_free(struct dbt *dbt)
     if (dbt->cache.rw)
         code_cache_free(&dbt->cache);
     host_free(dbt);
-    release(dbt->hash, sizeof(dbt->hash[0]) << HASH_BITS);
+    release(dbt->hash, sizeof(dbt->hash[0]) << dbt->hash_bits);
     release(dbt->blocks, dbt->max_blocks * sizeof(dbt->blocks[0]));
     release(dbt->exits, dbt->max_exits * sizeof(dbt->exits[0]));
     perf_close(dbt);
@@ -732,6 +733,8 @@ static enum vcpu_exit run_blocks(struct vcpu *cpu)
         case CODE_EXIT_REDIRECT:
             old = dbt->blocks[index];
             cpu->pc = block_pc(cpu, old);
+            if (cpu->tlb) /* or the next entry would lead there again, if it isn't redirected now */
+                softmmu_forget_jump(cpu);
             break;
         case CODE_EXIT_REASON:
             if (!reason)

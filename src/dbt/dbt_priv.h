@@ -108,7 +108,7 @@ struct host_thunks {
     uint32_t constants;
 };
 
-enum { HASH_BITS = 16, PAGE_HASH_BITS = 12, RETURN_STACK_SIZE = 256 * 1024 };
+enum { HASH_BITS = 16, HASH_BITS_SYSTEM = 18, PAGE_HASH_BITS = 12, RETURN_STACK_SIZE = 256 * 1024 };
 
 /* In a block's mode, besides the guest's: one instruction, to be interpreted. */
 #define MODE_ONE_INSN (1u << 31)
@@ -142,7 +142,8 @@ struct dbt {
     struct ir_unit *unit;        /* being translated */
     void *host;                  /* the back end's working state */
 
-    struct block **hash;         /* 1 << HASH_BITS chains */
+    struct block **hash;         /* 1 << hash_bits chains */
+    unsigned hash_bits;
     struct block **blocks;       /* by index, ascending code offset; reserved for max_blocks */
     volatile uint32_t n_blocks;
     uint32_t max_blocks;

@@ -169,9 +169,20 @@ void softmmu_ask_again(struct vcpu *cpu, uint64_t vaddr)
 
 /* ---- Jump caches ---- */
 
-static uint64_t jump_page_bit(uint64_t pc)
+/* Most flushes are of pages of data, of which there are no entries. */
+static bool has_jumps_of(const struct jump_map *m, uint64_t pc)
 {
-    return UINT64_C(1) << (pc >> MMU_PAGE_BITS & 63);
+    unsigned page = pc >> MMU_PAGE_BITS & (TLB_JUMP_PAGES - 1);
+
+    return m->pages[page / 64] >> page % 64 & 1;
+}
+
+static void note_jump(struct jump_map *m, uint64_t pc)
+{
+    unsigned page = pc >> MMU_PAGE_BITS & (TLB_JUMP_PAGES - 1);
+
+    m->empty = false;
+    m->pages[page / 64] |= UINT64_C(1) << page % 64;
 }
 
 static void drop_jump(struct jump_map *m, unsigned i)
@@ -182,13 +193,14 @@ static void drop_jump(struct jump_map *m, unsigned i)
 
 static void clear_jumps(struct jump_map *m)
 {
-    if (!m->pages) {
+    if (m->empty) {
         return;
     }
     for (unsigned i = 0; i < TLB_JUMP_SIZE; i++) {
         drop_jump(m, i);
     }
-    m->pages = 0;
+    memset(m->pages, 0, sizeof(m->pages));
+    m->empty = true;
 }
 
 static void clear_all_jumps(struct tlb_code *c)
@@ -200,22 +212,16 @@ static void clear_all_jumps(struct tlb_code *c)
     }
 }
 
-/* What leads into [first, last], and into the page before by an instruction that crosses into
- * it. */
-static void drop_jumps(struct jump_map *m, uint64_t first, uint64_t last)
+/* What leads into a page, and into the one before by an instruction that crosses into it. */
+static void drop_jumps(struct jump_map *m, uint64_t page)
 {
-    first -= MMU_PAGE_SIZE;
-    if (last - first < 64 * MMU_PAGE_SIZE) {
-        uint64_t bits = 0;
-        for (uint64_t page = first; page - first <= last - first; page += MMU_PAGE_SIZE) {
-            bits |= jump_page_bit(page);
-        }
-        if (!(m->pages & bits)) {
-            return;
-        }
+    uint64_t first = page - MMU_PAGE_SIZE;
+
+    if (!has_jumps_of(m, page) && !has_jumps_of(m, first)) {
+        return;
     }
     for (unsigned i = 0; i < TLB_JUMP_SIZE; i++) {
-        if (m->entry[i].pc - first <= last - first) {
+        if (m->entry[i].pc - first < 2 * MMU_PAGE_SIZE) {
             drop_jump(m, i);
         }
     }
@@ -230,7 +236,7 @@ static struct jump_map *find_map(struct softmmu *mmu, struct tlb_code *c, uint32
         struct jump_map **m = &c->maps[i];
         if (!*m) {
             *m = g_malloc(sizeof(**m));
-            (*m)->pages = 1; /* so that it is cleared */
+            (*m)->empty = false; /* so that it is cleared */
             oldest = m;
             break;
         }
@@ -253,9 +259,14 @@ void softmmu_fill_jump(struct vcpu *cpu, unsigned entry, const void *code)
     struct jump_map *m = (struct jump_map *)cpu->jumps;
     struct jump_cache_entry *e = &m->entry[entry];
 
-    m->pages |= jump_page_bit(cpu->pc);
+    note_jump(m, cpu->pc);
     e->code = code;
     e->pc = cpu->pc;
+}
+
+void softmmu_forget_jump(struct vcpu *cpu)
+{
+    drop_jump((struct jump_map *)cpu->jumps, jump_index(cpu->pc));
 }
 
 /* ---- Contexts ---- */
@@ -321,7 +332,7 @@ static void clear_own_code(struct tlb_code *c)
     }
     for (unsigned k = 0; k < TLB_MODES; k++) {
         struct jump_map *m = c->maps[k];
-        for (unsigned i = 0; m && m->pages && i < TLB_JUMP_SIZE; i++) {
+        for (unsigned i = 0; m && !m->empty && i < TLB_JUMP_SIZE; i++) {
             uint64_t pc = m->entry[i].pc;
             /* The last instruction of a page may cross into one that isn't. */
             if (!is_global_code(c, pc) || (~pc & (MMU_PAGE_SIZE - 1)) < 16) {
@@ -602,7 +613,7 @@ static void flush_code_page(struct tlb_code *c, uint64_t vaddr)
     }
     for (unsigned k = 0; k < TLB_MODES; k++) {
         if (c->maps[k]) {
-            drop_jumps(c->maps[k], page, page + (MMU_PAGE_SIZE - 1));
+            drop_jumps(c->maps[k], page);
         }
     }
 }

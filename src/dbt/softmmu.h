@@ -32,8 +32,9 @@ enum {
     TLB_CODE_SIZE = 1 << TLB_CODE_BITS,
     TLB_CONTEXTS = 32,
     TLB_MODES = 4,           /* jump caches of a context */
-    TLB_JUMP_BITS = 11,
+    TLB_JUMP_BITS = 12,
     TLB_JUMP_SIZE = 1 << TLB_JUMP_BITS,
+    TLB_JUMP_PAGES = 2048,
     TLB_LARGE = 2,           /* ranges with large pages that a context remembers */
 };
 
@@ -54,7 +55,8 @@ struct jump_map {
     struct jump_cache_entry entry[TLB_JUMP_SIZE];
     uint32_t mode;
     uint64_t used;           /* when it was, as softmmu.clock; 0: never */
-    uint64_t pages;          /* bits of the pages of which there may be entries */
+    bool empty;
+    uint64_t pages[TLB_JUMP_PAGES / 64]; /* by page number: there may be entries of it */
 };
 
 /* Where large pages are: lower and upper half of the addresses. */
@@ -121,6 +123,8 @@ void softmmu_handle_requests(struct vcpu *cpu);
 void softmmu_sync(struct vcpu *cpu);
 /* Code for vcpu.pc in the current context and mode, to be found in this entry of the jump cache. */
 void softmmu_fill_jump(struct vcpu *cpu, unsigned entry, const void *code);
+/* The jump cache's usual entry for vcpu.pc leads to code that isn't valid any more. */
+void softmmu_forget_jump(struct vcpu *cpu);
 /* The page of vaddr for the access; NULL: a fault. What it says stays true until the next call. */
 const struct mmu_page *softmmu_page(struct vcpu *cpu, uint64_t vaddr, enum vcpu_access access);
 /* The next store to vaddr asks the guest architecture again. */
@@ -136,8 +140,6 @@ bool softmmu_amo(struct vcpu *cpu, uint64_t vaddr, enum ir_amo kind, enum ir_typ
 bool softmmu_compare_swap(struct vcpu *cpu, uint64_t vaddr, unsigned size, uint64_t *expected,
                           uint64_t desired, bool *swapped);
 
-/* The offset in the page decides: it is known also of direct jumps whose code may be anywhere, so that
- * all jumps to a place share an entry. */
 enum { TLB_JUMP_MASK = (TLB_JUMP_SIZE - 1) << 1 };
 
 static inline unsigned jump_index(uint64_t pc)

@@ -50,7 +50,8 @@ enum far_kind {
     FAR_REASON,           /* leave with vcpu.exit_reason set by a helper */
     FAR_SLOW,             /* system mode: an access that isn't in the table; back to resume */
     FAR_JUMP,             /* system mode: to guest pc, which is in another page */
-    FAR_PAGE,             /* the same, but entry [id] of the jump cache is another's: rax = guest pc;
+    FAR_PAGE,             /* the same, but it isn't in the jump cache, entry id - 1 (id 0: the usual
+                             one): rax = guest pc;
                              resume, if not NULL: landing pad of a call */
 };
 

@@ -123,16 +123,20 @@ static void enter_page(struct cg *g, int pc)
         as_store(&g->s, cpu_mem(CPU_DISP(code_at)), pc);
 }
 
-/* Which entry of the jump cache is for a jump from this unit to pc: starts of pages are reached from
- * the page before, and have one for themselves. */
-static unsigned jump_entry(const struct cg *g, uint64_t pc)
+enum { NO_ENTRY = UINT32_MAX };
+
+/*
+ * Which entry of the jump cache is for a jump from this unit to pc; NO_ENTRY: that depends on where the
+ * code is. Starts of pages are reached from the page before, and have one for themselves.
+ */
+static uint32_t jump_entry(const struct cg *g, uint64_t pc)
 {
     enum { START = 16 };
     uint64_t page = g->b->phys >> MMU_PAGE_BITS;
 
-    if (pc % MMU_PAGE_SIZE >= START)
-        return jump_index(pc);
-    return (page * 0x9e3779b97f4a7c15) >> (64 - TLB_JUMP_BITS);
+    if (pc % MMU_PAGE_SIZE < START)
+        return (page * 0x9e3779b97f4a7c15) >> (64 - TLB_JUMP_BITS);
+    return g->u->relative ? NO_ENTRY : jump_index(pc);
 }
 
 /*
@@ -142,16 +146,24 @@ static unsigned jump_entry(const struct cg *g, uint64_t pc)
  */
 static struct mem mapped_jump(struct cg *g, uint64_t pc, unsigned *far_index)
 {
-    unsigned n = jump_entry(g, pc);
-    struct mem entry = mem_base(RCX, (int32_t)(n * sizeof(struct jump_cache_entry)));
+    uint32_t n = jump_entry(g, pc);
+    struct mem entry = mem_base(RDX, 0);
     struct far *f;
 
-    as_load(&g->s, RCX, cpu_mem(CPU_DISP(jumps)));
+    as_load(&g->s, RDX, cpu_mem(CPU_DISP(jumps)));
+    if (n == NO_ENTRY) { /* as in jump_cache */
+        as_mov_rr(&g->s, false, RCX, RAX);
+        as_alu_ri(&g->s, ALU_AND, false, RCX, TLB_JUMP_MASK);
+        entry.index = RCX;
+        entry.scale = 3;
+    } else {
+        entry.disp = (int32_t)(n * sizeof(struct jump_cache_entry));
+    }
     as_rm(&g->s, 0x39, true, RAX, entry); /* cmp [entry], rax */
     as_jcc(&g->s, CC_NE, g->s.p);
     *far_index = g->n_far;
     f = cg_far(g, FAR_PAGE, g->s.p);
-    f->id = n;
+    f->id = n + 1; /* of NO_ENTRY: 0 */
     enter_page(g, RAX);
     entry.disp += (int32_t)offsetof(struct jump_cache_entry, code);
     return entry;
@@ -544,7 +556,7 @@ static void far_page(struct cg *g, const struct far *f)
         as_push(&g->s, RCX);
     }
     as_store(&g->s, cpu_mem(CPU_DISP(pc)), RAX);
-    as_mov_imm(&g->s, RAX, (uint64_t)(f->id + 1) << 8 | CODE_EXIT_INDIRECT);
+    as_mov_imm(&g->s, RAX, (uint64_t)f->id << 8 | CODE_EXIT_INDIRECT);
     as_jmp(&g->s, thunk(g, g->dbt->thunks.exit));
 }
 
