@@ -4,11 +4,12 @@ BUILD  ?= build
 PREFIX ?= /usr/local
 MESON_FLAGS ?=
 TESTS  ?=
+RUN    ?=
 BENCH  ?=
 
 NINJA = ninja -C $(BUILD)
 
-.PHONY: all build deps guest-root run check check-random check-clang check-sanitize bench bench-quick bench-mmdebstrap \
+.PHONY: all build deps guest-root guest-image run run-user check check-random check-clang check-sanitize bench bench-quick bench-mmdebstrap \
         install install-qemu-names install-binfmt install-qemu-binfmt \
         uninstall-binfmt clean
 
@@ -38,10 +39,20 @@ guest-root:
 	@tools/fetch-guest-kernel riscv64 >/dev/null || \
 		echo "make: no riscv64 kernel; the tests that need it are skipped" >&2
 
+guest-image: ready
+	@BUILD=$(BUILD) tools/make-guest-image riscv64 base >/dev/null || \
+		echo "make: no riscv64 disk image; the tests that need it are skipped" >&2
+	@tools/fetch-guest-packages >/dev/null || \
+		echo "make: no riscv64 boot loader and installer; the tests that need them are skipped" >&2
+
+# RUN="OPTION..." adds options of the machine.
 run: ready
+	@tools/run-guest --build $(BUILD) $(RUN)
+
+run-user: ready
 	@tools/show $(BUILD)
 
-check: ready guest-root
+check: ready guest-root guest-image
 	@tests/run --build $(BUILD) $(TESTS)
 
 check-random: ready
@@ -57,6 +68,7 @@ check-sanitize: deps
 bench: ready
 	@bench/run.py --build $(BUILD) $(BENCH)
 	@bench/control.py --build $(BUILD)
+	@bench/machine.py --build $(BUILD)
 
 bench-quick: ready
 	@bench/run.py --build $(BUILD) --quick $(BENCH)

@@ -312,7 +312,8 @@ def main():
         return 0
     if not chosen:
         raise Fault("no workload has such a name; see --list")
-    cache = os.environ.get("NANDU_CACHE") or os.path.expanduser("~/.cache/nandu")
+    cache = os.environ.get("NANDU_CACHE") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "nandu")
     work = os.path.join(cache, "bench")
     os.makedirs(work, exist_ok=True)
     engines = make_engines(args, work)

@@ -98,7 +98,9 @@ void chardev_set_filename(struct chardev_backend *b, const char *format, ...) G_
  * For back ends. Each of those that call the front end may end with b closed: who goes on
  * afterwards holds a reference and looks at b->closed.
  */
-size_t chardev_room(struct chardev_backend *b); /* bytes that the front end takes now */
+/* Bytes that the front end takes now, at most max. Another call may answer more: a guest fills and
+ * empties queues meanwhile. */
+size_t chardev_room(struct chardev_backend *b, size_t max);
 void chardev_receive(struct chardev_backend *b, const uint8_t *data,
                      size_t size); /* at most that many */
 void chardev_opened(struct chardev_backend *b);

@@ -227,14 +227,16 @@ static void send_event(struct chardev *chr, enum chardev_event event)
     }
 }
 
-size_t chardev_room(struct chardev_backend *b)
+size_t chardev_room(struct chardev_backend *b, size_t max)
 {
     struct chardev *chr = b->chr;
+    size_t room;
 
     if (b->closed || !chr->frontend || !chr->frontend->can_receive) {
         return 0;
     }
-    return chr->frontend->can_receive(chr->frontend_opaque);
+    room = chr->frontend->can_receive(chr->frontend_opaque);
+    return MIN(room, max);
 }
 
 void chardev_receive(struct chardev_backend *b, const uint8_t *data, size_t size)

@@ -6,7 +6,7 @@ static void fd_writable(void *opaque);
 
 static void update_watch(struct fd_backend *fd)
 {
-    bool want_read = fd->in && !fd->at_end && chardev_room(&fd->base) > 0;
+    bool want_read = fd->in && !fd->at_end && chardev_room(&fd->base, 1);
 
     if (fd->base.closed) {
         return;
@@ -25,7 +25,7 @@ static void fd_readable(void *opaque)
     struct fd_backend *fd = opaque;
     auto_ptr(chardev_backend) keep = chardev_backend_ref(&fd->base);
     uint8_t data[CHARDEV_READ_SIZE];
-    struct iovec iov = {data, MIN(sizeof(data), chardev_room(&fd->base))};
+    struct iovec iov = {data, chardev_room(&fd->base, sizeof(data))};
     ssize_t n = iov.iov_len ? io_try_readv(fd->in, &iov, 1, NULL, NULL) : IO_WOULD_BLOCK;
 
     if (n > 0) {

@@ -24,7 +24,7 @@ static size_t port_can_receive(void *opaque)
 {
     struct hub_port *port = opaque;
 
-    return chardev_room(&port->hub->base);
+    return chardev_room(&port->hub->base, SIZE_MAX);
 }
 
 static void port_receive(void *opaque, const uint8_t *data, size_t size)

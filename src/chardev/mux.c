@@ -67,15 +67,18 @@ static void set_focus(struct mux_backend *m, unsigned focus)
     send_event(m, focus, CHARDEV_MUX_IN);
 }
 
-static size_t frontend_room(const struct mux_frontend *fe)
+/* At most max; as chardev_room. */
+static size_t frontend_room(const struct mux_frontend *fe, size_t max)
 {
-    return fe->ops->can_receive ? fe->ops->can_receive(fe->opaque) : 0;
+    size_t room = fe->ops->can_receive ? fe->ops->can_receive(fe->opaque) : 0;
+
+    return MIN(room, max);
 }
 
 /* Bytes that give takes without losing any. */
 static size_t frontend_capacity(const struct mux_frontend *fe)
 {
-    return (fe->n_kept ? 0 : frontend_room(fe)) + TYPE_AHEAD - fe->n_kept;
+    return (fe->n_kept ? 0 : frontend_room(fe, SIZE_MAX - TYPE_AHEAD)) + TYPE_AHEAD - fe->n_kept;
 }
 
 static void give(struct mux_backend *m, const uint8_t *data, size_t size)
@@ -86,7 +89,7 @@ static void give(struct mux_backend *m, const uint8_t *data, size_t size)
         return;
     }
     if (!fe->n_kept) {
-        size_t n = MIN(size, frontend_room(fe));
+        size_t n = frontend_room(fe, size);
 
         if (n) {
             void *opaque = fe->opaque;
@@ -114,7 +117,7 @@ static void deliver_kept(void *opaque)
 
     for (unsigned i = 0; i < m->n && !m->base.closed; i++) {
         struct mux_frontend *fe = &m->frontends[i];
-        size_t n = fe->n_kept ? MIN(fe->n_kept, frontend_room(fe)) : 0;
+        size_t n = fe->n_kept ? frontend_room(fe, fe->n_kept) : 0;
         uint8_t data[TYPE_AHEAD];
 
         if (n) {

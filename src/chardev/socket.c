@@ -250,7 +250,7 @@ static void deliver(struct socket_backend *s)
 {
     size_t n;
 
-    while (!s->base.closed && (n = MIN(s->n_ahead, chardev_room(&s->base))) > 0) {
+    while (!s->base.closed && (n = chardev_room(&s->base, s->n_ahead)) > 0) {
         s->ahead_at += n;
         s->n_ahead -= n;
         chardev_receive(&s->base, s->ahead + s->ahead_at - n, n);

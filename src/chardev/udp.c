@@ -33,7 +33,7 @@ static void update_watch(struct udp_backend *u)
     if (u->base.closed) {
         return;
     }
-    room = chardev_room(&u->base) > 0;
+    room = chardev_room(&u->base, 1);
     if (room && u->n) {
         bottom_half_schedule(u->deliver);
     }
@@ -45,7 +45,7 @@ static void deliver(void *opaque)
 {
     struct udp_backend *u = opaque;
     auto_ptr(chardev_backend) keep = chardev_backend_ref(&u->base);
-    size_t n = MIN(u->n, chardev_room(&u->base));
+    size_t n = chardev_room(&u->base, u->n);
 
     if (n) {
         u->at += n;

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/img.h"
+#include "cli/run.h"
 #include "cli/system_main.h"
 
 static const char *const guests[] = {"riscv64"};
@@ -26,13 +28,56 @@ static const char *guest_of(const char *name)
     return NULL;
 }
 
+/* "img" of "nandu-img" or "qemu-img"; NULL: another program. */
+static const char *tool_of(const char *name)
+{
+    static const char *const prefixes[] = {"nandu-", "qemu-"};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(prefixes); i++) {
+        if (g_str_has_prefix(name, prefixes[i]) && g_str_equal(name + strlen(prefixes[i]), "img")) {
+            return name + strlen(prefixes[i]);
+        }
+    }
+    return NULL;
+}
+
+static int run_tool(const char *tool, int argc, char **argv)
+{
+    (void)tool;
+    return img_main(argc, argv);
+}
+
 static int usage(FILE *out, int status)
 {
     fputs("Nandu " NANDU_VERSION ": a machine emulator\n"
-          "usage: nandu system GUEST [options]     a machine (also called nandu-system-GUEST); -h lists options\n"
+          "usage: nandu run FILE... [OPTION...]      a kernel, a disk image or a program\n"
+          "       nandu system GUEST [OPTION...]     a machine; also called nandu-system-GUEST\n"
+          "       nandu img COMMAND [OPTION...]      disk images; also called nandu-img\n"
+          "       nandu help [run|system|img]        their options\n"
           "guests: riscv64\n"
-          "Programs of other architectures are run by nandu-riscv64.\n", out);
+          "Linux programs of other architectures are also run by nandu-GUEST; -h lists its options.\n"
+          "Manual pages: nandu(1), nandu-system-riscv64(1), nandu-riscv64(1).\n",
+          out);
     return status;
+}
+
+/* nandu help [COMMAND] */
+static int help(int argc, char **argv)
+{
+    char *run_help[] = {argv[0], "--help", NULL};
+    char *img_help[] = {"nandu-img", "--help", NULL};
+    char *system_help[] = {"nandu-system-riscv64", "-h", NULL};
+
+    if (argc > 1 && g_str_equal(argv[1], "run")) {
+        return run_main(2, run_help);
+    }
+    if (argc > 1 && g_str_equal(argv[1], "system")) {
+        return system_main(guests[0], 2, system_help);
+    }
+    if (argc > 1 && g_str_equal(argv[1], "img")) {
+        return img_main(2, img_help);
+    }
+    return usage(stdout, EXIT_SUCCESS);
 }
 
 int main(int argc, char **argv)
@@ -44,12 +89,23 @@ int main(int argc, char **argv)
     if (guest) {
         return system_main(guest, argc, argv);
     }
-    if (argc > 1 && (g_str_equal(argv[1], "help") || g_str_equal(argv[1], "--help") || g_str_equal(argv[1], "-h"))) {
-        return usage(stdout, EXIT_SUCCESS);
+    if (tool_of(name)) {
+        return run_tool(tool_of(name), argc, argv);
+    }
+    if (argc > 1 && (g_str_equal(argv[1], "help") || g_str_equal(argv[1], "--help") ||
+                     g_str_equal(argv[1], "-h"))) {
+        return help(argc - 1, argv + 1);
+    }
+    if (argc > 1 && g_str_equal(argv[1], "run")) {
+        return run_main(argc - 1, argv + 1);
     }
     if (argc > 1 && g_str_equal(argv[1], "--version")) {
         puts("Nandu " NANDU_VERSION);
         return EXIT_SUCCESS;
+    }
+    if (argc > 1 && g_str_equal(argv[1], "img")) {
+        argv[1] = (char *)"nandu-img";
+        return run_tool("img", argc - 1, argv + 1);
     }
     if (argc > 2 && g_str_equal(argv[1], "system")) {
         g_autofree char *full = g_strconcat("nandu-system-", argv[2], NULL);

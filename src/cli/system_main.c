@@ -14,13 +14,18 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "block/block.h"
 #include "chardev/chardev.h"
+#include "cli/blocks.h"
+#include "cli/networks.h"
 #include "cli/process.h"
 #include "cli/sandbox.h"
 #include "cli/system_options.h"
+#include "machine/devices.h"
+#include "machine/gdb_server.h"
 #include "machine/vm.h"
 #include "monitor/monitor.h"
-#include "object/device.h"
+#include "net/net.h"
 #include "qapi/qapi_commands.h"
 #include "util/guest_random.h"
 #include "util/trace_control.h"
@@ -32,9 +37,12 @@ struct system {
     struct fdsets *fdsets;
     struct guest_random *random;
     struct vm *vm;
+    struct block_graph *blocks;
     struct qmp_context qmp;
     struct monitors *monitors;
+    struct gdb_server *gdb;
     struct chardev_context chardevs;
+    GPtrArray *nics;            /* json_object, of -nic and -net */
     int signal_fd, pidfile_fd, daemon_fd;
 };
 
@@ -101,6 +109,10 @@ static bool set_up_log(struct system *s, GError **error)
     log_set_message_form(s->log, o->msg && o->msg->timestamp,
                          o->msg && o->msg->guest_name && o->name ? o->name->guest : NULL);
     if (o->log_file && !log_set_file(s->log, o->log_file, error)) {
+        return false;
+    }
+    if (o->log_ranges && !log_set_ranges(s->log, o->log_ranges, error)) {
+        g_prefix_error(error, "-dfilter %s: ", o->log_ranges);
         return false;
     }
     if (o->log_items && !log_set_items(s->log, o->log_items, error)) {
@@ -192,17 +204,44 @@ static bool add_fds(struct system *s, GError **error)
     return true;
 }
 
-static bool create_objects(struct system *s, GError **error)
+/* Filters come late: they name netdevs. */
+static bool is_late(const struct given *given)
+{
+    json_object *name = NULL;
+    const struct object_type *type;
+
+    json_object_object_get_ex(given->value, "qom-type", &name);
+    type = name ? object_type_find(json_object_get_string(name)) : NULL;
+    return type && object_type_is(type, "netfilter");
+}
+
+static bool create_objects(struct system *s, bool late, GError **error)
 {
     for (guint i = 0; i < s->options.objects->len; i++) {
         const struct given *given = s->options.objects->pdata[i];
 
+        if (is_late(given) != late) {
+            continue;
+        }
         if (!object_create_user(s->vm->root, given->value, !given->is_json, error)) {
             g_prefix_error(error, "-object %s: ", given->text ? given->text : "");
             return false;
         }
     }
     return true;
+}
+
+static void put_json(void *object)
+{
+    json_object_put(object);
+}
+
+static bool create_networks(struct system *s, GError **error)
+{
+    struct netdev_context context = {.root = s->vm->root, .chardevs = &s->chardevs};
+
+    s->nics = g_ptr_array_new_with_free_func(put_json);
+    return networks_create(&s->options, &context, s->nics, error) && create_objects(s, true, error);
 }
 
 static bool create_chardevs(struct system *s, GError **error)
@@ -344,13 +383,26 @@ static bool make_machine(struct system *s, GError **error)
     }
     for (guint i = 0; i < s->options.devices->len; i++) {
         const struct given *given = s->options.devices->pdata[i];
-        json_object *driver;
 
-        json_object_object_get_ex(given->value, "driver", &driver);
-        if (!device_type_find(json_object_get_string(driver), error)) {
+        if (!vm_add_device(s->vm, given->value, !given->is_json, error)) {
             g_prefix_error(error, "-device %s: ", given->text ? given->text : "");
             return false;
         }
+    }
+    if (!blocks_add_devices(s->blocks, s->vm, error)) {
+        return false;
+    }
+    if (!networks_add_nics(s->vm, s->nics, error)) {
+        return false;
+    }
+    return vm_machine_ready(s->vm, error);
+}
+
+static bool open_gdb(struct system *s, GError **error)
+{
+    if (s->options.gdb && !gdb_server_open(s->gdb, s->options.gdb, error)) {
+        g_prefix_error(error, "-gdb %s: ", s->options.gdb);
+        return false;
     }
     return true;
 }
@@ -360,7 +412,7 @@ static bool finish_start(struct vm *vm, GError **error)
 {
     struct system *s = vm->start_opaque;
 
-    if (!make_machine(s, error)) {
+    if (!make_machine(s, error) || !open_gdb(s, error)) {
         return false;
     }
     if (vm->autostart) {
@@ -397,6 +449,11 @@ static void escape(void *opaque, char key)
     }
 }
 
+static char *run_hmp(void *opaque, const char *line)
+{
+    return monitor_run_hmp(((struct system *)opaque)->monitors, line);
+}
+
 static bool start(struct system *s, GError **error)
 {
     const struct system_options *o = &s->options;
@@ -422,8 +479,11 @@ static bool start(struct system *s, GError **error)
     s->vm = vm_new(o->arch, s->loop, s->log, s->fdsets);
     s->vm->object_context.random = s->random;
     s->vm->ram_size = o->ram_size;
+    s->vm->globals = o->globals;
     s->vm->cpu_model = o->cpu;
     s->vm->smp = o->smp;
+    s->vm->boot = o->boot;
+    s->vm->date_offset = o->date_offset;
     s->vm->autostart = !o->stopped;
     s->vm->preconfig = o->preconfig;
     s->vm->finish_start = finish_start;
@@ -432,6 +492,7 @@ static bool start(struct system *s, GError **error)
     s->qmp = (struct qmp_context){
         .vm = s->vm, .root = s->vm->root, .loop = s->loop, .fdsets = s->fdsets, .compat = o->compat, .chardevs = &s->chardevs, .take_fd = monitor_take_fd,
     };
+    s->blocks = s->qmp.blocks = s->vm->blocks = block_graph_new(s->vm->root);
     s->monitors = monitors_new(&qapi_system_schema, &s->qmp, s->vm->clocks, s->log);
     s->vm->events = monitors_event_sink(s->monitors);
     s->chardevs = (struct chardev_context){
@@ -439,25 +500,35 @@ static bool start(struct system *s, GError **error)
         .events = s->vm->events, .escape = escape, .escape_opaque = s,
         .escape_key = o->escape_key, .daemonize = o->daemonize,
     };
+    s->gdb = s->vm->gdb = gdb_server_new(s->vm, &s->chardevs, run_hmp, s);
     set_up_names(s);
-    return add_fds(s, error) && choose_accel(s, error) && create_objects(s, error) &&
-           create_chardevs(s, error) && create_serials(s, error) && (o->preconfig || make_machine(s, error)) &&
-           (s->vm->done || (claim(s, error) && create_monitors(s, error) && enter_running(s, error)));
+    return add_fds(s, error) && choose_accel(s, error) && create_objects(s, false, error) &&
+           create_chardevs(s, error) && create_serials(s, error) &&
+           blocks_create(s->blocks, s->loop, &s->options, error) &&
+           create_networks(s, error) && (o->preconfig || make_machine(s, error)) &&
+           (s->vm->done || (claim(s, error) && create_monitors(s, error) && (o->preconfig || open_gdb(s, error)) &&
+                            enter_running(s, error)));
 }
 
 static void clean_up(struct system *s)
 {
+    g_clear_pointer(&s->gdb, gdb_server_free);
     if (s->vm) {
         s->vm->events = NULL;
         vm_close_machine(s->vm);
+        netdev_close_all(s->vm->root);
         chardev_close_all(s->vm->root);
     }
     g_clear_pointer(&s->monitors, monitors_free);
+    if (s->blocks) {
+        blocks_close(s->blocks, s->loop);
+    }
     g_clear_pointer(&s->vm, vm_free);
     if (s->signal_fd >= 0) {
         event_loop_watch(s->loop, s->signal_fd, NULL, NULL, NULL);
         close(s->signal_fd);
     }
+    g_clear_pointer(&s->nics, g_ptr_array_unref);
     g_clear_pointer(&s->random, guest_random_free);
     g_clear_pointer(&s->fdsets, fdsets_free);
     g_clear_pointer(&s->loop, event_loop_unref);

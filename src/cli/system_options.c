@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "chardev/chardev.h"
+#include "machine/globals.h"
 #include "qapi/command.h"
 #include "util/nearest.h"
 
@@ -377,6 +378,11 @@ bool system_options_parse(struct system_options *options, const char *arch, int 
         .objects = g_ptr_array_new(),
         .devices = g_ptr_array_new(),
         .chardevs = g_ptr_array_new(),
+        .blockdevs = g_ptr_array_new(),
+        .drives = g_array_new(FALSE, FALSE, sizeof(struct drive_given)),
+        .netdevs = g_ptr_array_new(),
+        .nics = g_ptr_array_new(),
+        .nets = g_ptr_array_new(),
         .consoles = g_array_new(FALSE, TRUE, sizeof(struct console)),
     };
     for (int i = 1; i < argc; i++) {
@@ -398,12 +404,21 @@ bool system_options_parse(struct system_options *options, const char *arch, int 
     return !config_out || write_config(options, config_out, error);
 }
 
+static void free_drives(GArray *drives)
+{
+    for (guint i = 0; i < drives->len; i++) {
+        json_object_put(g_array_index(drives, struct drive_given, i).value);
+    }
+    g_array_unref(drives);
+}
+
 void system_options_clear(struct system_options *options)
 {
     qapi_free(&qapi_type_name_options, options->name);
     qapi_free(&qapi_type_message_options, options->msg);
     qapi_free(&qapi_type_sandbox_options, options->sandbox);
     qapi_free(&qapi_type_run_with_options, options->run_with);
+    qapi_free(&qapi_type_boot_options, options->boot);
     qapi_free(&qapi_type_action_options, options->action);
     qapi_free(&qapi_type_overcommit_options, options->overcommit);
     qapi_free(&qapi_type_smp_configuration, options->smp);
@@ -413,7 +428,13 @@ void system_options_clear(struct system_options *options)
     free_typed(&qapi_type_trace_options, options->traces);
     g_ptr_array_unref(options->objects);
     g_ptr_array_unref(options->devices);
+    g_clear_pointer(&options->globals, globals_free);
     g_ptr_array_unref(options->chardevs);
+    g_ptr_array_unref(options->blockdevs);
+    free_drives(options->drives);
+    g_ptr_array_unref(options->netdevs);
+    g_ptr_array_unref(options->nics);
+    g_ptr_array_unref(options->nets);
     g_array_unref(options->consoles);
     g_string_free(options->accels, TRUE);
     json_object_put(options->machine_properties);

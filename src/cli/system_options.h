@@ -11,6 +11,7 @@
 #include "qapi/qapi_types.h"
 #include "util/log.h"
 
+struct globals;
 struct option_row;
 
 /* One use of an option. */
@@ -26,6 +27,12 @@ enum console_kind { CONSOLE_SERIAL, CONSOLE_HMP, CONSOLE_QMP, CONSOLE_QMP_PRETTY
 struct console {
     enum console_kind kind;
     const char *text;
+};
+
+/* What -drive and its abbreviations make. */
+struct drive_given {
+    const struct given *given;
+    json_object *value;         /* of -drive's form; owned */
 };
 
 struct system_options {
@@ -46,6 +53,7 @@ struct system_options {
     struct qapi_run_with_options *run_with;
     struct qapi_action_options *action;
     struct qapi_overcommit_options *overcommit;
+    struct qapi_boot_options *boot;
     struct qapi_smp_configuration *smp;
     struct qapi_compat_policy *compat;
     GPtrArray *add_fds;         /* struct qapi_add_fd_options */
@@ -53,10 +61,15 @@ struct system_options {
     GPtrArray *traces;          /* struct qapi_trace_options */
     GPtrArray *objects;         /* struct given, borrowed */
     GPtrArray *devices;         /* struct given, borrowed */
+    struct globals *globals;    /* NULL: none */
     GPtrArray *chardevs;        /* const char *, borrowed */
+    GPtrArray *blockdevs;       /* struct given, borrowed */
+    GArray *drives;             /* struct drive_given */
+    GPtrArray *netdevs, *nics, *nets;   /* of -netdev, -nic, -net: const char *, borrowed */
     GArray *consoles;           /* struct console */
-    const char *uuid, *pidfile, *log_items, *log_file, *display;
+    const char *uuid, *pidfile, *log_items, *log_ranges, *log_file, *gdb, *display;
     uint8_t escape_key;         /* 0: Ctrl-A */
+    int64_t date_offset;        /* -rtc: ns that the guest's clock of the day starts ahead of the host's */
     bool has_seed;
     uint64_t seed;
     bool stopped, no_defaults, no_user_config, nographic, daemonize, preconfig;

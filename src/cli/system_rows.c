@@ -3,9 +3,12 @@
 #include <string.h>
 
 #include "chardev/chardev.h"
+#include "cli/date.h"
 #include "cli/system_options.h"
 #include "guest/riscv/riscv.h"
+#include "machine/globals.h"
 #include "machine/vm.h"
+#include "net/net.h"
 #include "object/device.h"
 #include "object/object.h"
 #include "util/trace_control.h"
@@ -275,6 +278,56 @@ static bool device(struct system_options *o, const struct given *given, void **t
     return true;
 }
 
+static bool blockdev(struct system_options *o, const struct given *given, void **typed, GError **error)
+{
+    g_ptr_array_add(o->blockdevs, (gpointer)given);
+    return true;
+}
+
+static void add_drive(struct system_options *o, const struct given *given, json_object *value)
+{
+    struct drive_given drive = {given, value};
+
+    g_array_append_val(o->drives, drive);
+}
+
+static bool drive(struct system_options *o, const struct given *given, void **typed, GError **error)
+{
+    add_drive(o, given, json_object_get(given->value));
+    return true;
+}
+
+/* -hda and the like are -drive with a file and some more. */
+static bool drive_file(struct system_options *o, const struct given *given, void **typed, GError **error)
+{
+    static const struct {
+        const char *option, *key, *value, *media;
+    } forms[] = {
+        {"hda", "index", "0", "disk"}, {"hdb", "index", "1", "disk"}, {"hdc", "index", "2", "disk"},
+        {"hdd", "index", "3", "disk"}, {"cdrom", "index", "2", "cdrom"}, {"pflash", "if", "pflash", "disk"},
+    };
+    json_object *value = json_object_new_object();
+
+    for (size_t i = 0; i < G_N_ELEMENTS(forms); i++) {
+        if (g_str_equal(given->row->name, forms[i].option)) {
+            json_object_object_add(value, forms[i].key, json_object_new_string(forms[i].value));
+            json_object_object_add(value, "media", json_object_new_string(forms[i].media));
+        }
+    }
+    json_object_object_add(value, "file", json_object_new_string(given->text));
+    add_drive(o, given, value);
+    return true;
+}
+
+static bool global(struct system_options *o, const struct given *given, void **typed,
+                   GError **error)
+{
+    if (!o->globals) {
+        o->globals = globals_new();
+    }
+    return globals_add(o->globals, given->text, error);
+}
+
 static bool name(struct system_options *o, const struct given *given, void **typed, GError **error)
 {
     keep(&o->name, &qapi_type_name_options, typed);
@@ -293,6 +346,18 @@ static bool uuid(struct system_options *o, const struct given *given, void **typ
 static bool stopped(struct system_options *o, const struct given *given, void **typed, GError **error)
 {
     return o->stopped = true;
+}
+
+static bool gdb(struct system_options *o, const struct given *given, void **typed, GError **error)
+{
+    o->gdb = given->text;
+    return true;
+}
+
+static bool gdb_default(struct system_options *o, const struct given *given, void **typed, GError **error)
+{
+    o->gdb = "tcp::1234";
+    return true;
 }
 
 static bool preconfig(struct system_options *o, const struct given *given, void **typed, GError **error)
@@ -374,10 +439,41 @@ static bool echr(struct system_options *o, const struct given *given, void **typ
 static bool netdev(struct system_options *o, const struct given *given, void **typed, GError **error)
 {
     if (is_help(given->text)) {
-        o->print = g_strdup("Available netdev backend types:\n");
+        o->print = netdev_help();
         return true;
     }
-    return fail(error, "networks are not built yet in Nandu " NANDU_VERSION);
+    g_ptr_array_add(o->netdevs, given->text);
+    return true;
+}
+
+static char *nic_models_help(void)
+{
+    return g_strdup("Available NIC models for this configuration:\n"
+                    "virtio-net-device\nvirtio-net-pci\n");
+}
+
+static bool nic(struct system_options *o, const struct given *given, void **typed, GError **error)
+{
+    if (is_help(given->text)) {
+        o->print = netdev_help();
+    } else if (strstr(given->text, "model=help")) {
+        o->print = nic_models_help();
+    } else {
+        g_ptr_array_add(o->nics, given->text);
+    }
+    return true;
+}
+
+static bool net(struct system_options *o, const struct given *given, void **typed, GError **error)
+{
+    if (is_help(given->text)) {
+        o->print = netdev_help();
+    } else if (strstr(given->text, "model=help")) {
+        o->print = nic_models_help();
+    } else {
+        g_ptr_array_add(o->nets, given->text);
+    }
+    return true;
 }
 
 static bool display(struct system_options *o, const struct given *given, void **typed, GError **error)
@@ -440,6 +536,12 @@ static bool log_items(struct system_options *o, const struct given *given, void 
 static bool log_file(struct system_options *o, const struct given *given, void **typed, GError **error)
 {
     o->log_file = given->text;
+    return true;
+}
+
+static bool log_ranges(struct system_options *o, const struct given *given, void **typed, GError **error)
+{
+    o->log_ranges = given->text;
     return true;
 }
 
@@ -528,6 +630,37 @@ static bool no_shutdown(struct system_options *o, const struct given *given, voi
     return o->action->has_shutdown = true;
 }
 
+static bool boot(struct system_options *o, const struct given *given, void **typed, GError **error)
+{
+    const struct qapi_boot_options *b = *typed;
+
+    if (b->has_reboot_timeout && (b->reboot_timeout < -1 || b->reboot_timeout > 0xffff)) {
+        return fail(error, "reboot-timeout is -1 or 0 to 65535 ms");
+    }
+    keep(&o->boot, &qapi_type_boot_options, typed);
+    return true;
+}
+
+static bool rtc(struct system_options *o, const struct given *given, void **typed, GError **error)
+{
+    const struct qapi_rtc_options *r = *typed;
+
+    if (r->has_clock && r->clock != QAPI_RTC_CLOCK_HOST) {
+        return fail(error, "a clock of the day that follows another clock than host is not built yet in "
+                    "Nandu " NANDU_VERSION);
+    }
+    if (r->has_driftfix && r->driftfix != QAPI_RTC_DRIFT_FIX_NONE) {
+        return fail(error, "driftfix is for a PC's clock, which is not built yet in Nandu " NANDU_VERSION);
+    }
+    return date_offset(r->base ? r->base : "utc", g_get_real_time(), &o->date_offset, error);
+}
+
+/* The only one there is has no effect: no device makes sound. */
+static bool audiodev(struct system_options *o, const struct given *given, void **typed, GError **error)
+{
+    return true;
+}
+
 static bool watchdog_action(struct system_options *o, const struct given *given, void **typed, GError **error)
 {
     int value = qapi_enum_parse(&qapi_type_watchdog_action, given->text, error);
@@ -571,17 +704,41 @@ const struct option_row system_option_rows[] = {
     TEXT("initrd", initrd, "FILE", "The kernel's initial RAM disk."),
     TEXT("append", append, "TEXT", "The kernel's command line."),
     TEXT("dtb", dtb, "FILE", "A device tree in place of the machine's own."),
+    {.name = "boot", .form = OPTION_FLAT, .group = "boot-opts", .type = &qapi_type_boot_options, .merge = true,
+     .argument = "[menu=on|off][,strict=on|off][,reboot-timeout=MS]",
+     .help = "What firmware does; the order is that of the devices' bootindex.", .handle = boot},
+    {.name = "rtc", .form = OPTION_FLAT, .group = "rtc", .type = &qapi_type_rtc_options, .merge = true,
+     .argument = "[base=utc|localtime|DATE][,clock=host]",
+     .help = "The date that the machine starts with.", .handle = rtc},
+    {.name = "audiodev", .form = OPTION_VALUE, .type = &qapi_type_audiodev_options, .implied_key = "driver",
+     .argument = "[driver=]none,id=ID", .help = "Where sound goes: nowhere.", .handle = audiodev},
     {.name = "object", .form = OPTION_VALUE, .group = "object", .implied_key = "qom-type",
      .argument = "TYPE,id=ID[,PROPERTY=VALUE...]",
      .help = "An object; \"-object help\" lists types, \"-object TYPE,help\" properties.", .handle = object},
     {.name = "device", .form = OPTION_VALUE, .group = "device", .implied_key = "driver",
      .argument = "TYPE[,id=ID][,bus=BUS][,PROPERTY=VALUE...]",
      .help = "A device; \"-device help\" lists types, \"-device TYPE,help\" properties.", .handle = device},
+    {.name = "blockdev", .form = OPTION_VALUE, .implied_key = "driver",
+     .argument = "DRIVER,node-name=NAME[,PROPERTY=VALUE...]",
+     .help = "A node of the block graph: an image, or a file that it is in.", .handle = blockdev},
+    {.name = "drive", .form = OPTION_FLAT, .group = "drive",
+     .argument = "[file=FILE][,if=virtio|pflash|none][,format=FORMAT][,id=ID][,PROPERTY=VALUE...]",
+     .help = "An image, and with if=virtio or pflash a device with it.", .handle = drive},
+    TEXT("hda", drive_file, "FILE", "-drive file=FILE,index=0,media=disk"),
+    TEXT("hdb", drive_file, "FILE", "The same with index=1."),
+    TEXT("hdc", drive_file, "FILE", "The same with index=2."),
+    TEXT("hdd", drive_file, "FILE", "The same with index=3."),
+    TEXT("cdrom", drive_file, "FILE", "-drive file=FILE,index=2,media=cdrom"),
+    TEXT("pflash", drive_file, "FILE", "-drive file=FILE,if=pflash"),
+    TEXT("global", global, "TYPE.PROPERTY=VALUE",
+         "A property of all devices of a type; or driver=TYPE,property=PROPERTY,value=VALUE."),
     {.name = "name", .form = OPTION_FLAT, .group = "name", .type = &qapi_type_name_options,
      .implied_key = "guest", .merge = true, .argument = "[guest=]NAME[,process=NAME][,debug-threads=on|off]",
      .help = "The machine's name.", .handle = name},
     TEXT("uuid", uuid, "UUID", "The machine's UUID."),
     FLAG("S", stopped, "Start stopped; \"cont\" starts the machine."),
+    TEXT("gdb", gdb, "DEVICE", "Wait for gdb there (tcp::PORT, unix:PATH,server=on, ...)."),
+    FLAG("s", gdb_default, "-gdb tcp::1234"),
     FLAG("preconfig", preconfig, "Wait for x-exit-preconfig before the machine is made."),
     TEXT("seed", seed, "NUMBER", "Make the guest's random numbers repeatable."),
     {.name = "action", .form = OPTION_FLAT, .group = "action", .type = &qapi_type_action_options,
@@ -602,6 +759,9 @@ const struct option_row system_option_rows[] = {
      .help = "A monitor on a character device.", .handle = mon},
     TEXT("echr", echr, "NUMBER", "Code of the terminal's escape character, in place of 1 (Ctrl-A)."),
     TEXT("netdev", netdev, "TYPE,id=ID[,PROPERTY=VALUE...]", "A network's back end; \"-netdev help\" lists them."),
+    TEXT("nic", nic, "[TYPE][,model=MODEL][,mac=ADDRESS][,PROPERTY=VALUE...]",
+         "A network card and its back end; \"none\": no card."),
+    TEXT("net", net, "nic|none|TYPE[,PROPERTY=VALUE...]", "The older form: all of them are on one hub."),
     TEXT("display", display, "none", "The display."),
     FLAG("nographic", nographic, "No display; serial port and monitor on the terminal."),
     {.name = "add-fd", .form = OPTION_FLAT, .group = "add-fd", .type = &qapi_type_add_fd_options,
@@ -616,6 +776,7 @@ const struct option_row system_option_rows[] = {
     TEXT("pidfile", pidfile, "FILE", "Write the process id to a file."),
     TEXT("d", log_items, "ITEM[,...]", "Log; \"-d help\" lists items."),
     TEXT("D", log_file, "FILE", "Where the log goes."),
+    TEXT("dfilter", log_ranges, "RANGE[,...]", "What of the guest's code is logged: addresses FIRST..LAST, FIRST+SIZE."),
     {.name = "msg", .form = OPTION_FLAT, .group = "msg", .type = &qapi_type_message_options, .merge = true,
      .argument = "[timestamp=on|off][,guest-name=on|off]", .help = "How messages begin.", .handle = msg},
     {.name = "trace", .form = OPTION_FLAT, .group = "trace", .type = &qapi_type_trace_options,
@@ -635,31 +796,18 @@ const struct option_row system_option_rows[] = {
      .argument = "[deprecated-input=...][,deprecated-output=...][,unstable-input=...][,unstable-output=...]",
      .help = "What to do with deprecated and unstable parts of QMP.", .handle = compat},
 
-    LATER("pflash", "flash memory is"),
     LATER("shim", "booting a kernel is"),
     LATER("L", "firmware is"),
-    LATER("boot", "booting is"),
-    LATER("rtc", "a clock of the day is"),
     LATER("icount", "counting instructions is"),
-    LATER("global", "devices are"),
     LATER("numa", "NUMA is"),
     LATER("mem-path", "(use -object memory-backend-file) this form is"),
     LATER_FLAG("mem-prealloc", "(use prealloc=on of a memory back end) this form is"),
-    LATER("blockdev", "block devices are"),
-    LATER("drive", "block devices are"),
-    LATER("hda", "block devices are"),
-    LATER("hdb", "block devices are"),
-    LATER("hdc", "block devices are"),
-    LATER("hdd", "block devices are"),
-    LATER("cdrom", "block devices are"),
-    LATER("fda", "block devices are"),
-    LATER("fdb", "block devices are"),
-    LATER("sd", "block devices are"),
-    LATER("mtdblock", "block devices are"),
-    LATER_FLAG("snapshot", "block devices are"),
+    LATER("fda", "floppy disks are"),
+    LATER("fdb", "floppy disks are"),
+    LATER("sd", "SD cards are"),
+    LATER("mtdblock", "flash memory of this kind is"),
+    LATER_FLAG("snapshot", "throwing writes away is"),
     LATER("iscsi", "block devices are"),
-    LATER("nic", "networks are"),
-    LATER("net", "networks are"),
     LATER("fsdev", "shared folders are"),
     LATER("virtfs", "shared folders are"),
     LATER("vnc", "VNC is"),
@@ -668,7 +816,6 @@ const struct option_row system_option_rows[] = {
     LATER("k", "keyboard layouts are"),
     LATER_FLAG("full-screen", "displays are"),
     LATER("audio", "sound is"),
-    LATER("audiodev", "sound is"),
     LATER_FLAG("usb", "USB is"),
     LATER("usbdevice", "USB is"),
     LATER("tpmdev", "a TPM is"),
@@ -677,9 +824,6 @@ const struct option_row system_option_rows[] = {
     LATER("fw_cfg", "fw_cfg is"),
     LATER("parallel", "parallel ports are"),
     LATER("debugcon", "the debug port is"),
-    LATER("gdb", "debugging machines is"),
-    LATER_FLAG("s", "debugging machines is"),
-    LATER("dfilter", "filtering the log is"),
     LATER("plugin", "plugins are"),
     LATER("loadvm", "snapshots are"),
     LATER("incoming", "migration is"),

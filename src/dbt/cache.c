@@ -198,13 +198,18 @@ static void invalidate_if_in(struct dbt *dbt, struct block *b, uint64_t start, u
         block_invalidate(dbt, b);
 }
 
+void block_invalidate_virtual(struct dbt *dbt, uint64_t start, uint64_t size)
+{
+    for (uint32_t i = 0; i < dbt->n_blocks; i++)
+        invalidate_if_in(dbt, dbt->blocks[i], start, size);
+}
+
 void block_invalidate_range(struct dbt *dbt, uint64_t start, uint64_t size)
 {
     uint64_t first = start >> BLOCK_PAGE_SHIFT, last = (start + size - 1) >> BLOCK_PAGE_SHIFT;
 
     if (last - first >= dbt->n_blocks) {
-        for (uint32_t i = 0; i < dbt->n_blocks; i++)
-            invalidate_if_in(dbt, dbt->blocks[i], start, size);
+        block_invalidate_virtual(dbt, start, size);
         return;
     }
     for (uint64_t page = first; page <= last; page++) {

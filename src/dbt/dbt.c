@@ -208,8 +208,8 @@ void dbt_invalidate(struct dbt *dbt, uint64_t start, uint64_t size)
     if (!size)
         return;
     dbt_lock(&dbt->lock);
-    if (dbt->config.mmu)
-        flush(dbt, NULL); /* a debugger's breakpoint: where it is in memory isn't known */
+    if (dbt->config.mmu) /* lists are by physical pages */
+        block_invalidate_virtual(dbt, start, size);
     else
         block_invalidate_range(dbt, start, size);
     dbt_unlock(&dbt->lock);
@@ -453,7 +453,7 @@ static enum vcpu_exit step(struct vcpu *cpu, struct access_record *record)
     }
     if (cpu->tlb)
         cpu->code_at = cpu->pc;
-    enum vcpu_exit reason = dbt_interpret(cpu, cpu->step_unit, &hooks);
+    enum vcpu_exit reason = dbt_interpret(cpu, cpu->step_unit, cpu->tlb ? NULL : &hooks);
     __atomic_store_n(&cpu->in_code, false, __ATOMIC_SEQ_CST);
     return reason;
 }
@@ -598,22 +598,44 @@ enum vcpu_exit dbt_section_store(struct vcpu *cpu, bool *stored, uint64_t *value
     return cpu->single_step ? VCPU_EXIT_DEBUG : VCPU_EXIT_NONE;
 }
 
+/* System mode: a fault may be a watchpoint's. */
+static enum vcpu_exit check_watch(struct vcpu *cpu, enum vcpu_exit reason)
+{
+    struct softmmu *mmu = cpu->mmu;
+
+    if (reason != VCPU_EXIT_FAULT || !mmu || !mmu->watch.met)
+        return reason;
+    mmu->watch.met = false;
+    cpu->fault_addr = mmu->watch.addr;
+    cpu->fault_access = mmu->watch.access;
+    return VCPU_EXIT_DEBUG;
+}
+
+/* One instruction with a look at watchpoints. VCPU_EXIT_NONE, or what the caller has to know. */
+static enum vcpu_exit debug_step(struct vcpu *cpu)
+{
+    struct access_record record = { 0 };
+    enum vcpu_exit r = check_watch(cpu, section_advance(cpu, step(cpu, &record)));
+
+    if (leave_for(cpu, r))
+        return r;
+    if (!record.hit || cpu->no_debug)
+        return VCPU_EXIT_NONE;
+    cpu->fault_addr = record.addr;
+    cpu->fault_access = record.access;
+    return VCPU_EXIT_DEBUG;
+}
+
 static enum vcpu_exit run_steps(struct vcpu *cpu)
 {
     for (;;) {
-        struct access_record record = { 0 };
         if (cpu->poll) {
             cpu->poll = 0;
             return VCPU_EXIT_INTERRUPT;
         }
-        enum vcpu_exit r = section_advance(cpu, step(cpu, &record));
-        if (leave_for(cpu, r))
+        enum vcpu_exit r = debug_step(cpu);
+        if (r)
             return r;
-        if (record.hit && !cpu->no_debug) {
-            cpu->fault_addr = record.addr;
-            cpu->fault_access = record.access;
-            return VCPU_EXIT_DEBUG;
-        }
         if (cpu->single_step) {
             cpu->fault_access = VCPU_FETCH; /* no watchpoint */
             return VCPU_EXIT_DEBUG;
@@ -663,12 +685,28 @@ static void link_block(struct dbt *dbt, uint32_t generation, const struct block_
     dbt_unlock(&dbt->lock);
 }
 
+static void log_entry(struct vcpu *cpu)
+{
+    const struct dbt *dbt = cpu->dbt;
+
+    if (!dbt_logs(dbt, cpu->pc))
+        return;
+    if (dbt->config.log & DBT_LOG_EXEC)
+        fprintf(dbt->config.log_file, "Trace %u: 0x%" PRIx64 "\n", cpu->index, cpu->pc);
+    if (dbt->config.log & DBT_LOG_CPU && dbt->arch->dump) {
+        g_autoptr(GString) text = g_string_new(NULL);
+
+        dbt->arch->dump(cpu, dbt->config.log & DBT_LOG_FPU, text);
+        fputs(text->str, dbt->config.log_file);
+    }
+}
+
 /* System mode: where the code for vcpu.pc is, if the jump cache knows; the vCPU is in_code then. */
 static const void *find_cached(struct vcpu *cpu)
 {
     const struct jump_cache_entry *e;
 
-    if (!cpu->tlb || cpu->dbt->config.log & DBT_LOG_EXEC)
+    if (!cpu->tlb || cpu->dbt->config.no_chain)
         return NULL;
     __atomic_store_n(&cpu->in_code, true, __ATOMIC_SEQ_CST);
     e = &cpu->jumps[jump_index(cpu->pc)];
@@ -685,7 +723,7 @@ static const void *find_first(struct vcpu *cpu, struct block **b)
     const void *code = find_cached(cpu);
 
     *b = code ? NULL : find_block(cpu, cpu->mode);
-    if (*b && cpu->tlb && !(*b)->interpret)
+    if (*b && cpu->tlb && !(*b)->interpret && !cpu->dbt->config.no_chain)
         fill_jump_cache(cpu, *b, 0);
     return code;
 }
@@ -709,8 +747,8 @@ static enum vcpu_exit run_blocks(struct vcpu *cpu)
 
         if (cpu->tlb)
             cpu->code_at = cpu->pc;
-        if (G_UNLIKELY(dbt->config.log & DBT_LOG_EXEC))
-            fprintf(dbt->config.log_file, "Trace %u: 0x%" PRIx64 "\n", cpu->index, cpu->pc);
+        if (G_UNLIKELY(dbt->config.log & (DBT_LOG_EXEC | DBT_LOG_CPU)))
+            log_entry(cpu);
         if (code) {
             result = host_run_code(cpu, code);
             code = NULL;
@@ -753,7 +791,7 @@ static enum vcpu_exit run_blocks(struct vcpu *cpu)
             continue;
         if (old || (link && !dbt->config.no_chain))
             link_block(dbt, generation, link, old, b);
-        else if (!link && !dbt->config.lockstep)
+        else if (!link && !dbt->config.no_chain)
             fill_jump_cache(cpu, b, entry);
     }
     return VCPU_EXIT_FAULT;
@@ -775,7 +813,7 @@ enum vcpu_exit dbt_run(struct vcpu *cpu)
             cpu->poll = 0;
             return VCPU_EXIT_INTERRUPT;
         }
-        if (cpu->single_step || dbt->watchpoints->len)
+        if (cpu->single_step || (dbt->watchpoints->len && !cpu->tlb))
             return run_steps(cpu);
         if (dbt->config.poll_always)
             cpu->poll = 1;
@@ -784,6 +822,7 @@ enum vcpu_exit dbt_run(struct vcpu *cpu)
             struct access_record record = { 0 };
             reason = section_advance(cpu, step(cpu, &record)); /* over a breakpoint of others */
         }
+        reason = check_watch(cpu, reason);
         if (leave_for(cpu, reason))
             return reason;
     }
@@ -812,10 +851,13 @@ void dbt_breakpoint_remove(struct dbt *dbt, uint64_t pc)
     dbt_invalidate(dbt, pc, 4);
 }
 
-static void kick_all(struct dbt *dbt)
+static void watches_changed(struct dbt *dbt)
 {
-    for (struct vcpu *cpu = dbt->vcpus; cpu; cpu = cpu->next)
+    for (struct vcpu *cpu = dbt->vcpus; cpu; cpu = cpu->next) {
         vcpu_kick(cpu);
+        if (cpu->tlb) /* fast entries */
+            dbt_tlb_request_flush(cpu);
+    }
 }
 
 void dbt_watchpoint_add(struct dbt *dbt, uint64_t addr, uint64_t size, int access)
@@ -823,7 +865,7 @@ void dbt_watchpoint_add(struct dbt *dbt, uint64_t addr, uint64_t size, int acces
     struct dbt_watch w = { .addr = addr, .size = size, .access = access };
     dbt_lock(&dbt->lock);
     g_array_append_val(dbt->watchpoints, w);
-    kick_all(dbt);
+    watches_changed(dbt);
     dbt_unlock(&dbt->lock);
 }
 
@@ -834,6 +876,7 @@ void dbt_watchpoint_remove(struct dbt *dbt, uint64_t addr, uint64_t size, int ac
         const struct dbt_watch *w = &g_array_index(dbt->watchpoints, struct dbt_watch, i);
         if (w->addr == addr && w->size == size && w->access == access) {
             g_array_remove_index_fast(dbt->watchpoints, i);
+            watches_changed(dbt);
             break;
         }
     }
@@ -848,6 +891,20 @@ void dbt_add_intrinsic(struct dbt *dbt, uint64_t pc, const struct ir_helper *hel
     g_array_append_val(dbt->intrinsics, in);
     dbt_unlock(&dbt->lock);
     dbt_invalidate(dbt, pc, 4);
+}
+
+void dbt_set_log(struct dbt *dbt, unsigned log, FILE *file, bool no_chain, dbt_log_filter *filter,
+                 const void *opaque)
+{
+    dbt_lock(&dbt->lock);
+    dbt->config.log = log;
+    dbt->config.log_file = file;
+    dbt->config.no_chain = no_chain;
+    dbt->log_filter = filter;
+    dbt->log_opaque = opaque;
+    if (dbt->n_blocks) /* what is chained and what wasn't logged begin anew */
+        flush(dbt, NULL);
+    dbt_unlock(&dbt->lock);
 }
 
 void dbt_get_stats(struct dbt *dbt, struct dbt_stats *stats)

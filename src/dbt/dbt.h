@@ -26,6 +26,8 @@ enum dbt_log {
     DBT_LOG_OP_OPT = 4,  /* IR after the passes */
     DBT_LOG_OUT_ASM = 8,
     DBT_LOG_EXEC = 16,   /* each entry into translated code from C */
+    DBT_LOG_CPU = 32,    /* registers before it; needs guest_arch.dump */
+    DBT_LOG_FPU = 64,    /* with those for floating point */
 };
 
 struct dbt_config {
@@ -58,9 +60,16 @@ struct dbt_config {
     void *opaque;
 };
 
+/* What is logged of the guest's code; NULL: all. By the vCPUs' threads. */
+typedef bool dbt_log_filter(const void *opaque, uint64_t pc);
+
 /* NULL and *error if the host lacks what the translator needs or memory for the cache. */
 struct dbt *dbt_new(const struct dbt_config *config, GError **error);
 void dbt_free(struct dbt *dbt);
+
+/* Changes log, log_file and no_chain of the configuration, and what is logged. While no vCPU runs. */
+void dbt_set_log(struct dbt *dbt, unsigned log, FILE *file, bool no_chain, dbt_log_filter *filter,
+                 const void *opaque);
 
 /* A vCPU of the dbt's architecture, reset, not running: the caller sets registers and pc. [model]
  * must outlive it. dbt_vcpu_free may be called by any thread when the vCPU doesn't run. */
@@ -100,8 +109,10 @@ void dbt_after_fork(struct dbt *dbt, struct vcpu *cpu, bool child);
 /* Debugger: VCPU_EXIT_DEBUG before the instruction at [pc] is executed. */
 void dbt_breakpoint_add(struct dbt *dbt, uint64_t pc);
 void dbt_breakpoint_remove(struct dbt *dbt, uint64_t pc);
-/* While there is a watchpoint, vCPUs run in the interpreter; VCPU_EXIT_DEBUG after the access, with
- * vcpu.fault_addr and fault_access saying which. [access] VCPU_READ, VCPU_WRITE, or -1 for both. */
+/* VCPU_EXIT_DEBUG after the access, with vcpu.fault_addr and fault_access saying which. [access]
+ * VCPU_READ, VCPU_WRITE, or -1 for both. While there is a watchpoint, vCPUs run in the interpreter.
+ * System mode: before the access (and its instruction), which is how hardware and gdb have it on
+ * RISC-V and Arm; only pages with a watchpoint are slower; to be called while no vCPU runs. */
 void dbt_watchpoint_add(struct dbt *dbt, uint64_t addr, uint64_t size, int access);
 void dbt_watchpoint_remove(struct dbt *dbt, uint64_t addr, uint64_t size, int access);
 

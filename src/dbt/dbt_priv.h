@@ -130,6 +130,8 @@ struct host_features {
 
 struct dbt {
     struct dbt_config config;
+    dbt_log_filter *log_filter;  /* NULL: all */
+    const void *log_opaque;
     const struct guest_arch *arch;
     struct code_cache cache;
     struct host_thunks thunks;
@@ -199,6 +201,8 @@ void block_insert(struct dbt *dbt, struct block *b);
 void block_invalidate(struct dbt *dbt, struct block *b);
 /* All blocks with code in [start, start + size). */
 void block_invalidate_range(struct dbt *dbt, uint64_t start, uint64_t size);
+/* System mode: the same, whatever is there in memory. */
+void block_invalidate_virtual(struct dbt *dbt, uint64_t start, uint64_t size);
 /* System mode: all blocks with code from that page. */
 void block_invalidate_page(struct dbt *dbt, uint64_t page);
 /* The block whose code contains the given cache offset; NULL. Async-signal-safe. */
@@ -206,6 +210,12 @@ struct block *block_find_host(const struct dbt *dbt, uint32_t offset);
 void *dbt_arena_alloc(struct dbt *dbt, size_t size);
 void dbt_arena_reset(struct dbt *dbt);
 void dbt_forget_blocks(struct dbt *dbt);
+
+/* Whether the log is about code at pc, as far as it is about code. */
+static inline bool dbt_logs(const struct dbt *dbt, uint64_t pc)
+{
+    return dbt->config.log && (!dbt->log_filter || dbt->log_filter(dbt->log_opaque, pc));
+}
 
 /* perf.c: what tells perf about blocks. All do nothing if nobody asked for it. */
 void perf_open(struct dbt *dbt);

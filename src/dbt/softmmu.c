@@ -62,8 +62,25 @@ static void note_large(struct tlb_large *large, uint64_t vaddr, uint64_t size)
     }
 }
 
+/* Whether the page has a watchpoint, which fast entries would pass by. Loads are seen by those for
+ * reading only; but what changes memory atomically reads it, too. */
+static bool has_watch(const struct vcpu *cpu, uint64_t page, enum vcpu_access access)
+{
+    const GArray *points = cpu->dbt->watchpoints;
+
+    for (unsigned i = 0; i < points->len; i++) {
+        const struct dbt_watch *w = &g_array_index(points, struct dbt_watch, i);
+
+        if (w->addr <= (page | ~page_mask) && w->addr + (w->size - 1) >= page &&
+            (access == VCPU_WRITE || w->access != VCPU_WRITE)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* What the table of pages says of entry i, for translated code. */
-static void set_entries(struct tlb_context *c, unsigned i)
+static void set_entries(const struct vcpu *cpu, struct tlb_context *c, unsigned i)
 {
     const struct tlb_page *p = &c->pages[i];
 
@@ -72,17 +89,17 @@ static void set_entries(struct tlb_context *c, unsigned i)
     if (p->tag == TAG_UNUSED || !p->page.host) {
         return;
     }
-    if (p->page.read) {
+    if (p->page.read && !has_watch(cpu, p->tag, VCPU_READ)) {
         c->read[i] = (struct tlb_entry){ .tag = p->tag, .host = p->page.host };
     }
-    if (p->page.write && !p->page.watch_write) {
+    if (p->page.write && !p->page.watch_write && !has_watch(cpu, p->tag, VCPU_WRITE)) {
         c->write[i] = (struct tlb_entry){ .tag = p->tag, .host = p->page.host };
         c->write_frames[i] = (uint32_t)(p->page.phys >> MMU_PAGE_BITS);
     }
 }
 
 /* Twice the size: what was in one entry goes to it or to the one [old] further up. */
-static void grow(struct tlb_context *c)
+static void grow(const struct vcpu *cpu, struct tlb_context *c)
 {
     unsigned old = tlb_size(c);
 
@@ -96,24 +113,24 @@ static void grow(struct tlb_context *c)
         if (up) {
             drop_entry(c, i);
             c->pages[old + i] = p;
-            set_entries(c, old + i);
+            set_entries(cpu, c, old + i);
         }
     }
 }
 
-static const struct mmu_page *fill_data(struct tlb_context *c, uint64_t tag,
-                                        const struct mmu_page *page)
+static const struct mmu_page *fill_data(const struct vcpu *cpu, struct tlb_context *c,
+                                        uint64_t tag, const struct mmu_page *page)
 {
     unsigned i = tlb_index(c, tag);
 
     if (c->pages[i].tag != TAG_UNUSED && c->pages[i].tag != tag &&
         ++c->replaced > tlb_size(c) / 4 && tlb_size(c) < TLB_MAX_SIZE) {
-        grow(c);
+        grow(cpu, c);
         i = tlb_index(c, tag);
     }
     c->clean = false;
     c->pages[i] = (struct tlb_page){ .tag = tag, .page = *page };
-    set_entries(c, i);
+    set_entries(cpu, c, i);
     if (page->size > MMU_PAGE_SIZE) {
         note_large(&c->large, tag, page->size);
     }
@@ -133,6 +150,25 @@ static const struct mmu_page *fill_code(struct tlb_code *c, uint64_t tag,
     return &p->page;
 }
 
+bool softmmu_meets_watch(struct vcpu *cpu, uint64_t vaddr, unsigned size, enum vcpu_access access)
+{
+    struct softmmu *mmu = cpu->mmu;
+    const GArray *points = cpu->dbt->watchpoints;
+
+    for (unsigned i = 0; i < points->len; i++) {
+        const struct dbt_watch *w = &g_array_index(points, struct dbt_watch, i);
+
+        if (vaddr <= w->addr + (w->size - 1) && w->addr <= vaddr + (size - 1) &&
+            (w->access < 0 || w->access == (int)access)) {
+            mmu->watch.met = true;
+            mmu->watch.addr = vaddr;
+            mmu->watch.access = (uint8_t)access;
+            return true;
+        }
+    }
+    return false;
+}
+
 static const struct mmu_page *fill(struct vcpu *cpu, uint64_t vaddr, enum vcpu_access access)
 {
     struct mmu_page page = { 0 };
@@ -144,7 +180,7 @@ static const struct mmu_page *fill(struct vcpu *cpu, uint64_t vaddr, enum vcpu_a
     }
     /* The current context isn't looked at before: translate may have switched to another. */
     return access == VCPU_FETCH ? fill_code(cpu->mmu->code, tag, &page)
-                                : fill_data(cpu->tlb, tag, &page);
+                                : fill_data(cpu, cpu->tlb, tag, &page);
 }
 
 const struct mmu_page *softmmu_page(struct vcpu *cpu, uint64_t vaddr, enum vcpu_access access)

@@ -112,6 +112,12 @@ struct softmmu {
     /* Under code_pages.lock: pages that must lose their fast entries for stores. */
     uint64_t protect[TLB_MAX_PROTECT];
     unsigned n_protect;      /* more than fit: all */
+    /* The access that met a watchpoint (dbt_watchpoint_add). */
+    struct {
+        bool met;
+        uint8_t access;      /* enum vcpu_access */
+        uint64_t addr;
+    } watch;
 };
 
 /* False: no memory. */
@@ -132,6 +138,10 @@ void softmmu_ask_again(struct vcpu *cpu, uint64_t vaddr);
 /* Copies guest code as dbt_config.fetch does; the fault of the first byte that can't be had is
  * in the vCPU. At most two pages. */
 size_t softmmu_fetch(struct vcpu *cpu, uint64_t pc, void *buf, size_t size);
+
+/* An access is about to be made: true if it meets a watchpoint. Then it isn't made but ends as a
+ * fault does, of which dbt_run makes VCPU_EXIT_DEBUG. */
+bool softmmu_meets_watch(struct vcpu *cpu, uint64_t vaddr, unsigned size, enum vcpu_access access);
 
 /* Atomics: [kind] and [type] as the IR's AMO; old values are zero-extended. False: a fault. */
 bool softmmu_amo(struct vcpu *cpu, uint64_t vaddr, enum ir_amo kind, enum ir_type type,

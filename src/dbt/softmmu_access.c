@@ -14,6 +14,12 @@ static unsigned page_offset(uint64_t vaddr)
     return vaddr & (MMU_PAGE_SIZE - 1);
 }
 
+/* Watchpoints are rare. */
+static bool is_watched(struct vcpu *cpu, uint64_t vaddr, unsigned size, enum vcpu_access access)
+{
+    return G_UNLIKELY(cpu->dbt->watchpoints->len) && softmmu_meets_watch(cpu, vaddr, size, access);
+}
+
 /* ---- Within a page ---- */
 
 static bool load_in_page(struct vcpu *cpu, uint64_t vaddr, const struct mmu_page *page,
@@ -122,6 +128,9 @@ bool dbt_load(struct vcpu *cpu, uint64_t vaddr, unsigned size, uint64_t *value)
 {
     const struct mmu_page *page;
 
+    if (is_watched(cpu, vaddr, size, VCPU_READ)) {
+        return false;
+    }
     if (page_offset(vaddr) + size > MMU_PAGE_SIZE) {
         return load_crossing(cpu, vaddr, size, value);
     }
@@ -133,6 +142,9 @@ bool dbt_store(struct vcpu *cpu, uint64_t vaddr, unsigned size, uint64_t value)
 {
     const struct mmu_page *page;
 
+    if (is_watched(cpu, vaddr, size, VCPU_WRITE)) {
+        return false;
+    }
     if (page_offset(vaddr) + size > MMU_PAGE_SIZE) {
         return store_crossing(cpu, vaddr, size, value);
     }
@@ -149,6 +161,9 @@ static const struct mmu_page *atomic_page(struct vcpu *cpu, uint64_t vaddr, unsi
         cpu->fault_addr = vaddr;
         cpu->fault_access = VCPU_WRITE;
         cpu->fault_kind = VCPU_FAULT_ALIGN;
+        return NULL;
+    }
+    if (is_watched(cpu, vaddr, size, VCPU_READ) || is_watched(cpu, vaddr, size, VCPU_WRITE)) {
         return NULL;
     }
     return softmmu_page(cpu, vaddr, VCPU_WRITE);

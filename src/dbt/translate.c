@@ -266,6 +266,7 @@ enum translate_result dbt_translate(struct vcpu *cpu, uint64_t pc, uint32_t mode
     bool interpret = dbt->config.interpreter || mode & MODE_ONE_INSN;
     unsigned max_insns = dbt->config.one_insn || mode & MODE_ONE_INSN ? 1 : dbt->config.max_insns;
     FILE *f = dbt->config.log_file;
+    bool logs = dbt_logs(dbt, pc);
 
     if (dbt->n_blocks == dbt->max_blocks)
         return TRANSLATE_FULL;
@@ -285,10 +286,10 @@ enum translate_result dbt_translate(struct vcpu *cpu, uint64_t pc, uint32_t mode
         enum translate_result r = dbt_lift(cpu, pc, mode & ~MODE_ONE_INSN, max_insns, b);
         if (r != TRANSLATE_OK)
             return r;
-        if (dbt->config.log)
+        if (logs)
             log_lifted(cpu, f);
         ir_optimize(dbt->unit);
-        if (dbt->config.log & DBT_LOG_OP_OPT) {
+        if (logs && dbt->config.log & DBT_LOG_OP_OPT) {
             fprintf(f, "OP after optimization:\n");
             ir_print(dbt->unit, f);
         }
@@ -313,7 +314,7 @@ enum translate_result dbt_translate(struct vcpu *cpu, uint64_t pc, uint32_t mode
         }
         max_insns = dbt->unit->n_insns / 2;
     }
-    if (dbt->config.log & DBT_LOG_OUT_ASM && !b->interpret)
+    if (logs && dbt->config.log & DBT_LOG_OUT_ASM && !b->interpret)
         host_log_code(dbt, b, f);
     if (dbt->perf)
         perf_block(dbt, b);

@@ -79,6 +79,7 @@ struct vcpu {
     volatile uint8_t poll;
     bool single_step;          /* return VCPU_EXIT_DEBUG after each instruction */
     bool no_debug;             /* break- and watchpoints are others': they don't stop this vCPU */
+    bool hold_interrupts;      /* for the guest architecture: a debugger steps, they wait */
     volatile bool in_code;     /* the vCPU's thread is inside translated code */
 
     uint32_t exit_reason;      /* enum vcpu_exit; set by helpers to leave translated code */

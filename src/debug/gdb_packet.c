@@ -17,10 +17,25 @@ void gdb_conn_init(struct gdb_conn *conn, int fd)
     };
 }
 
+void gdb_conn_init_fed(struct gdb_conn *conn, gdb_write_fn *write, void *opaque)
+{
+    gdb_conn_init(conn, -1);
+    conn->write = write;
+    conn->write_opaque = opaque;
+}
+
 void gdb_conn_clear(struct gdb_conn *conn)
 {
     g_byte_array_unref(conn->in);
     g_string_free(conn->sent, TRUE);
+}
+
+bool gdb_conn_feed(struct gdb_conn *conn, const void *data, size_t size)
+{
+    if (conn->in->len + size > GDB_MAX_INPUT)
+        return false;
+    g_byte_array_append(conn->in, data, (guint)size);
+    return true;
 }
 
 bool gdb_conn_fill(struct gdb_conn *conn)
@@ -31,14 +46,13 @@ bool gdb_conn_fill(struct gdb_conn *conn)
     do {
         n = read(conn->fd, buf, sizeof(buf));
     } while (n < 0 && errno == EINTR);
-    if (n <= 0 || conn->in->len + (size_t)n > GDB_MAX_INPUT)
-        return false;
-    g_byte_array_append(conn->in, buf, (guint)n);
-    return true;
+    return n > 0 && gdb_conn_feed(conn, buf, (size_t)n);
 }
 
 static bool write_all(struct gdb_conn *conn, const char *data, size_t size)
 {
+    if (conn->write)
+        return conn->write(conn->write_opaque, data, size);
     while (size) {
         ssize_t n = send(conn->fd, data, size, MSG_NOSIGNAL);
 
@@ -119,6 +133,8 @@ void gdb_conn_flush(struct gdb_conn *conn)
 {
     struct pollfd p = {.fd = conn->fd, .events = POLLIN};
 
+    if (conn->fd < 0)
+        return;
     while (!conn->no_ack && !memchr(conn->in->data, '+', conn->in->len)) {
         if (poll(&p, 1, FLUSH_MS) <= 0 || !gdb_conn_fill(conn))
             break;

@@ -12,8 +12,13 @@
 
 enum { GDB_PACKET_SIZE = 0x4000 }; /* bytes of payload, both ways */
 
+/* Takes all of it (false: the connection is gone); must not call back. */
+typedef bool gdb_write_fn(void *opaque, const void *data, size_t size);
+
 struct gdb_conn {
-    int fd;         /* owned by the caller */
+    int fd;         /* owned by the caller; -1: write is called, and the caller feeds */
+    gdb_write_fn *write;
+    void *write_opaque;
     bool no_ack;    /* QStartNoAckMode */
     GByteArray *in; /* received, not yet taken */
     GString *sent;  /* the last packet as it was framed, for a retransmission */
@@ -26,7 +31,11 @@ enum gdb_input {
 };
 
 void gdb_conn_init(struct gdb_conn *conn, int fd);
+void gdb_conn_init_fed(struct gdb_conn *conn, gdb_write_fn *write, void *opaque);
 void gdb_conn_clear(struct gdb_conn *conn);
+
+/* What was received. False when the peer sends more than a packet can be. */
+bool gdb_conn_feed(struct gdb_conn *conn, const void *data, size_t size);
 
 /* Read what there is (blocks if there is nothing). False at the end of the connection, or when the
  * peer sends more than a packet can be. */

@@ -11,7 +11,8 @@ struct gdb_stub {
     const struct gdb_ops *ops;
     void *opaque;
     struct gdb_conn conn;
-    GString *reply;    /* of the packet being handled; sent after it */
+    GString *packet;   /* being handled */
+    GString *reply;    /* of it; sent after it */
     bool no_reply;     /* it gets none (now) */
     bool multiprocess; /* thread ids are pPID.TID */
     bool running;

@@ -25,6 +25,11 @@ void gdb_query_supported(struct gdb_stub *s, const char *args, size_t size)
 
 /* ---- qXfer ---- */
 
+static char *thread_text(struct gdb_stub *s, uint64_t thread)
+{
+    return (s->ops->thread_info ? s->ops->thread_info : s->ops->thread_name)(s->opaque, thread);
+}
+
 static GBytes *threads_xml(struct gdb_stub *s)
 {
     g_autoptr(GArray) ids = g_array_new(FALSE, FALSE, sizeof(uint64_t));
@@ -33,12 +38,13 @@ static GBytes *threads_xml(struct gdb_stub *s)
     s->ops->threads(s->opaque, ids);
     for (unsigned i = 0; i < ids->len; i++) {
         uint64_t id = g_array_index(ids, uint64_t, i);
-        g_autofree char *name = s->ops->thread_name(s->opaque, id);
-        g_autofree char *escaped = name ? g_markup_escape_text(name, -1) : g_strdup("");
+        g_autofree char *text = thread_text(s, id);
+        g_autofree char *escaped = text ? g_markup_escape_text(text, -1) : g_strdup("");
 
         g_string_append(xml, "<thread id=\"");
         gdb_put_thread(s, xml, id);
-        g_string_append_printf(xml, "\" name=\"%s\"/>\n", escaped);
+        g_string_append_printf(xml, s->ops->thread_info ? "\">%s</thread>\n" : "\" name=\"%s\"/>\n",
+                               escaped);
     }
     g_string_append(xml, "</threads>\n");
     return g_string_free_to_bytes(xml);
@@ -120,7 +126,7 @@ void gdb_query_thread_info(struct gdb_stub *s, const char *args, size_t size)
         gdb_error(s, 3);
         return;
     }
-    name = s->ops->thread_name(s->opaque, (uint64_t)thread);
+    name = thread_text(s, (uint64_t)thread);
     if (name)
         gdb_put_hex(s->reply, name, MIN(strlen(name), GDB_PACKET_SIZE / 2 - 16));
 }
@@ -130,7 +136,7 @@ void gdb_query_thread_info(struct gdb_stub *s, const char *args, size_t size)
 void gdb_query_monitor(struct gdb_stub *s, const char *args, size_t size)
 {
     enum { CHUNK = 1024 };
-    char command[256] = "";
+    char command[GDB_PACKET_SIZE / 2] = "";
     g_autofree char *text = NULL;
 
     if (!s->ops->monitor)

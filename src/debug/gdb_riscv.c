@@ -6,16 +6,16 @@
 #include <string.h>
 
 #include "dbt/dbt.h"
-#include "debug/gdb_arch.h"
+#include "debug/gdb_riscv.h"
 #include "guest/riscv/riscv.h"
 
 enum {
-    REG_PC = 32,
-    REG_F0 = 33,
-    REG_CSR0 = 65,
-    REG_FFLAGS = REG_CSR0 + 1,
+    REG_PC = GDB_RISCV_PC,
+    REG_F0 = GDB_RISCV_F0,
+    REG_CSR0 = GDB_RISCV_CSR0,
+    REG_FFLAGS = GDB_RISCV_FFLAGS,
     REG_FRM,
-    REG_FCSR,
+    REG_FCSR = GDB_RISCV_FCSR,
     N_GDB_REGS
 };
 
@@ -38,15 +38,17 @@ static const char *x_type(unsigned reg)
     return reg >= 2 && reg <= 4 ? "data_ptr" : "int";
 }
 
-static char *target_xml(void)
+GString *gdb_riscv_xml(const char *osabi)
 {
     GString *xml = g_string_new("<?xml version=\"1.0\"?>\n"
                                 "<!DOCTYPE target SYSTEM \"gdb-target.dtd\">\n"
                                 "<target>\n"
-                                "<architecture>riscv:rv64</architecture>\n"
-                                "<osabi>GNU/Linux</osabi>\n"
-                                "<feature name=\"org.gnu.gdb.riscv.cpu\">\n");
+                                "<architecture>riscv:rv64</architecture>\n");
 
+    g_string_append_printf(xml,
+                           "<osabi>%s</osabi>\n"
+                           "<feature name=\"org.gnu.gdb.riscv.cpu\">\n",
+                           osabi);
     for (unsigned i = 0; i < 32; i++)
         g_string_append_printf(xml, "<reg name=\"%s\" bitsize=\"64\" type=\"%s\" regnum=\"%u\"/>\n",
                                x_names[i], x_type(i), i);
@@ -67,9 +69,16 @@ static char *target_xml(void)
                            "<reg name=\"fflags\" bitsize=\"32\" type=\"int\" regnum=\"%d\"/>\n"
                            "<reg name=\"frm\" bitsize=\"32\" type=\"int\" regnum=\"%d\"/>\n"
                            "<reg name=\"fcsr\" bitsize=\"32\" type=\"int\" regnum=\"%d\"/>\n"
-                           "</feature>\n"
-                           "</target>\n",
+                           "</feature>\n",
                            REG_FFLAGS, REG_FRM, REG_FCSR);
+    return xml;
+}
+
+static char *target_xml(const struct vcpu *cpu)
+{
+    GString *xml = gdb_riscv_xml("GNU/Linux");
+
+    g_string_append(xml, "</target>\n");
     return g_string_free(xml, FALSE);
 }
 
@@ -84,7 +93,7 @@ static void write_fcsr(struct vcpu *cpu, uint32_t fcsr)
     cpu->mode = (cpu->mode & ~7u) | (fcsr >> 5 & 7);
 }
 
-static size_t read_reg(const struct vcpu *cpu, unsigned reg, uint8_t *buf)
+size_t gdb_riscv_read(struct vcpu *cpu, unsigned reg, uint8_t *buf)
 {
     const struct riscv_vcpu *rv = (const struct riscv_vcpu *)cpu;
     uint64_t value;
@@ -106,7 +115,7 @@ static size_t read_reg(const struct vcpu *cpu, unsigned reg, uint8_t *buf)
     return reg < REG_CSR0 ? 8 : 4;
 }
 
-static bool write_reg(struct vcpu *cpu, unsigned reg, const uint8_t *buf)
+bool gdb_riscv_write(struct vcpu *cpu, unsigned reg, const uint8_t *buf)
 {
     struct riscv_vcpu *rv = (struct riscv_vcpu *)cpu;
     uint64_t value = 0;
@@ -135,7 +144,8 @@ static bool write_reg(struct vcpu *cpu, unsigned reg, const uint8_t *buf)
 const struct gdb_arch gdb_arch_riscv64 = {
     .name = "riscv64",
     .n_regs = N_GDB_REGS,
+    .n_general_regs = N_GDB_REGS,
     .target_xml = target_xml,
-    .read_reg = read_reg,
-    .write_reg = write_reg,
+    .read_reg = gdb_riscv_read,
+    .write_reg = gdb_riscv_write,
 };

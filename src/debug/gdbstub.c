@@ -35,8 +35,8 @@ uint64_t gdb_current_thread(const struct gdb_stub *s)
 void gdb_put_thread(const struct gdb_stub *s, GString *out, uint64_t thread)
 {
     if (s->multiprocess)
-        g_string_append_printf(out, "p%" G_GINT64_MODIFIER "x.", s->ops->process_id(s->opaque));
-    g_string_append_printf(out, "%" G_GINT64_MODIFIER "x", thread);
+        g_string_append_printf(out, "p%02" G_GINT64_MODIFIER "x.", s->ops->process_id(s->opaque));
+    g_string_append_printf(out, "%02" G_GINT64_MODIFIER "x", thread);
 }
 
 static bool get_id(const char **text, int64_t *id)
@@ -228,6 +228,7 @@ static void cmd_vcont(struct gdb_stub *s, const char *args, size_t size)
     g_autoptr(GArray) actions = g_array_new(FALSE, TRUE, sizeof(struct gdb_action));
     g_autofree bool *set = NULL;
     const uint64_t none = 0;
+    bool any = false;
 
     s->ops->threads(s->opaque, ids);
     g_array_append_val(ids, none);
@@ -240,6 +241,7 @@ static void cmd_vcont(struct gdb_stub *s, const char *args, size_t size)
         struct gdb_action a;
         int64_t thread = -1;
 
+        any = true;
         if (!get_action(&args, &a) ||
             (gdb_get_token(&args, ":") && !gdb_get_thread(s, &args, &thread))) {
             gdb_error(s, ERR_INVALID);
@@ -261,7 +263,7 @@ static void cmd_vcont(struct gdb_stub *s, const char *args, size_t size)
                 to->resume = GDB_CONTINUE;
         }
     }
-    if (*args) {
+    if (*args || !any) { /* without an action it would wait for ever */
         gdb_error(s, ERR_INVALID);
         return;
     }
@@ -337,7 +339,7 @@ static void cmd_read_registers(struct gdb_stub *s, const char *args, size_t size
 {
     uint8_t buf[16];
 
-    for (unsigned i = 0; i < s->ops->n_regs(s->opaque); i++) {
+    for (unsigned i = 0; i < s->ops->n_general_regs(s->opaque); i++) {
         size_t n = s->ops->read_reg(s->opaque, gdb_current_thread(s), i, buf);
 
         gdb_put_hex(s->reply, buf, n);
@@ -351,7 +353,7 @@ static void cmd_write_registers(struct gdb_stub *s, const char *args, size_t siz
     uint64_t thread = gdb_current_thread(s);
     uint8_t buf[16];
 
-    for (unsigned i = 0; i < s->ops->n_regs(s->opaque) && *args; i++) {
+    for (unsigned i = 0; i < s->ops->n_general_regs(s->opaque) && *args; i++) {
         size_t n = s->ops->read_reg(s->opaque, thread, i, buf);
 
         if (!n)
@@ -536,10 +538,29 @@ static void cmd_current_thread(struct gdb_stub *s, const char *args, size_t size
     gdb_put_thread(s, s->reply, gdb_current_thread(s));
 }
 
-/* The process was started for the debugger: it may be killed when gdb quits. */
+/* What was started for the debugger may be killed when gdb quits. */
 static void cmd_attached(struct gdb_stub *s, const char *args, size_t size)
 {
-    g_string_assign(s->reply, "0");
+    g_string_assign(s->reply, s->ops->attached ? "1" : "0");
+}
+
+/* Extended mode: gdb may detach and attach again. */
+static void cmd_extended(struct gdb_stub *s, const char *args, size_t size)
+{
+    if (s->ops->attached)
+        reply_ok(s, true, 0);
+}
+
+static void cmd_attach(struct gdb_stub *s, const char *args, size_t size)
+{
+    uint64_t process;
+
+    if (!s->ops->attached)
+        return;
+    if (!gdb_get_number(&args, &process) || *args || process != s->ops->process_id(s->opaque))
+        gdb_error(s, ERR_NOT_FOUND);
+    else
+        put_stop(s, &s->stop);
 }
 
 static void cmd_symbols(struct gdb_stub *s, const char *args, size_t size)
@@ -553,6 +574,7 @@ static const struct {
     const char *name;
     gdb_handler *run;
 } commands[] = {
+    {"!", cmd_extended},
     {"?", cmd_why},
     {"C", cmd_continue_signal},
     {"D", cmd_detach},
@@ -582,6 +604,7 @@ static const struct {
     {"qfThreadInfo", gdb_query_threads},
     {"qsThreadInfo", gdb_query_more_threads},
     {"s", cmd_step},
+    {"vAttach;", cmd_attach},
     {"vCont?", cmd_vcont_actions},
     {"vCont", cmd_vcont},
     {"vFile:", gdb_vfile},
@@ -589,18 +612,25 @@ static const struct {
     {"z", cmd_remove},
 };
 
-static bool handle(struct gdb_stub *s, const GString *packet)
+static void dispatch(struct gdb_stub *s, const GString *packet)
 {
-    g_string_truncate(s->reply, 0);
-    s->no_reply = false;
     for (unsigned i = 0; i < G_N_ELEMENTS(commands); i++) {
         const char *args = packet->str;
 
         if (gdb_get_token(&args, commands[i].name)) {
             commands[i].run(s, args, packet->len - (size_t)(args - packet->str));
-            break;
+            return;
         }
     }
+    if ((packet->str[0] == 'q' || packet->str[0] == 'Q') && s->ops->query)
+        s->ops->query(s->opaque, packet->str, s->reply);
+}
+
+static bool handle(struct gdb_stub *s, const GString *packet)
+{
+    g_string_truncate(s->reply, 0);
+    s->no_reply = false;
+    dispatch(s, packet);
     return s->no_reply || gdb_conn_send(&s->conn, s->reply->str, s->reply->len);
 }
 
@@ -628,31 +658,79 @@ static bool advance(struct gdb_stub *s, GString *packet)
     }
 }
 
+/* ---- Connections ---- */
+
+static void init(struct gdb_stub *s, const struct gdb_ops *ops, void *opaque)
+{
+    *s = (struct gdb_stub){.ops = ops, .opaque = opaque, .running = true, .end = GDB_END_LOST};
+    s->reply = g_string_new(NULL);
+    s->packet = g_string_new(NULL);
+    for (unsigned i = 0; i < GDB_MAX_FILES; i++)
+        s->files[i] = -1;
+}
+
+static void clear(struct gdb_stub *s)
+{
+    gdb_vfile_close_all(s);
+    gdb_conn_clear(&s->conn);
+    g_string_free(s->reply, TRUE);
+    g_string_free(s->packet, TRUE);
+}
+
 enum gdb_end gdb_serve(const struct gdb_ops *ops, void *opaque, int fd, int event_fd)
 {
-    struct gdb_stub s = {.ops = ops, .opaque = opaque, .running = true, .end = GDB_END_LOST};
-    g_autoptr(GString) packet = g_string_new(NULL);
     struct pollfd fds[2] = {{.fd = fd, .events = POLLIN}, {.events = POLLIN}};
+    struct gdb_stub s;
 
+    init(&s, ops, opaque);
     gdb_conn_init(&s.conn, fd);
-    s.reply = g_string_new(NULL);
-    for (unsigned i = 0; i < GDB_MAX_FILES; i++)
-        s.files[i] = -1;
-
-    while (advance(&s, packet) && !s.ended) {
+    while (advance(&s, s.packet) && !s.ended) {
         fds[1].fd = s.running ? event_fd : -1;
         if (poll(fds, 2, -1) < 0)
             continue; /* EINTR: nothing else can happen to these descriptors */
         if (fds[0].revents && !gdb_conn_fill(&s.conn))
             break;
     }
-
-    gdb_vfile_close_all(&s);
-    gdb_conn_clear(&s.conn);
-    g_string_free(s.reply, TRUE);
+    clear(&s);
     if (s.end == GDB_END_KILLED)
         ops->kill(opaque);
     else if (s.end != GDB_END_EXITED)
         ops->detach(opaque);
     return s.end;
+}
+
+struct gdb_stub *gdb_stub_new(const struct gdb_ops *ops, void *opaque, gdb_write_fn *write,
+                              void *write_opaque)
+{
+    struct gdb_stub *s = g_new(struct gdb_stub, 1);
+
+    init(s, ops, opaque);
+    gdb_conn_init_fed(&s->conn, write, write_opaque);
+    return s;
+}
+
+void gdb_stub_free(struct gdb_stub *s)
+{
+    clear(s);
+    g_free(s);
+}
+
+bool gdb_stub_receive(struct gdb_stub *s, const void *data, size_t size)
+{
+    return gdb_conn_feed(&s->conn, data, size) && gdb_stub_poll(s);
+}
+
+bool gdb_stub_poll(struct gdb_stub *s)
+{
+    return !s->ended && advance(s, s->packet) && !s->ended;
+}
+
+bool gdb_stub_is_running(const struct gdb_stub *s)
+{
+    return s->running;
+}
+
+enum gdb_end gdb_stub_end(const struct gdb_stub *s)
+{
+    return s->end;
 }

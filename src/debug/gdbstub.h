@@ -3,9 +3,9 @@
  * guests: what is debugged is a table of functions, one for user mode (linux_user/gdb.c) and, with
  * vCPUs for threads, one for a machine.
  *
- * All functions of the table are called by the thread that is in gdb_serve, and, except resume,
- * interrupt, poll_stop, detach and kill, only while the target is stopped. Threads are named by
- * numbers above 0. Signals are Linux's generic numbers.
+ * All functions of the table are called by the thread that is in gdb_serve (or in a function of a
+ * struct gdb_stub), and, except resume, interrupt, poll_stop, detach and kill, only while the target
+ * is stopped. Threads are named by numbers above 0. Signals are Linux's generic numbers.
  */
 #ifndef NANDU_DEBUG_GDBSTUB_H
 #define NANDU_DEBUG_GDBSTUB_H
@@ -50,13 +50,17 @@ struct gdb_ops {
     uint64_t (*process_id)(void *opaque);
     /* Appends the threads' numbers (uint64_t). */
     void (*threads)(void *opaque, GArray *ids);
-    /* One line for "info threads"; g_malloc'ed. */
+    /* What "info threads" shows of a thread: its name, or (may be NULL) a line in its place; both
+     * g_malloc'ed. */
     char *(*thread_name)(void *opaque, uint64_t thread);
+    char *(*thread_info)(void *opaque, uint64_t thread);
 
     /* The description of the target's registers (GDB manual, appendix G); g_malloc'ed. */
     char *(*target_xml)(void *opaque);
     /* Register numbers are below this; there may be gaps. */
     unsigned (*n_regs)(void *opaque);
+    /* Those below this are what "g" and "G" move. */
+    unsigned (*n_general_regs)(void *opaque);
     /* Value in target byte order to [buf] (16 bytes); its size, or 0 for a gap. */
     size_t (*read_reg)(void *opaque, uint64_t thread, unsigned reg, uint8_t *buf);
     /* [size] is what read_reg gives. */
@@ -89,10 +93,16 @@ struct gdb_ops {
     void (*pass_signals)(void *opaque, uint64_t mask);
     /* What "monitor [command]" prints; g_malloc'ed. NULL: no such command. */
     char *(*monitor)(void *opaque, const char *command);
+    /* A general query or set packet (q, Q) that isn't known here. False: nor there; then reply stays
+     * empty. */
+    bool (*query)(void *opaque, const char *packet, GString *reply);
     /* A file of the target, open for reading: a descriptor or -errno. */
     int (*open_file)(void *opaque, const char *path);
     /* readlink(2) of the target's [path]: length or -errno. */
     int (*read_link)(void *opaque, const char *path, char *buf, size_t size);
+
+    /* The target was there before the debugger, who leaves it when it quits. */
+    bool attached;
 };
 
 enum gdb_end { GDB_END_LOST, GDB_END_DETACHED, GDB_END_KILLED, GDB_END_EXITED };
@@ -104,5 +114,22 @@ enum gdb_end { GDB_END_LOST, GDB_END_DETACHED, GDB_END_KILLED, GDB_END_EXITED };
  * was called if the result is GDB_END_LOST or GDB_END_DETACHED, ops->kill if GDB_END_KILLED.
  */
 enum gdb_end gdb_serve(const struct gdb_ops *ops, void *opaque, int fd, int event_fd);
+
+/*
+ * The same for a caller that has an event loop: one debugger's connection, over anything. ops->detach
+ * and kill aren't called: that is for the caller to do, by what gdb_stub_end says.
+ */
+struct gdb_stub;
+struct gdb_stub *gdb_stub_new(const struct gdb_ops *ops, void *opaque,
+                              bool (*write)(void *opaque, const void *data, size_t size),
+                              void *write_opaque);
+void gdb_stub_free(struct gdb_stub *stub);
+/* What came from the debugger. False: the connection is over. Not from within ops. */
+bool gdb_stub_receive(struct gdb_stub *stub, const void *data, size_t size);
+/* poll_stop is worth a call. False: the connection is over. Not from within ops. */
+bool gdb_stub_poll(struct gdb_stub *stub);
+/* Whether the debugger waits for a stop. */
+bool gdb_stub_is_running(const struct gdb_stub *stub);
+enum gdb_end gdb_stub_end(const struct gdb_stub *stub);
 
 #endif

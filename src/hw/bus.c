@@ -1,5 +1,6 @@
 #include "hw/bus.h"
 
+#include "object/device.h"
 #include "qapi/error.h"
 
 enum { MAX_NUMBER = 4096 };
@@ -24,23 +25,45 @@ static const struct object_type bus_type = {
 };
 OBJECT_TYPE(bus_type);
 
-struct bus *bus_new(struct object *owner, const char *type, const char *prefix,
-                    const struct hw_context *hw, GError **error)
+/* The bus of this name; *ambiguous: there are several. */
+static struct object *by_name(struct object *root, const char *name, bool *ambiguous)
 {
-    struct object *root = object_root_of(owner);
+    return object_resolve(root, name, "bus", ambiguous);
+}
+
+static struct bus *make(struct object *owner, const char *type, const char *name,
+                        const struct hw_context *hw, GError **error)
+{
     auto_ptr(object) obj = object_new(object_type_find(type));
     struct bus *bus = (struct bus *)obj;
 
     bus->hw = hw;
+    return object_add_child(owner, name, obj, error) && object_complete(obj, error) ? bus : NULL;
+}
+
+struct bus *bus_new_named(struct object *owner, const char *type, const char *name,
+                          const struct hw_context *hw, GError **error)
+{
+    bool ambiguous = false;
+
+    if (by_name(object_root_of(owner), name, &ambiguous) || ambiguous) {
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "There is a bus '%s' already", name);
+        return NULL;
+    }
+    return make(owner, type, name, hw, error);
+}
+
+struct bus *bus_new(struct object *owner, const char *type, const char *prefix,
+                    const struct hw_context *hw, GError **error)
+{
+    struct object *root = object_root_of(owner);
+
     for (unsigned i = 0; i < MAX_NUMBER; i++) {
         g_autofree char *name = g_strdup_printf("%s.%u", prefix, i);
         bool ambiguous = false;
 
-        if (!object_resolve(root, name, "bus", &ambiguous) && !ambiguous) {
-            if (!object_add_child(owner, name, obj, error) || !object_complete(obj, error)) {
-                return NULL;
-            }
-            return bus;
+        if (!by_name(root, name, &ambiguous) && !ambiguous) {
+            return make(owner, type, name, hw, error);
         }
     }
     g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "There are too many buses called '%s.N'",
@@ -53,52 +76,81 @@ static bool has_room(const struct bus *bus)
     return bus->max_devices == 0 || bus->devices->len < bus->max_devices;
 }
 
-struct search {
-    const char *type;
-    struct bus *found;
-    bool any;           /* one of the type is there, but full */
-};
-
-static bool look(struct object *obj, void *opaque)
+/* A device that is plugged in is looked at where it is plugged in, not where the tree has it. */
+static bool is_plugged(const struct object *obj)
 {
-    struct search *search = opaque;
+    return object_is(obj, "device") && ((const struct device *)obj)->parent_bus;
+}
 
-    if (object_is(obj, search->type)) {
-        search->any = true;
-        if (has_room((struct bus *)obj)) {
-            search->found = (struct bus *)obj;  /* the last one wins */
-        }
+static struct bus *look(struct object *obj, const char *type)
+{
+    struct bus *bus = object_is(obj, "bus") ? (struct bus *)obj : NULL, *found = NULL;
+
+    if (bus && object_is(obj, type) && has_room(bus)) {
+        return bus;
     }
-    object_foreach_child(obj, look, search);
-    return true;
+    for (guint i = bus ? bus->devices->len : 0; i-- > 0 && !found;) {
+        found = look(bus->devices->pdata[i], type);
+    }
+    for (guint i = obj->child_order ? obj->child_order->len : 0; i-- > 0 && !found;) {
+        struct object *child = obj->child_order->pdata[i];
+
+        found = is_plugged(child) ? NULL : look(child, type);
+    }
+    return found;
+}
+
+static struct bus *find_named(struct object *root, const char *bus_type, const char *name,
+                              const char *device, GError **error)
+{
+    struct object *obj = by_name(root, name, NULL);
+
+    if (!obj) {
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "Bus '%s' not found", name);
+        return NULL;
+    }
+    if (!object_is(obj, bus_type)) {
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "Device '%s' can't go on %s bus",
+                    device, obj->type->name);
+        return NULL;
+    }
+    if (!has_room((struct bus *)obj)) {
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "Bus '%s' is full", name);
+        return NULL;
+    }
+    return (struct bus *)obj;
+}
+
+static struct bus *find(struct object *root, const char *bus_type, const char *name,
+                        const char *device, GError **error)
+{
+    struct bus *bus;
+
+    if (name) {
+        return find_named(root, bus_type, name, device, error);
+    }
+    bus = look(root, bus_type);
+    if (!bus) {
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "No '%s' bus found for device '%s'",
+                    bus_type, device);
+    }
+    return bus;
 }
 
 struct bus *bus_find(struct object *root, const char *bus_type, const char *name, GError **error)
 {
-    struct search search = {.type = bus_type};
+    return find(root, bus_type, name, bus_type, error);
+}
 
-    if (name) {
-        struct object *obj = object_resolve(root, name, "bus", NULL);
+struct bus *bus_find_for(struct object *root, const struct object_type *device, const char *name,
+                         GError **error)
+{
+    const struct object_type *type = device;
 
-        if (!obj) {
-            g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "Bus '%s' not found", name);
-        } else if (!object_is(obj, bus_type)) {
-            g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "Bus '%s' is not of type %s", name,
-                        bus_type);
-        } else if (!has_room((struct bus *)obj)) {
-            g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "Bus '%s' is full", name);
-        } else {
-            search.found = (struct bus *)obj;
-        }
-        return search.found;
+    while (!type->bus) {
+        type = object_type_parent(type);
     }
-    look(root, &search);
-    if (!search.found) {
-        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
-                    search.any ? "All '%s' buses are full" : "No '%s' bus found for the device",
-                    bus_type);
-    }
-    return search.found;
+    return find(root, type->bus, name, device->name, error);
 }
 
 bool bus_add(struct bus *bus, struct object *obj, GError **error)
@@ -108,10 +160,12 @@ bool bus_add(struct bus *bus, struct object *obj, GError **error)
         return false;
     }
     g_ptr_array_add(bus->devices, obj);
+    ((struct device *)obj)->parent_bus = &bus->object;
     return true;
 }
 
 void bus_remove(struct bus *bus, struct object *obj)
 {
     g_ptr_array_remove(bus->devices, obj);
+    ((struct device *)obj)->parent_bus = NULL;
 }

@@ -23,6 +23,11 @@ static void make_irqs(struct mmio_device *dev)
     }
 }
 
+static void run_changed(void *opaque, bool runs)
+{
+    class_of(opaque)->run_changed(opaque, runs);
+}
+
 static bool complete(struct object *obj, GError **error)
 {
     struct mmio_device *dev = (struct mmio_device *)obj;
@@ -39,6 +44,10 @@ static bool complete(struct object *obj, GError **error)
         return false;
     }
     make_irqs(dev);
+    if (class_of(dev)->run_changed) {
+        clocks_add_listener(dev->hw->clocks, run_changed, dev);
+        run_changed(dev, clocks_virtual_runs(dev->hw->clocks));
+    }
     return true;
 }
 
@@ -63,6 +72,9 @@ static void finalize(struct object *obj)
     struct mmio_device *dev = (struct mmio_device *)obj;
 
     remove_regions(dev);
+    if (dev->hw && class_of(dev)->run_changed) {
+        clocks_remove_listener(dev->hw->clocks, dev);
+    }
     if (class_of(dev)->unrealize) {
         class_of(dev)->unrealize(dev);
     }
@@ -73,11 +85,25 @@ static void finalize(struct object *obj)
     g_mutex_clear(&dev->lock);
 }
 
+static void save(struct object *obj, GByteArray *out)
+{
+    mmio_device_save((struct mmio_device *)obj, out);
+}
+
+static bool load(struct object *obj, const uint8_t *data, size_t size, size_t *position,
+                 GError **error)
+{
+    return mmio_device_load((struct mmio_device *)obj, data, size, position, error);
+}
+
+static const struct state_ops state_ops = {.save = save, .load = load};
+
 static const struct object_type mmio_device_type = {
     .name = "mmio-device",
     .parent = "device",
     .abstract = true,
     .instance_size = sizeof(struct mmio_device),
+    .state = &state_ops,
     .init = init,
     .complete = complete,
     .finalize = finalize,

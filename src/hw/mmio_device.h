@@ -14,8 +14,10 @@
 #include "hw/state.h"
 #include "memory/memory.h"
 #include "object/device.h"
+#include "qapi/qapi_types.h"
 
 struct address_space;
+struct block_graph;
 struct log;
 struct clocks;
 struct event_loop;
@@ -31,6 +33,9 @@ struct hw_context {
     struct log *log;
     struct address_space *memory;   /* for DMA */
     uint64_t ram_size;              /* of the machine, bytes */
+    unsigned n_cpus;                /* that the machine starts with */
+    int64_t date_offset;            /* ns that the clock of the day starts ahead of the host's */
+    struct block_graph *blocks;     /* block/block.h; NULL: there is none */
     struct vm *vm;                  /* for vm_ops (machine/vm.h is above) */
     const struct hw_vm_ops *vm_ops;
 };
@@ -39,6 +44,13 @@ struct hw_context {
 struct hw_vm_ops {
     void (*shutdown)(struct vm *vm, bool failed, int status);
     void (*reset)(struct vm *vm);
+    /* A device can't go on until the user has seen to it (enum qapi_run_state). May be NULL. */
+    void (*stop)(struct vm *vm, enum qapi_run_state why);
+    /* The guest let go of a device: it and what is plugged into it goes (main thread; not from a
+     * handler). NULL: hotplug_unplug does. */
+    void (*unplug)(struct vm *vm, struct object *device);
+    /* The guest refused to. Main thread. May be NULL. */
+    void (*unplug_refused)(struct vm *vm, struct object *device);
     /* Where devices' events go; NULL: nobody listens. May be NULL itself. */
     struct qapi_event_sink *(*events)(struct vm *vm);
 };
@@ -63,6 +75,9 @@ struct mmio_device_class {
     bool (*realize)(struct mmio_device *dev, GError **error);
     /* After state_reset, with the lock held. May be NULL. */
     void (*reset)(struct mmio_device *dev);
+    /* The machine's time goes on, or stands, from now on (util/clock.h): what a back end wants then
+     * waits. Also called once after realize. Main thread, the lock isn't held. May be NULL. */
+    void (*run_changed)(struct mmio_device *dev, bool runs);
     /* Undoes realize, which may have failed half-way or not have been called. May be NULL. */
     void (*unrealize)(struct mmio_device *dev);
 };

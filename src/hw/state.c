@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "object/object.h"
 #include "qapi/error.h"
 
 /* Bytes of an element in the stream, and in memory. */
@@ -400,4 +401,26 @@ bool state_load(const struct state_table *table, void *instance, const char *id,
     }
     *position = size - in.left;
     return true;
+}
+
+char *state_next_id(const uint8_t *data, size_t size, size_t position, GError **error)
+{
+    struct reader in = {.data = data + position, .left = size - position, .id = "a device"};
+    struct reader section, name, id;
+
+    if (!take_part(&in, 4, &section, error) || !take_part(&section, 2, &name, error) ||
+        !take_part(&section, 2, &id, error)) {
+        return NULL;
+    }
+    return g_strndup((const char *)id.data, id.left);
+}
+
+const struct state_ops *state_ops_of(const struct object *obj)
+{
+    const struct object_type *type = obj->type;
+
+    while (type && !type->state) {
+        type = object_type_parent(type);
+    }
+    return type ? type->state : NULL;
 }

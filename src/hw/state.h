@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct object;
+
 enum state_kind {
     STATE_U8,
     STATE_U16,
@@ -78,5 +80,20 @@ void state_save(const struct state_table *table, void *instance, const char *id,
  * reset values. */
 bool state_load(const struct state_table *table, void *instance, const char *id,
                 const uint8_t *data, size_t size, size_t *position, GError **error);
+/* The id of the section at *position, which the caller frees. NULL and *error: there is none. */
+char *state_next_id(const uint8_t *data, size_t size, size_t position, GError **error);
+
+/*
+ * How objects of a type are saved and loaded (object_type.state): one or more sections, the first
+ * of which has the object's path as its id. Main thread, while the machine is stopped. After a
+ * failed load the object is as it was, or reset.
+ */
+struct state_ops {
+    void (*save)(struct object *obj, GByteArray *out);
+    bool (*load)(struct object *obj, const uint8_t *data, size_t size, size_t *position,
+                 GError **error);
+};
+/* The type's or its nearest ancestor's; NULL: it has nothing to save. */
+const struct state_ops *state_ops_of(const struct object *obj);
 
 #endif

@@ -44,7 +44,7 @@ static char *target_xml(void *opaque)
 {
     struct lu_gdb *g = opaque;
 
-    return g->arch->target_xml();
+    return g->arch->target_xml(NULL);
 }
 
 static unsigned target_n_regs(void *opaque)
@@ -52,6 +52,13 @@ static unsigned target_n_regs(void *opaque)
     const struct lu_gdb *g = opaque;
 
     return g->arch->n_regs;
+}
+
+static unsigned target_n_general_regs(void *opaque)
+{
+    const struct lu_gdb *g = opaque;
+
+    return g->arch->n_general_regs;
 }
 
 static size_t target_read_reg(void *opaque, uint64_t thread, unsigned reg, uint8_t *buf)
@@ -490,6 +497,7 @@ const struct gdb_ops lu_gdb_ops = {
     .thread_name = target_thread_name,
     .target_xml = target_xml,
     .n_regs = target_n_regs,
+    .n_general_regs = target_n_general_regs,
     .read_reg = target_read_reg,
     .write_reg = target_write_reg,
     .read_memory = target_read_memory,

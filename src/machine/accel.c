@@ -11,8 +11,10 @@ static const struct object_type accel_type = {
 OBJECT_TYPE(accel_type);
 
 static const struct property tcg_properties[] = {
-    PROPERTY("tb-size", tcg_accel, tb_size, qapi_type_uint32, "0", "memory for translated code, MiB"),
-    PROPERTY("interpreter", tcg_accel, interpreter, qapi_type_bool, "off", "interpret, translate nothing"),
+    PROPERTY("tb-size", tcg_accel, tb_size, qapi_type_uint32, "0",
+             "memory for translated code, MiB"),
+    PROPERTY("interpreter", tcg_accel, interpreter, qapi_type_bool, "off",
+             "interpret, translate nothing"),
     PROPERTY("one-insn-per-tb", tcg_accel, one_insn_per_tb, qapi_type_bool, "off",
              "each instruction is a block of its own"),
 };

@@ -12,7 +12,8 @@ struct fdt {
     uint32_t last_phandle;
 };
 
-/* libfdt edits in place: calls op until there is room. Anything but a lack of room would be a bug of ours. */
+/* libfdt edits in place: calls op until there is room. Anything but a lack of room would be a
+ * bug of ours. */
 #define EDIT(fdt, op)                                                                              \
     do {                                                                                           \
         int edit_result;                                                                           \
@@ -57,8 +58,8 @@ struct fdt *fdt_new_from(const void *blob, size_t size, GError **error)
     fdt->blob = g_malloc(size);
     result = fdt_open_into(blob, fdt->blob, (int)size);
     if (result < 0) {
-        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "the device tree blob can't be extended: %s",
-                    fdt_strerror(result));
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
+                    "the device tree blob can't be extended: %s", fdt_strerror(result));
         fdt_free(fdt);
         return NULL;
     }
@@ -99,7 +100,8 @@ void fdt_add_node(struct fdt *fdt, const char *path)
     }
 }
 
-void fdt_set_bytes(struct fdt *fdt, const char *path, const char *name, const void *data, size_t size)
+void fdt_set_bytes(struct fdt *fdt, const char *path, const char *name, const void *data,
+                   size_t size)
 {
     EDIT(fdt, fdt_setprop(fdt->blob, node(fdt, path), name, data, (int)size));
 }
@@ -124,7 +126,8 @@ void fdt_set_strings(struct fdt *fdt, const char *path, const char *name, const 
     fdt_set_bytes(fdt, path, name, all->data, all->len);
 }
 
-void fdt_set_cells(struct fdt *fdt, const char *path, const char *name, const uint32_t *cells, size_t n)
+void fdt_set_cells(struct fdt *fdt, const char *path, const char *name, const uint32_t *cells,
+                   size_t n)
 {
     g_autofree fdt32_t *data = g_new(fdt32_t, n);
 

@@ -1,6 +1,7 @@
 /*
- * A device tree (Devicetree Specification v0.4) while it is made. Nodes are named by their paths; a node's
- * parent is there before it. A tree that was loaded from a file can be extended in the same way.
+ * A device tree (Devicetree Specification v0.4) while it is made. Nodes are named by their paths; a
+ * node's parent is there before it. A tree that was loaded from a file can be extended in the same
+ * way.
  */
 #ifndef NANDU_MACHINE_FDT_H
 #define NANDU_MACHINE_FDT_H
@@ -27,11 +28,14 @@ void fdt_add_node(struct fdt *fdt, const char *path);
 void fdt_set_empty(struct fdt *fdt, const char *path, const char *name);
 void fdt_set_string(struct fdt *fdt, const char *path, const char *name, const char *value);
 /* values: NULL-terminated. */
-void fdt_set_strings(struct fdt *fdt, const char *path, const char *name, const char *const *values);
-void fdt_set_bytes(struct fdt *fdt, const char *path, const char *name, const void *data, size_t size);
-void fdt_set_cells(struct fdt *fdt, const char *path, const char *name, const uint32_t *cells, size_t n);
-#define fdt_set(fdt, path, name, ...)                                                              \
-    fdt_set_cells(fdt, path, name, (const uint32_t[]){__VA_ARGS__},                                 \
+void fdt_set_strings(struct fdt *fdt, const char *path, const char *name,
+                     const char *const *values);
+void fdt_set_bytes(struct fdt *fdt, const char *path, const char *name, const void *data,
+                   size_t size);
+void fdt_set_cells(struct fdt *fdt, const char *path, const char *name, const uint32_t *cells,
+                   size_t n);
+#define fdt_set(fdt, path, name, ...)                               \
+    fdt_set_cells(fdt, path, name, (const uint32_t[]){__VA_ARGS__}, \
                   sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
 /* reg with an address and a size of two cells each. */
 void fdt_set_reg(struct fdt *fdt, const char *path, uint64_t address, uint64_t size);

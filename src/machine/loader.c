@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,15 +13,33 @@
 #include "memory/memory.h"
 #include "qapi/error.h"
 
+/*
+ * A file that stays open, so that large files needn't stay in memory: what of them is loaded as it is gets read again
+ * at each reset. While it is looked at it is mapped.
+ */
+struct source {
+    struct loader *loader;  /* while it is mapped */
+    char *name;
+    int fd;
+    uint64_t size;
+    struct timespec changed;
+    const uint8_t *mapping;
+    unsigned refs;
+};
+
 struct blob {
     char *what;             /* "kernel vmlinux" */
-    uint64_t address, size; /* size: in memory, at least that of data; the rest is zeroed */
-    GBytes *data;
+    uint64_t address, size; /* size: in memory, at least that of what is loaded; the rest is zeroed */
+    uint64_t loaded;        /* bytes of data, or of source from offset on */
+    GBytes *data;           /* NULL: */
+    struct source *source;
+    uint64_t offset;
 };
 
 struct loader {
     uint64_t ram_base, ram_size;
     GPtrArray *blobs;       /* struct blob */
+    GPtrArray *sources;     /* struct source, while they are mapped */
 };
 
 G_GNUC_PRINTF(2, 3)
@@ -36,12 +55,45 @@ static bool fail(GError **error, const char *format, ...)
     return false;
 }
 
+static void source_unref(struct source *source)
+{
+    if (--source->refs == 0) {
+        close(source->fd);
+        g_free(source->name);
+        g_free(source);
+    }
+}
+
+/* What is mapped goes with its last user. */
+static void unmap_source(void *opaque)
+{
+    struct source *source = opaque;
+
+    munmap((void *)source->mapping, source->size);
+    g_ptr_array_remove_fast(source->loader->sources, source);
+    source_unref(source);
+}
+
+/* The file that these bytes are mapped from, or NULL. */
+static struct source *source_of(const struct loader *loader, const uint8_t *bytes)
+{
+    for (guint i = 0; i < loader->sources->len; i++) {
+        struct source *source = loader->sources->pdata[i];
+
+        if (bytes >= source->mapping && bytes < source->mapping + source->size) {
+            return source;
+        }
+    }
+    return NULL;
+}
+
 static void free_blob(void *opaque)
 {
     struct blob *blob = opaque;
 
     g_free(blob->what);
-    g_bytes_unref(blob->data);
+    g_clear_pointer(&blob->data, g_bytes_unref);
+    g_clear_pointer(&blob->source, source_unref);
     g_free(blob);
 }
 
@@ -52,68 +104,102 @@ struct loader *loader_new(uint64_t ram_base, uint64_t ram_size)
     loader->ram_base = ram_base;
     loader->ram_size = ram_size;
     loader->blobs = g_ptr_array_new_with_free_func(free_blob);
+    loader->sources = g_ptr_array_new();
     return loader;
 }
 
 void loader_free(struct loader *loader)
 {
     g_ptr_array_unref(loader->blobs);
+    g_ptr_array_unref(loader->sources);
     g_free(loader);
 }
 
-static bool add(struct loader *loader, const char *what, uint64_t address, uint64_t size, GBytes *data,
-                GError **error)
+static bool add(struct loader *loader, const char *what, uint64_t address, uint64_t size,
+                GBytes *data, GError **error)
 {
     uint64_t offset = address - loader->ram_base;
+    struct source *source;
+    const uint8_t *bytes;
     struct blob *blob;
+    gsize loaded;
 
-    if (address < loader->ram_base || offset > loader->ram_size || size > loader->ram_size - offset) {
-        return fail(error, "%s: 0x%" PRIx64 " bytes at 0x%" PRIx64 " don't fit into the machine's memory, which is "
-                    "0x%" PRIx64 " bytes at 0x%" PRIx64 " (-m gives it more)", what, size, address, loader->ram_size,
-                    loader->ram_base);
+    if (address < loader->ram_base || offset > loader->ram_size ||
+        size > loader->ram_size - offset) {
+        return fail(error,
+                    "%s: 0x%" PRIx64 " bytes at 0x%" PRIx64
+                    " don't fit into the machine's memory, which is "
+                    "0x%" PRIx64 " bytes at 0x%" PRIx64 " (-m gives it more)",
+                    what, size, address, loader->ram_size, loader->ram_base);
     }
     for (guint i = 0; i < loader->blobs->len; i++) {
         const struct blob *other = loader->blobs->pdata[i];
 
         if (address < other->address + other->size && other->address < address + size) {
-            return fail(error, "%s: 0x%" PRIx64 " bytes at 0x%" PRIx64 " would be over %s, which is at 0x%" PRIx64
-                        " (-m may give it more room)", what, size, address, other->what, other->address);
+            return fail(error,
+                        "%s: 0x%" PRIx64 " bytes at 0x%" PRIx64
+                        " would be over %s, which is at 0x%" PRIx64 " (-m may give it more room)",
+                        what, size, address, other->what, other->address);
         }
     }
     blob = g_new0(struct blob, 1);
-    *blob = (struct blob){g_strdup(what), address, size, g_bytes_ref(data)};
+    bytes = g_bytes_get_data(data, &loaded);
+    source = loaded ? source_of(loader, bytes) : NULL;
+    *blob = (struct blob){.what = g_strdup(what), .address = address, .size = size, .loaded = loaded};
+    if (source) {
+        source->refs++;
+        blob->source = source;
+        blob->offset = (uint64_t)(bytes - source->mapping);
+    } else {
+        blob->data = g_bytes_ref(data);
+    }
     g_ptr_array_add(loader->blobs, blob);
     return true;
 }
 
-bool loader_add_bytes(struct loader *loader, const char *what, uint64_t address, GBytes *data, GError **error)
+bool loader_add_bytes(struct loader *loader, const char *what, uint64_t address, GBytes *data,
+                      GError **error)
 {
     return add(loader, what, address, g_bytes_get_size(data), data, error);
 }
 
-static GBytes *read_all(int fd, const char *what, const char *path, uint64_t max, GError **error)
+/* -1 and *error if it can't be loaded. */
+static int open_file(const char *what, const char *path, uint64_t max, struct stat *st, GError **error)
+{
+    /* A FIFO without a writer would block; it is refused below. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+    if (fd < 0) {
+        fail(error, "%s %s: could not be opened: %s", what, path, g_strerror(errno));
+        return -1;
+    }
+    if (fstat(fd, st) < 0 || !S_ISREG(st->st_mode)) {
+        fail(error, "%s %s: not a regular file", what, path);
+    } else if ((uint64_t)st->st_size > max) {
+        fail(error, "%s %s: the file has %" PRIu64 " bytes, there is room for %" PRIu64, what, path,
+             (uint64_t)st->st_size, max);
+    } else if (!st->st_size) {
+        fail(error, "%s %s: the file is empty", what, path);
+    } else {
+        return fd;
+    }
+    close(fd);
+    return -1;
+}
+
+static GBytes *read_all(int fd, const char *what, const char *path, size_t size, GError **error)
 {
     g_autofree uint8_t *data = NULL;
-    struct stat st;
-    size_t size, have = 0;
+    size_t have = 0;
     ssize_t n = 0;
 
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        fail(error, "%s %s: not a regular file", what, path);
-        return NULL;
-    }
-    if ((uint64_t)st.st_size > max) {
-        fail(error, "%s %s: the file has %" PRIu64 " bytes, there is room for %" PRIu64, what, path,
-             (uint64_t)st.st_size, max);
-        return NULL;
-    }
-    size = (size_t)st.st_size;
     data = g_try_malloc(size + 1);
     while (data && have < size && (n = read(fd, data + have, size - have)) > 0) {
         have += (size_t)n;
     }
     if (!data || n < 0 || have < size) {
-        fail(error, "%s %s: could not be read: %s", what, path, data && n >= 0 ? "it became shorter" : g_strerror(errno));
+        fail(error, "%s %s: could not be read: %s", what, path,
+             data && n >= 0 ? "it became shorter" : g_strerror(errno));
         return NULL;
     }
     return g_bytes_new_take(g_steal_pointer(&data), size);
@@ -121,27 +207,46 @@ static GBytes *read_all(int fd, const char *what, const char *path, uint64_t max
 
 GBytes *loader_read_file(const char *what, const char *path, uint64_t max, GError **error)
 {
-    /* A FIFO without a writer would block; read_all refuses it. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat st;
+    int fd = open_file(what, path, max, &st, error);
     GBytes *bytes;
 
     if (fd < 0) {
-        fail(error, "%s %s: could not be opened: %s", what, path, g_strerror(errno));
         return NULL;
     }
-    bytes = read_all(fd, what, path, max, error);
+    bytes = read_all(fd, what, path, (size_t)st.st_size, error);
     close(fd);
-    if (bytes && !g_bytes_get_size(bytes)) {
-        g_clear_pointer(&bytes, g_bytes_unref);
-        fail(error, "%s %s: the file is empty", what, path);
-    }
     return bytes;
+}
+
+/* The file's bytes, as long as they are looked at: what add finds in them is read again later. */
+static GBytes *map_file(struct loader *loader, const char *what, const char *path, uint64_t max, GError **error)
+{
+    struct source *source;
+    struct stat st;
+    int fd = open_file(what, path, max, &st, error);
+    void *mapping;
+
+    if (fd < 0) {
+        return NULL;
+    }
+    mapping = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (mapping == MAP_FAILED) {
+        fail(error, "%s %s: could not be mapped: %s", what, path, g_strerror(errno));
+        close(fd);
+        return NULL;
+    }
+    source = g_new0(struct source, 1);
+    *source = (struct source){.loader = loader, .name = g_strdup_printf("%s %s", what, path), .fd = fd,
+                              .size = (uint64_t)st.st_size, .changed = st.st_mtim, .mapping = mapping, .refs = 1};
+    g_ptr_array_add(loader->sources, source);
+    return g_bytes_new_with_free_func(mapping, (size_t)st.st_size, unmap_source, source);
 }
 
 bool loader_add_file(struct loader *loader, const char *what, const char *path, uint64_t address,
                      struct loader_image *image, GError **error)
 {
-    g_autoptr(GBytes) data = loader_read_file(what, path, loader->ram_size, error);
+    g_autoptr(GBytes) data = map_file(loader, what, path, loader->ram_size, error);
     g_autofree char *name = g_strdup_printf("%s %s", what, path);
 
     if (!data || !loader_add_bytes(loader, name, address, data, error)) {
@@ -190,8 +295,8 @@ static bool read_header(GBytes *data, const char *name, Elf64_Ehdr *header, GErr
     return true;
 }
 
-static bool add_segment(struct loader *loader, GBytes *data, const char *name, const Elf64_Phdr *segment,
-                        struct loader_image *image, GError **error)
+static bool add_segment(struct loader *loader, GBytes *data, const char *name,
+                        const Elf64_Phdr *segment, struct loader_image *image, GError **error)
 {
     g_autoptr(GBytes) bytes = NULL;
 
@@ -208,11 +313,14 @@ static bool add_segment(struct loader *loader, GBytes *data, const char *name, c
 }
 
 /* The symbol table's section header; false: there is none that is whole. */
-static bool find_symbols(GBytes *data, const Elf64_Ehdr *header, Elf64_Shdr *symbols, Elf64_Shdr *strings)
+static bool find_symbols(GBytes *data, const Elf64_Ehdr *header, Elf64_Shdr *symbols,
+                         Elf64_Shdr *strings)
 {
-    const uint8_t *sections = part(data, header->e_shoff, (uint64_t)header->e_shnum * sizeof(Elf64_Shdr));
+    const uint8_t *sections =
+        part(data, header->e_shoff, (uint64_t)header->e_shnum * sizeof(Elf64_Shdr));
 
-    for (unsigned i = 0; sections && header->e_shentsize == sizeof(Elf64_Shdr) && i < header->e_shnum; i++) {
+    for (unsigned i = 0;
+         sections && header->e_shentsize == sizeof(Elf64_Shdr) && i < header->e_shnum; i++) {
         memcpy(symbols, sections + i * sizeof(Elf64_Shdr), sizeof(*symbols));
         if (symbols->sh_type == SHT_SYMTAB && symbols->sh_link < header->e_shnum) {
             memcpy(strings, sections + symbols->sh_link * sizeof(Elf64_Shdr), sizeof(*strings));
@@ -223,7 +331,8 @@ static bool find_symbols(GBytes *data, const Elf64_Ehdr *header, Elf64_Shdr *sym
     return false;
 }
 
-static void look_up_symbols(GBytes *data, const Elf64_Ehdr *header, struct loader_symbol *wanted, size_t n_wanted)
+static void look_up_symbols(GBytes *data, const Elf64_Ehdr *header, struct loader_symbol *wanted,
+                            size_t n_wanted)
 {
     Elf64_Shdr symbols, strings;
     const uint8_t *table;
@@ -253,8 +362,9 @@ static void look_up_symbols(GBytes *data, const Elf64_Ehdr *header, struct loade
     }
 }
 
-static bool add_elf(struct loader *loader, GBytes *data, const char *name, struct loader_symbol *symbols,
-                    size_t n_symbols, struct loader_image *image, GError **error)
+static bool add_elf(struct loader *loader, GBytes *data, const char *name,
+                    struct loader_symbol *symbols, size_t n_symbols, struct loader_image *image,
+                    GError **error)
 {
     const uint8_t *segments;
     Elf64_Ehdr header;
@@ -311,29 +421,12 @@ static uint64_t flat_size(GBytes *data)
     return memcmp(&header.magic2, "RSC\x05", 4) == 0 ? MAX(size, header.image_size) : size;
 }
 
-bool loader_add_executable(struct loader *loader, const char *path, uint64_t address, bool unpack,
-                           struct loader_symbol *symbols, size_t n_symbols, struct loader_image *image,
-                           GError **error)
+static bool add_program(struct loader *loader, GBytes *data, const char *name, uint64_t address,
+                        struct loader_symbol *symbols, size_t n_symbols,
+                        struct loader_image *image, GError **error)
 {
-    const char *what = unpack ? "kernel" : "firmware";
-    g_autofree char *name = g_strdup_printf("%s %s", what, path);
-    /* ELF files may have more that isn't loaded (debug information). */
-    g_autoptr(GBytes) data = loader_read_file(what, path, MAX(loader->ram_size, 1u << 30), error);
     uint64_t size;
 
-    if (!data) {
-        return false;
-    }
-    if (unpack) {
-        GBytes *unpacked = unpack_kernel(data, MAX(loader->ram_size, 1u << 30), error);
-
-        if (!unpacked) {
-            g_prefix_error(error, "%s: ", name);
-            return false;
-        }
-        g_bytes_unref(data);
-        data = unpacked;
-    }
     if (is_elf(data)) {
         return add_elf(loader, data, name, symbols, n_symbols, image, error);
     }
@@ -342,19 +435,83 @@ bool loader_add_executable(struct loader *loader, const char *path, uint64_t add
     return add(loader, name, address, size, data, error);
 }
 
-void loader_write(const struct loader *loader, struct address_space *memory)
+/* ELF files may have more that isn't loaded (debug information). */
+static uint64_t max_file_size(const struct loader *loader)
+{
+    return MAX(loader->ram_size, 1u << 30);
+}
+
+bool loader_add_executable(struct loader *loader, const char *path, uint64_t address, bool unpack,
+                           struct loader_symbol *symbols, size_t n_symbols,
+                           struct loader_image *image, GError **error)
+{
+    const char *what = unpack ? "kernel" : "firmware";
+    g_autofree char *name = g_strdup_printf("%s %s", what, path);
+    g_autoptr(GBytes) data = map_file(loader, what, path, max_file_size(loader), error);
+
+    if (data && unpack) {
+        GBytes *unpacked = unpack_kernel(data, max_file_size(loader), error);
+
+        if (!unpacked) {
+            g_prefix_error(error, "%s: ", name);
+            return false;
+        }
+        g_bytes_unref(data);
+        data = unpacked;
+    }
+    return data && add_program(loader, data, name, address, symbols, n_symbols, image, error);
+}
+
+bool loader_add_program(struct loader *loader, const char *what, const char *path, uint64_t address,
+                        struct loader_image *image, GError **error)
+{
+    g_autofree char *name = g_strdup_printf("%s %s", what, path);
+    g_autoptr(GBytes) data = map_file(loader, what, path, max_file_size(loader), error);
+
+    return data && add_program(loader, data, name, address, NULL, 0, image, error);
+}
+
+static bool write_from_file(const struct blob *blob, struct address_space *memory, GError **error)
+{
+    enum { PIECE = 256 << 10 };
+    g_autofree uint8_t *buffer = g_malloc(PIECE);
+    uint64_t done = 0;
+    struct stat st;
+    ssize_t n;
+
+    if (fstat(blob->source->fd, &st) < 0 || (uint64_t)st.st_size != blob->source->size ||
+        st.st_mtim.tv_sec != blob->source->changed.tv_sec || st.st_mtim.tv_nsec != blob->source->changed.tv_nsec) {
+        return fail(error, "%s: the file was changed after the machine was started with it: start it anew",
+                    blob->source->name);
+    }
+    for (; done < blob->loaded; done += (uint64_t)n) {
+        n = pread(blob->source->fd, buffer, MIN(blob->loaded - done, PIECE), (off_t)(blob->offset + done));
+        if (n <= 0) {
+            return fail(error, "%s: could not be read: %s", blob->source->name, n ? g_strerror(errno) : "it became shorter");
+        }
+        address_space_write(memory, blob->address + done, buffer, (uint64_t)n, (struct memory_attrs){0});
+    }
+    return true;
+}
+
+bool loader_write(const struct loader *loader, struct address_space *memory, GError **error)
 {
     static const uint8_t zeroes[4096];
 
     for (guint i = 0; i < loader->blobs->len; i++) {
         const struct blob *blob = loader->blobs->pdata[i];
-        gsize size;
-        const void *data = g_bytes_get_data(blob->data, &size);
 
-        address_space_write(memory, blob->address, data, size, (struct memory_attrs){0});
-        for (uint64_t at = size, n; at < blob->size; at += n) {
+        if (blob->source && !write_from_file(blob, memory, error)) {
+            return false;
+        }
+        if (blob->data) {
+            address_space_write(memory, blob->address, g_bytes_get_data(blob->data, NULL), blob->loaded,
+                                (struct memory_attrs){0});
+        }
+        for (uint64_t at = blob->loaded, n; at < blob->size; at += n) {
             n = MIN(blob->size - at, sizeof(zeroes));
             address_space_write(memory, blob->address + at, zeroes, n, (struct memory_attrs){0});
         }
     }
+    return true;
 }

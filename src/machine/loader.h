@@ -1,6 +1,7 @@
 /*
- * What is in a machine's memory when it starts: firmware, kernel, initial RAM disk, device tree. Files are
- * read and checked once; each reset puts the same bytes to their places again.
+ * What is in a machine's memory when it starts: firmware, kernel, initial RAM disk, device tree.
+ * Files are checked once; each reset puts the same bytes to their places again. Files that aren't
+ * packed are kept open rather than in memory, and must stay as they are while the machine runs.
  */
 #ifndef NANDU_MACHINE_LOADER_H
 #define NANDU_MACHINE_LOADER_H
@@ -33,24 +34,28 @@ struct loader_symbol {
 };
 
 /*
- * An executable: ELF64 for the machine (loaded where its program headers say, by physical address), a Linux
- * Image or any other flat file, which goes to address. If unpack, it may also be packed by gzip or zstd,
- * and be inside of an EFI zboot program. symbols (n of them) are looked up in an ELF file's symbol table;
- * those that are found already stay. False and *error, which names the file.
+ * An executable: ELF64 for the machine (loaded where its program headers say, by physical address),
+ * a Linux Image or any other flat file, which goes to address. If unpack, it may also be packed by
+ * gzip or zstd, and be inside of an EFI zboot program. symbols (n of them) are looked up in an ELF
+ * file's symbol table; those that are found already stay. False and *error, which names the file.
  */
 bool loader_add_executable(struct loader *loader, const char *path, uint64_t address, bool unpack,
-                           struct loader_symbol *symbols, size_t n_symbols, struct loader_image *image,
-                           GError **error);
+                           struct loader_symbol *symbols, size_t n_symbols,
+                           struct loader_image *image, GError **error);
+/* The same for a file of any kind that isn't unpacked; what names it in errors: "loader". */
+bool loader_add_program(struct loader *loader, const char *what, const char *path, uint64_t address,
+                        struct loader_image *image, GError **error);
 /* A flat file at an address. what names it in errors: "initrd". */
 bool loader_add_file(struct loader *loader, const char *what, const char *path, uint64_t address,
                      struct loader_image *image, GError **error);
 /* Bytes at an address. Takes a reference. */
-bool loader_add_bytes(struct loader *loader, const char *what, uint64_t address, GBytes *data, GError **error);
+bool loader_add_bytes(struct loader *loader, const char *what, uint64_t address, GBytes *data,
+                      GError **error);
 
 /* A file of at most max bytes. NULL and *error. */
 GBytes *loader_read_file(const char *what, const char *path, uint64_t max, GError **error);
 
-/* Writes everything into memory. */
-void loader_write(const struct loader *loader, struct address_space *memory);
+/* Writes everything into memory. False and *error: a file isn't what it was any more. */
+bool loader_write(const struct loader *loader, struct address_space *memory, GError **error);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "machine/vm.h"
 #include "memory/backend.h"
+#include "object/hotplug.h"
 #include "util/nearest.h"
 
 static const struct property machine_properties[] = {
@@ -13,16 +14,36 @@ static const struct property machine_properties[] = {
              "whether guest memory is in a core dump"),
     PROPERTY("mem-merge", machine, mem_merge, qapi_type_bool, "on",
              "whether the host may merge equal pages of guest memory"),
-    PROPERTY("firmware", machine, firmware, qapi_type_str, NULL, "the firmware: a file, default, or none"),
+    PROPERTY("usb", machine, usb, qapi_type_bool, "off",
+             "whether there is a USB controller; not yet"),
+    PROPERTY("firmware", machine, firmware, qapi_type_str, NULL,
+             "the firmware: a file, default, or none"),
     PROPERTY("kernel", machine, kernel, qapi_type_str, NULL, "the kernel's file"),
     PROPERTY("initrd", machine, initrd, qapi_type_str, NULL, "the initial RAM disk's file"),
     PROPERTY("append", machine, append, qapi_type_str, NULL, "the kernel's command line"),
-    PROPERTY("dtb", machine, dtb, qapi_type_str, NULL, "a device tree in place of the machine's own"),
-    PROPERTY("dumpdtb", machine, dumpdtb, qapi_type_str, NULL, "write the device tree to this file and stop"),
+    PROPERTY("dtb", machine, dtb, qapi_type_str, NULL,
+             "a device tree in place of the machine's own"),
+    PROPERTY("dumpdtb", machine, dumpdtb, qapi_type_str, NULL,
+             "write the device tree to this file and stop"),
 };
+
+static bool pre_plug(struct object *handler, struct object *obj, GError **error)
+{
+    const struct machine_class *class = object_class_data(handler);
+
+    if (!class->ops || !class->ops->plug) {
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
+                    "Device '%s' is not for the machine '%s'", obj->type->name, class->name);
+        return false;
+    }
+    return class->ops->plug((struct machine *)handler, obj, error);
+}
+
+static const struct hotplug_ops hotplug = {.pre_plug = pre_plug};
 
 static const struct object_type machine_type = {
     .name = "machine",
+    .hotplug = &hotplug,
     .parent = "object",
     .description = "a board",
     .abstract = true,
@@ -102,7 +123,8 @@ static bool create_ram(struct vm *vm, struct machine *machine, GError **error)
     struct object *backend;
 
     if (machine->memory_backend) {
-        vm->ram_size = memory_backend_memory((struct memory_backend *)machine->memory_backend)->size;
+        vm->ram_size =
+            memory_backend_memory((struct memory_backend *)machine->memory_backend)->size;
         return true;
     }
     vm->ram_size = vm->ram_size ? vm->ram_size : vm->machine_class->default_ram_size;
@@ -111,7 +133,8 @@ static bool create_ram(struct vm *vm, struct machine *machine, GError **error)
     }
     options = json_object_new_object();
     json_object_object_add(options, "qom-type", json_object_new_string("memory-backend-ram"));
-    json_object_object_add(options, "id", json_object_new_string(vm->machine_class->default_ram_id));
+    json_object_object_add(options, "id",
+                           json_object_new_string(vm->machine_class->default_ram_id));
     json_object_object_add(options, "size", json_object_new_uint64(vm->ram_size));
     json_object_object_add(options, "dump", json_object_new_boolean(machine->dump_guest_core));
     json_object_object_add(options, "merge", json_object_new_boolean(machine->mem_merge));
@@ -128,7 +151,8 @@ static bool check_names(const struct object_type *type, json_object *properties,
 {
     json_object_object_foreach(properties, name, value) {
         if (!object_type_property(type, name)) {
-            g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "Property '%s.%s' not found", type->name, name);
+            g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "Property '%s.%s' not found",
+                        type->name, name);
             return false;
         }
     }
@@ -174,14 +198,16 @@ static bool count_cpus(struct vm *vm, const struct machine_class *class, GError 
     }
     if ((any && places != max) || cpus > max) {
         g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
-                    "Invalid CPU topology: product of the hierarchy must match maxcpus: it has %" G_GINT64_FORMAT
-                    " places, cpus is %" G_GINT64_FORMAT ", maxcpus %" G_GINT64_FORMAT, (int64_t)places, cpus, max);
+                    "Invalid CPU topology: product of the hierarchy must match maxcpus: it has "
+                    "%" G_GINT64_FORMAT " places, cpus is %" G_GINT64_FORMAT
+                    ", maxcpus %" G_GINT64_FORMAT, (int64_t)places, cpus, max);
         return false;
     }
     if (max > MAX(class->max_cpus, 1)) {
         g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
-                    "Invalid SMP CPUs %" G_GINT64_FORMAT ". The max CPUs supported by machine '%s' is %u", max,
-                    class->name, class->max_cpus);
+                    "Invalid SMP CPUs %" G_GINT64_FORMAT
+                    ". The max CPUs supported by machine '%s' is %u",
+                    max, class->name, class->max_cpus);
         return false;
     }
     vm->n_cpus = class->ops ? (unsigned)cpus : 0;
@@ -192,12 +218,19 @@ static bool create_board(struct vm *vm, struct machine *machine, GError **error)
 {
     const struct machine_ops *ops = vm->machine_class->ops;
 
+    if (machine->usb) {
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
+                    "usb=on: USB is not built yet in Nandu " NANDU_VERSION);
+        return false;
+    }
     if (ops && !ops->create(vm, machine, error)) {
         ops->destroy(machine);
         vm->memory = NULL;
         return false;
     }
     vm->machine = machine;
+    object_container(vm->root, "/machine/peripheral");
+    object_container(vm->root, "/machine/peripheral-anon");
     return true;
 }
 
@@ -217,10 +250,11 @@ bool vm_create_machine(struct vm *vm, const char *name, json_object *properties,
     if (!class) {
         const char *nearest = nearest_machine(vm->arch, name);
 
-        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
-                    "unsupported machine type: \"%s\"%s%s%s\nUse -machine help to list supported machines",
-                    name, nearest ? " (did you mean \"" : "", nearest ? nearest : "",
-                    nearest ? "\"?)" : "");
+        g_set_error(
+            error, QAPI_ERROR, QAPI_ERROR_GENERIC,
+            "unsupported machine type: \"%s\"%s%s%s\nUse -machine help to list supported machines",
+            name, nearest ? " (did you mean \"" : "", nearest ? nearest : "",
+            nearest ? "\"?)" : "");
         return false;
     }
     if (!count_cpus(vm, class, error)) {

@@ -10,7 +10,9 @@ struct machine {
     struct object *memory_backend;  /* main memory; NULL: none */
     bool dump_guest_core;           /* memory is in a core dump */
     bool mem_merge;                 /* the host may merge equal pages */
-    /* Files that it starts with (-kernel, ...); NULL: none. Boards that load nothing ignore them. */
+    bool usb;                       /* has a USB controller: not built yet, so always false */
+    /* Files that it starts with (-kernel, ...); NULL: none. Boards that load nothing ignore
+     * them. */
     char *firmware, *kernel, *initrd, *append, *dtb, *dumpdtb;
 };
 

@@ -81,7 +81,8 @@ bool qmp_query_current_machine(struct qmp_context *ctx, struct qapi_current_mach
     return true;
 }
 
-bool qmp_query_cpus_fast(struct qmp_context *ctx, struct qapi_cpu_info_fast_list *ret, GError **error)
+bool qmp_query_cpus_fast(struct qmp_context *ctx, struct qapi_cpu_info_fast_list *ret,
+                         GError **error)
 {
     const struct vm *vm = ctx->vm;
     const struct machine_ops *ops = vm->machine ? vm->machine_class->ops : NULL;
@@ -102,7 +103,8 @@ bool qmp_query_hotpluggable_cpus(struct qmp_context *ctx, struct qapi_hotpluggab
     return fail(error, "machine does not support hot-plugging CPUs");
 }
 
-bool qmp_query_memory_size_summary(struct qmp_context *ctx, struct qapi_memory_info *ret, GError **error)
+bool qmp_query_memory_size_summary(struct qmp_context *ctx, struct qapi_memory_info *ret,
+                                   GError **error)
 {
     ret->base_memory = ctx->vm->ram_size;
     return true;
@@ -131,8 +133,8 @@ static char *model_text(const struct qapi_cpu_model_info *model, GError **error)
     g_autoptr(GString) text = g_string_new(model->name);
 
     if (strchr(model->name, ',')) {
-        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "The CPU type '%s' is not a known RISC-V CPU type",
-                    model->name);
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
+                    "The CPU type '%s' is not a known RISC-V CPU type", model->name);
         return NULL;
     }
     if (!model->props) {
@@ -143,7 +145,8 @@ static char *model_text(const struct qapi_cpu_model_info *model, GError **error)
         return NULL;
     }
     json_object_object_foreach(model->props, key, value) {
-        if (!json_object_is_type(value, json_type_boolean) || strchr(key, ',') || strchr(key, '=')) {
+        if (!json_object_is_type(value, json_type_boolean) || strchr(key, ',') ||
+            strchr(key, '=')) {
             g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
                         "Invalid parameter type for 'model.props.%s', expected: boolean", key);
             return NULL;
@@ -204,7 +207,8 @@ bool qmp_set_action(struct qmp_context *ctx, const struct qapi_set_action_arg *a
 /* ---- Memory to files ---- */
 
 /* size bytes from address on: of a vCPU's memory or (cpu is -1) of the machine's. */
-static bool save_memory(struct vm *vm, int64_t cpu, uint64_t address, uint64_t size, FILE *file, GError **error)
+static bool save_memory(struct vm *vm, int64_t cpu, uint64_t address, uint64_t size, FILE *file,
+                        GError **error)
 {
     const struct machine_ops *ops = vm->machine_class->ops;
     uint8_t page[4096];
@@ -227,8 +231,8 @@ static bool save_memory(struct vm *vm, int64_t cpu, uint64_t address, uint64_t s
     return true;
 }
 
-static bool save_memory_to(struct vm *vm, int64_t cpu, int64_t address, int64_t size, const char *path,
-                           GError **error)
+static bool save_memory_to(struct vm *vm, int64_t cpu, int64_t address, int64_t size,
+                           const char *path, GError **error)
 {
     FILE *file;
     bool held, ok;
@@ -241,7 +245,8 @@ static bool save_memory_to(struct vm *vm, int64_t cpu, int64_t address, int64_t 
     }
     file = fopen(path, "wbe");
     if (!file) {
-        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "could not open %s: %s", path, g_strerror(errno));
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "could not open %s: %s", path,
+                    g_strerror(errno));
         return false;
     }
     held = vm_hold(vm);
@@ -251,6 +256,11 @@ static bool save_memory_to(struct vm *vm, int64_t cpu, int64_t address, int64_t 
         return fail(error, "writing memory to the file failed");
     }
     return ok;
+}
+
+bool qmp_inject_nmi(struct qmp_context *ctx, GError **error)
+{
+    return fail(error, "machine does not provide NMIs");
 }
 
 bool qmp_pmemsave(struct qmp_context *ctx, const struct qapi_pmemsave_arg *arg, GError **error)
@@ -278,12 +288,29 @@ bool qmp_dumpdtb(struct qmp_context *ctx, const struct qapi_dumpdtb_arg *arg, GE
     if (!tree) {
         return fail(error, "This machine doesn't have an FDT");
     }
-    return g_file_set_contents(arg->filename, g_bytes_get_data(tree, NULL), (gssize)g_bytes_get_size(tree), error);
+    return g_file_set_contents(arg->filename, g_bytes_get_data(tree, NULL),
+                               (gssize)g_bytes_get_size(tree), error);
 }
 
-bool qmp_query_migrate_capabilities(struct qmp_context *ctx, struct qapi_migration_capability_status_list *ret,
+bool qmp_query_migrate_capabilities(struct qmp_context *ctx,
+                                    struct qapi_migration_capability_status_list *ret,
                                     GError **error)
 {
+    struct qapi_migration_capability_status *status =
+        qapi_list_append(&qapi_type_migration_capability_status_list, ret);
+
+    status->capability = QAPI_MIGRATION_CAPABILITY_EVENTS;
+    status->state = ctx->vm->migration_events;
+    return true;
+}
+
+bool qmp_migrate_set_capabilities(struct qmp_context *ctx,
+                                  const struct qapi_migrate_set_capabilities_arg *arg,
+                                  GError **error)
+{
+    for (size_t i = 0; i < arg->capabilities.n; i++) {
+        ctx->vm->migration_events = arg->capabilities.v[i].state;   /* the only one there is */
+    }
     return true;
 }
 

@@ -3,9 +3,14 @@
 #include <string.h>
 
 #include "chardev/chardev.h"
+#include "debug/gdb_arch.h"
 #include "hw/intc/riscv_aclint.h"
 #include "machine/accel.h"
+#include "machine/devices.h"
+#include "machine/globals.h"
+#include "machine/loader_device.h"
 #include "machine/riscv_boot.h"
+#include "machine/riscv_hart.h"
 #include "memory/backend.h"
 #include "qapi/keyval.h"
 
@@ -18,7 +23,7 @@ static enum accel_run handle_exit(struct vcpu *cpu, enum vcpu_exit reason)
     switch (riscv_system_handle_exit(cpu, reason)) {
     case RISCV_RUN_YIELD: return ACCEL_YIELD;
     case RISCV_RUN_WFI: return ACCEL_SLEEP;
-    case RISCV_RUN_DEBUG: g_assert_not_reached();   /* nothing sets break points in machines */
+    case RISCV_RUN_DEBUG: return ACCEL_DEBUG;
     default: return ACCEL_GO_ON;
     }
 }
@@ -38,7 +43,8 @@ static uint64_t hart_time(void *opaque)
 
 static uint64_t hart_nanoseconds(void *opaque)
 {
-    return (uint64_t)clocks_now(((struct riscv_hart_slot *)opaque)->board->hw.clocks, CLOCK_VIRTUAL);
+    return (uint64_t)clocks_now(((struct riscv_hart_slot *)opaque)->board->hw.clocks,
+                                CLOCK_VIRTUAL);
 }
 
 static void arm_timer(void *opaque, struct vcpu *cpu, uint64_t time)
@@ -102,46 +108,6 @@ static void init_hart(struct riscv_board *board, unsigned i)
     riscv_system_init(hart->cpu, &config);
 }
 
-static const struct object_type hart_array_type = {
-    .name = "riscv.hart_array",
-    .parent = "object",
-    .description = "the harts of a cluster",
-    .instance_size = sizeof(struct object),
-};
-OBJECT_TYPE(hart_array_type);
-
-static const struct object_type hart_type = {
-    .name = "riscv-cpu",
-    .parent = "object",
-    .description = "a hart",
-    .instance_size = sizeof(struct object),
-};
-OBJECT_TYPE(hart_type);
-
-static char *hart_name(unsigned i)
-{
-    return g_strdup_printf("harts[%u]", i);
-}
-
-/* /machine/soc0/harts[0], ... */
-static bool add_hart_objects(struct riscv_board *board, GError **error)
-{
-    auto_ptr(object) array = object_new(&hart_array_type);
-
-    if (!object_add_child(&board->machine.object, "soc0", array, error)) {
-        return false;
-    }
-    for (unsigned i = 0; i < board->n_harts; i++) {
-        g_autofree char *name = hart_name(i);
-        auto_ptr(object) hart = object_new(&hart_type);
-
-        if (!object_add_child(array, name, hart, error) || !object_complete(hart, error)) {
-            return false;
-        }
-    }
-    return object_complete(array, error);
-}
-
 static bool make_harts(struct riscv_board *board, GError **error)
 {
     struct vm *vm = board->vm;
@@ -154,10 +120,12 @@ static bool make_harts(struct riscv_board *board, GError **error)
         .interpreter = tcg->interpreter,
         .one_insn = tcg->one_insn_per_tb,
     };
+    struct object *objects;
 
     board->model = riscv_model_parse_machine(vm->cpu_model ? vm->cpu_model : "rv64", error);
     board->n_harts = vm->n_cpus;
-    if (!board->model || !add_hart_objects(board, error)) {
+    objects = board->model ? riscv_harts_new(&board->machine.object, board->n_harts, error) : NULL;
+    if (!objects) {
         return false;
     }
     config.model = board->model;
@@ -172,6 +140,7 @@ static bool make_harts(struct riscv_board *board, GError **error)
 
         hart->board = board;
         hart->cpu = accel_cpu(board->accel, i);
+        riscv_hart_connect(objects, i, hart->cpu);
         hart->timer = timer_new(vm->loop, vm->clocks, CLOCK_VIRTUAL, timer_due, hart);
         hart->overflow = timer_new(vm->loop, vm->clocks, CLOCK_VIRTUAL, timer_due, hart);
     }
@@ -192,7 +161,8 @@ static bool make_memory(struct riscv_board *board, GError **error)
 
     if (board->vm->ram_size > info->max_ram_size) {
         g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
-                    "this machine takes at most %" G_GUINT64_FORMAT " MiB of memory", info->max_ram_size >> 20);
+                    "this machine takes at most %" G_GUINT64_FORMAT " MiB of memory",
+                    info->max_ram_size >> 20);
         return false;
     }
     board->ram = ram_block_new_backend(info->ram_name, backend, error);
@@ -201,14 +171,15 @@ static bool make_memory(struct riscv_board *board, GError **error)
         return false;
     }
     region_init_ram(&board->ram_region, info->ram_name, board->ram, 0, ram_block_size(board->ram));
-    region_init_rom(&board->rom_region, info->rom_name, board->rom, 0, info->rom_size, NULL, NULL, NULL);
+    region_init_rom(&board->rom_region, info->rom_name, board->rom, 0, info->rom_size, NULL, NULL,
+                    NULL);
     region_add(&board->system, info->ram_base, &board->ram_region, 0);
     region_add(&board->system, info->rom_base, &board->rom_region, 0);
     return true;
 }
 
-struct mmio_device *riscv_board_add(struct riscv_board *board, const char *type, const char *name,
-                                    const char *properties, uint64_t address, uint64_t step, GError **error)
+struct mmio_device *riscv_board_make(struct riscv_board *board, const char *type, const char *name,
+                                     const char *properties, GError **error)
 {
     g_auto(GStrv) pairs = g_strsplit(properties ? properties : "", ";", -1);
     g_autoptr(json_object) json = json_object_new_object();
@@ -220,18 +191,30 @@ struct mmio_device *riscv_board_add(struct riscv_board *board, const char *type,
         guint64 number;
 
         *value++ = '\0';
-        json_object_object_add(json, pairs[i], g_ascii_string_to_unsigned(value, 10, 0, G_MAXUINT64, &number, NULL)
-                                                   ? json_object_new_uint64(number)
-                                                   : json_object_new_string(value));
+        json_object_object_add(json, pairs[i],
+                               g_ascii_string_to_unsigned(value, 10, 0, G_MAXUINT64, &number, NULL)
+                                   ? json_object_new_uint64(number)
+                                   : json_object_new_string(value));
     }
-    dev = mmio_device_new(&board->hw, type, &board->machine.object, name, json, error);
-    if (!dev) {
+    if (!globals_apply_json(board->vm->globals, object_type_find(type), json, error)) {
         return NULL;
     }
-    for (unsigned i = 0; i < dev->n_regions; i++) {
+    dev = mmio_device_new(&board->hw, type, &board->machine.object, name, json, error);
+    if (dev) {
+        g_ptr_array_add(board->devices, dev);
+    }
+    return dev;
+}
+
+struct mmio_device *riscv_board_add(struct riscv_board *board, const char *type, const char *name,
+                                    const char *properties, uint64_t address, uint64_t step,
+                                    GError **error)
+{
+    struct mmio_device *dev = riscv_board_make(board, type, name, properties, error);
+
+    for (unsigned i = 0; dev && i < dev->n_regions; i++) {
         mmio_device_map(dev, i, &board->system, address + i * step);
     }
-    g_ptr_array_add(board->devices, dev);
     return dev;
 }
 
@@ -246,8 +229,9 @@ const char *riscv_board_serial(const struct riscv_board *board, unsigned port)
 static bool make_clint(struct riscv_board *board, GError **error)
 {
     g_autofree char *swi_properties = g_strdup_printf("num-harts=%u", board->n_harts);
-    g_autofree char *timer_properties = g_strdup_printf("num-harts=%u;timebase-freq=%u;aperture-size=%u;time-base=%u",
-                                                        board->n_harts, TIMEBASE_FREQUENCY, 0x8000, 0x7ff8);
+    g_autofree char *timer_properties =
+        g_strdup_printf("num-harts=%u;timebase-freq=%u;aperture-size=%u;time-base=%u",
+                        board->n_harts, TIMEBASE_FREQUENCY, 0x8000, 0x7ff8);
     struct mmio_device *swi = riscv_board_add(board, "riscv.aclint.swi", "mswi", swi_properties,
                                               board->info->clint_base, 0, error);
 
@@ -266,7 +250,8 @@ static bool make_clint(struct riscv_board *board, GError **error)
 
 /* ---- The device tree ---- */
 
-void riscv_board_describe_interrupts(struct riscv_board *board, const char *path, const uint32_t *irqs, size_t n)
+void riscv_board_describe_interrupts(struct riscv_board *board, const char *path,
+                                     const uint32_t *irqs, size_t n)
 {
     g_autofree uint32_t *cells = g_new(uint32_t, board->n_harts * n * 2);
     uint32_t *cell = cells;
@@ -444,16 +429,33 @@ static void request_reset(struct vm *vm)
     vm_request_reset(vm, QAPI_SHUTDOWN_CAUSE_GUEST_RESET);
 }
 
-static const struct hw_vm_ops vm_ops = {.shutdown = request_shutdown, .reset = request_reset};
+static struct qapi_event_sink *event_sink(struct vm *vm)
+{
+    return vm->events;
+}
+
+static const struct hw_vm_ops vm_ops = {
+    .shutdown = request_shutdown,
+    .reset = request_reset,
+    .stop = vm_request_stop,
+    .events = event_sink,
+    .unplug = vm_unplug,
+    .unplug_refused = vm_unplug_refused,
+};
 
 static void reset(struct machine *machine)
 {
     struct riscv_board *board = (struct riscv_board *)machine;
+    GError *error = NULL;
 
     for (guint i = 0; i < board->devices->len; i++) {
         mmio_device_reset(board->devices->pdata[i]);
     }
-    loader_write(board->loader, board->hw.memory);
+    if (!loader_write(board->loader, board->hw.memory, &error)) {
+        log_error(board->hw.log, "%s", error->message);
+        g_error_free(error);
+        vm_request_shutdown(board->hw.vm, QAPI_SHUTDOWN_CAUSE_HOST_ERROR);
+    }
     accel_reset(board->accel);
 }
 
@@ -465,7 +467,16 @@ static bool create(struct vm *vm, struct machine *machine, GError **error)
     region_init_container(&board->system, "system", 0);
     vm->memory = address_space_new("memory", &board->system);
     board->hw = (struct hw_context){
-        .loop = vm->loop, .clocks = vm->clocks, .log = vm->log, .memory = vm->memory, .vm = vm, .vm_ops = &vm_ops,
+        .loop = vm->loop,
+        .clocks = vm->clocks,
+        .log = vm->log,
+        .memory = vm->memory,
+        .ram_size = vm->ram_size,
+        .n_cpus = vm->n_cpus,
+        .date_offset = vm->date_offset,
+        .blocks = vm->blocks,
+        .vm = vm,
+        .vm_ops = &vm_ops,
     };
     board->devices = g_ptr_array_new();
     for (size_t i = 0; board->info->symbols && board->info->symbols[i]; i++) {
@@ -494,7 +505,6 @@ static bool create(struct vm *vm, struct machine *machine, GError **error)
     for (unsigned i = 0; i < board->n_harts; i++) {
         init_hart(board, i);
     }
-    reset(machine);
     return true;
 }
 
@@ -551,15 +561,22 @@ static pid_t cpu_thread_id(const struct machine *machine, unsigned cpu)
 
 static char *cpu_path(const struct machine *machine, unsigned cpu)
 {
-    g_autofree char *name = hart_name(cpu);
+    g_autofree char *name = riscv_hart_name(cpu);
     g_autofree char *path = object_path(&machine->object);
 
     return g_strdup_printf("%s/soc0/%s", path, name);
 }
 
-static bool cpu_translate(const struct machine *machine, unsigned cpu, uint64_t vaddr, uint64_t *phys)
+static bool cpu_translate(const struct machine *machine, unsigned cpu, uint64_t vaddr,
+                          uint64_t *phys)
 {
-    return riscv_debug_translate(((const struct riscv_board *)machine)->harts[cpu].cpu, vaddr, phys);
+    return riscv_debug_translate(((const struct riscv_board *)machine)->harts[cpu].cpu, vaddr,
+                                 phys);
+}
+
+static struct accel *board_accel(const struct machine *machine)
+{
+    return ((const struct riscv_board *)machine)->accel;
 }
 
 static GBytes *device_tree(const struct machine *machine)
@@ -567,8 +584,39 @@ static GBytes *device_tree(const struct machine *machine)
     return ((const struct riscv_board *)machine)->dtb;
 }
 
+static bool plug(struct machine *machine, struct object *device, GError **error)
+{
+    struct riscv_board *board = (struct riscv_board *)machine;
+    uint64_t pc = 0;
+    int cpu = -1;
+
+    if (!object_is(device, "loader")) {
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "Device '%s' needs a bus",
+                    device->type->name);
+        return false;
+    }
+    if (!loader_device_load(device, board->loader, board->n_harts, &cpu, &pc, error)) {
+        return false;
+    }
+    if (cpu >= 0) {
+        riscv_system_set_reset_pc(board->harts[cpu].cpu, pc);
+    }
+    return true;
+}
+
+const char *const riscv_board_archs[] = {"riscv64", NULL};
+
+static bool ready(struct machine *machine, GError **error)
+{
+    struct riscv_board *board = (struct riscv_board *)machine;
+
+    return !board->info->ready || board->info->ready(board, error);
+}
+
 const struct machine_ops riscv_board_ops = {
     .create = create,
+    .ready = ready,
+    .plug = plug,
     .destroy = destroy,
     .start = start,
     .stop = stop,
@@ -577,6 +625,8 @@ const struct machine_ops riscv_board_ops = {
     .cpu_thread_id = cpu_thread_id,
     .cpu_path = cpu_path,
     .cpu_translate = cpu_translate,
+    .accel = board_accel,
+    .gdb_arch = &gdb_arch_riscv64_system,
     .device_tree = device_tree,
 };
 

@@ -1,6 +1,7 @@
 /*
- * Board "spike", as the RISC-V simulator of that name: harts, memory, a CLINT, and HTIF, by which test programs
- * write their console and end. An ELF file says by its symbols where HTIF's words are.
+ * Board "spike", as the RISC-V simulator of that name: harts, memory, a CLINT, and HTIF, by which
+ * test programs write their console and end. An ELF file says by its symbols where HTIF's words
+ * are.
  */
 #include "machine/riscv_board.h"
 
@@ -13,7 +14,8 @@ struct spike_board {
 };
 
 enum { SYMBOL_TOHOST, SYMBOL_FROMHOST, SYMBOL_BEGIN, SYMBOL_END };
-static const char *const symbols[] = {"tohost", "fromhost", "begin_signature", "end_signature", NULL};
+static const char *const symbols[] = {"tohost", "fromhost", "begin_signature", "end_signature",
+                                      NULL};
 
 static bool has_htif_symbols(const struct riscv_board *board)
 {
@@ -30,8 +32,10 @@ static bool make_devices(struct riscv_board *board, GError **error)
     if (riscv_board_serial(board, 0)) {
         g_string_append_printf(properties, ";chardev=%s", riscv_board_serial(board, 0));
     }
-    if (spike->signature && board->symbols[SYMBOL_BEGIN].found && board->symbols[SYMBOL_END].found) {
-        g_string_append_printf(properties, ";signature=%s;signature-begin=%" PRIu64 ";signature-end=%" PRIu64,
+    if (spike->signature && board->symbols[SYMBOL_BEGIN].found &&
+        board->symbols[SYMBOL_END].found) {
+        g_string_append_printf(properties,
+                               ";signature=%s;signature-begin=%" PRIu64 ";signature-end=%" PRIu64,
                                spike->signature, board->symbols[SYMBOL_BEGIN].value,
                                board->symbols[SYMBOL_END].value);
     }
@@ -44,7 +48,8 @@ static bool make_devices(struct riscv_board *board, GError **error)
             return false;
         }
     }
-    return riscv_board_add(board, "riscv_htif", "htif", properties->str, tohost, step, error) != NULL;
+    return riscv_board_add(board, "riscv_htif", "htif", properties->str, tohost, step, error) !=
+           NULL;
 }
 
 static void describe(struct riscv_board *board)
@@ -64,11 +69,7 @@ static void describe(struct riscv_board *board)
 static const struct riscv_board_info spike_info = {
     .ram_name = "riscv.spike.ram",
     .rom_name = "riscv.spike.mrom",
-    .rom_base = 0x1000,
-    .rom_size = 0xf000,
-    .ram_base = 0x80000000,
-    .max_ram_size = UINT64_C(1) << 40,
-    .clint_base = 0x2000000,
+    RISCV_BOARD_PLACES,
     .make_devices = make_devices,
     .describe = describe,
     .symbols = symbols,
@@ -80,24 +81,19 @@ static void init(struct object *obj)
 }
 
 static const struct property spike_properties[] = {
-    PROPERTY("signature", spike_board, signature, qapi_type_str, NULL, "file for a test's signature"),
+    PROPERTY("signature", spike_board, signature, qapi_type_str, NULL,
+             "file for a test's signature"),
     PROPERTY("signature-granularity", spike_board, signature_granularity, qapi_type_uint8, "16",
              "bytes in a line of the signature"),
 };
 
-static const char *const archs[] = {"riscv64", NULL};
-
 static const struct machine_class spike_class = {
     .name = "spike",
     .description = "RISC-V Spike board",
-    .archs = archs,
+    RISCV_BOARD_CLASS,
     .is_default = true,
-    .default_cpu = "rv64-riscv-cpu",
     .default_ram_id = "riscv.spike.ram",
-    .default_ram_size = 128 << 20,
     .max_cpus = 8,
-    .default_cpus = 1,
-    .ops = &riscv_board_ops,
 };
 
 static const struct object_type spike_type = {

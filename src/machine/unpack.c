@@ -22,7 +22,8 @@ static GBytes *fail(GError **error, const char *format, ...)
     return NULL;
 }
 
-/* Room for STEP more bytes, no more than max + 1 in all (the last one shows that there is too much). */
+/* Room for STEP more bytes, no more than max + 1 in all (the last one shows that there is too
+ * much). */
 static size_t make_room(GByteArray *out, guint64 max)
 {
     size_t room = (size_t)MIN((guint64)STEP, max + 1 - out->len);
@@ -99,14 +100,16 @@ GBytes *unpack_kernel(GBytes *packed, guint64 max, GError **error)
     if (size >= sizeof(header)) {
         memcpy(&header, data, sizeof(header));
         if (memcmp(header.mz, "MZ", 2) == 0 && memcmp(header.zimg, "zimg", 4) == 0) {
-            if (header.payload_offset > size || header.payload_size > size - header.payload_offset) {
+            if (header.payload_offset > size ||
+                header.payload_size > size - header.payload_offset) {
                 return fail(error, "the EFI zboot program is cut off");
             }
             data += header.payload_offset;
             size = header.payload_size;
             if (strncmp(header.compression, "gzip", sizeof(header.compression)) != 0 &&
                 strncmp(header.compression, "zstd", sizeof(header.compression)) != 0) {
-                return fail(error, "the EFI zboot program is packed by %.32s; gzip and zstd are known",
+                return fail(error,
+                            "the EFI zboot program is packed by %.32s; gzip and zstd are known",
                             header.compression);
             }
         }

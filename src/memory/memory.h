@@ -271,6 +271,16 @@ void address_space_set_code_listener(struct address_space *space, address_space_
  * about code. */
 void address_space_written(struct address_space *space, uint64_t address, uint64_t size);
 
+/*
+ * All RAM and ROM that the space's tree has, shown or hidden, each block once, sorted by name. Free
+ * with g_ptr_array_unref; it holds references.
+ */
+GPtrArray *address_space_ram_blocks(struct address_space *space);
+/* A saved machine's bytes back into a block of the space, ROM also; vCPUs are stopped. False: the
+ * host can't write there. */
+bool address_space_restore(struct address_space *space, struct ram_block *block, uint64_t offset,
+                           const void *data, uint64_t size);
+
 /* Host memory for a device's DMA; all members but host and size are private. */
 struct dma_map {
     uint8_t *host;

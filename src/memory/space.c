@@ -45,17 +45,20 @@ static uint64_t quiet_epoch(struct domain *domain)
 
     for (unsigned i = 0; i < DOMAIN_SLOTS; i++) {
         struct domain_slot *slot = &domain->slots[i];
+        uint64_t seen;
 
         if (__atomic_load_n(&slot->active, __ATOMIC_SEQ_CST) == 0) {
             __atomic_store_n(&slot->quiet, domain->epoch, __ATOMIC_RELEASE);
         } else {
-            quiet = MIN(quiet, __atomic_load_n(&slot->quiet, __ATOMIC_ACQUIRE));
+            seen = __atomic_load_n(&slot->quiet, __ATOMIC_ACQUIRE);
+            quiet = MIN(quiet, seen);       /* of one reading */
         }
     }
     for (unsigned i = 0; i < domain->readers->len; i++) {
         const struct address_space_reader *reader = domain->readers->pdata[i];
+        uint64_t seen = __atomic_load_n(&reader->seen, __ATOMIC_SEQ_CST);
 
-        quiet = MIN(quiet, __atomic_load_n(&reader->seen, __ATOMIC_SEQ_CST));
+        quiet = MIN(quiet, seen);
     }
     return quiet;
 }

@@ -34,6 +34,7 @@ struct hmp_table {
  *   i, l    an integer of 32 or 64 bits: an expression (see hmp_expression)
  *   b       on or off
  *   /       a format as "/x" or "/c" (a letter is kept)
+ *   f       a format as "/4xw" (what is behind the slash is kept)
  *   -X      the option -X: true if it is there
  *
  * With "?" behind it the word may be left out. run gets the words as members of a JSON object.

@@ -325,6 +325,19 @@ static bool parse_format(struct parser *p, GError **error)
     return add(p, json_object_new_string(format));
 }
 
+/* "/4xw" */
+static bool parse_dump_format(struct parser *p)
+{
+    size_t length = strcspn(p->text, " \t");
+
+    if (*p->text != '/') {
+        return true;
+    }
+    add(p, json_object_new_string_len(p->text + 1, (int)length - 1));
+    p->text += length;
+    return true;
+}
+
 /* -X, as long as the words are options. */
 static bool parse_option(struct parser *p, char letter)
 {
@@ -340,6 +353,9 @@ static bool parse_argument(struct parser *p, const char *kind, GError **error)
     skip(&p->text);
     if (*kind == '/') {
         return parse_format(p, error);
+    }
+    if (*kind == 'f') {
+        return parse_dump_format(p);
     }
     if (*kind == '-') {
         return parse_option(p, kind[1]);

@@ -3,6 +3,10 @@
 
 #include <string.h>
 
+#include "monitor/hmp_debug.h"
+#include "monitor/hmp_block.h"
+#include "monitor/hmp_net.h"
+#include "monitor/hmp_devices.h"
 #include "monitor/readline.h"
 #include "monitor/version.h"
 #include "object/object.h"
@@ -164,6 +168,17 @@ static bool info_memdev(struct hmp *hmp, struct json_object *args, GError **erro
     return true;
 }
 
+static bool info_balloon(struct hmp *hmp, struct json_object *args, GError **error)
+{
+    g_autoptr(json_object) info = NULL;
+
+    if (!hmp_call(hmp, "query-balloon", NULL, &info, error)) {
+        return false;
+    }
+    hmp_print(hmp, "balloon: actual=%" PRId64 "\n", hmp_int(info, "actual") >> 20);
+    return true;
+}
+
 static bool info_memory_size_summary(struct hmp *hmp, struct json_object *args, GError **error)
 {
     g_autoptr(json_object) info = NULL;
@@ -290,6 +305,20 @@ static bool info_version(struct hmp *hmp, struct json_object *args, GError **err
 }
 
 static const struct hmp_row rows[] = {
+    {.name = "balloon",
+     .params = "",
+     .run = info_balloon,
+     .help = "show how much memory the guest makes do with, in MiB"},
+    {.name = "block",
+     .args = "nodes:-n,device:s?",
+     .params = "[-n] [device]",
+     .run = hmp_info_block,
+     .complete = hmp_complete_block,
+     .help = "show the disks, or with -n the nodes of the block graph"},
+    {.name = "blockstats",
+     .params = "",
+     .run = hmp_info_blockstats,
+     .help = "show what disks have read and written"},
     {.name = "chardev", .params = "", .run = info_chardev, .help = "show the character devices"},
     {.name = "cpus", .params = "", .run = info_cpus, .help = "show the vCPUs"},
     {.name = "history",
@@ -301,18 +330,39 @@ static const struct hmp_row rows[] = {
      .run = info_hotpluggable_cpus,
      .help = "show where vCPUs can be plugged"},
     {.name = "iothreads", .params = "", .run = info_iothreads, .help = "show the I/O threads"},
+    {.name = "jit", .params = "", .run = hmp_info_jit, .help = "show what the translator has done"},
     {.name = "kvm", .params = "", .run = info_kvm, .help = "show whether KVM is used"},
+    {.name = "mem", .params = "", .run = hmp_info_mem, .help = "show what a vCPU's page tables map"},
     {.name = "memdev", .params = "", .run = info_memdev, .help = "show the memory back ends"},
     {.name = "memory_size_summary",
      .params = "",
      .run = info_memory_size_summary,
      .help = "show how much memory the machine has, in bytes"},
+    {.name = "mtree",
+     .args = "flatview:-f,disabled:-D",
+     .params = "[-f][-D]",
+     .run = hmp_info_mtree,
+     .help = "show the tree of memory\n\t\t\t-f: as it is seen\n\t\t\t-D: with disabled regions"},
     {.name = "name", .params = "", .run = info_name, .help = "show the machine's name"},
+    {.name = "network",
+     .params = "",
+     .run = hmp_info_network,
+     .help = "show network cards and back ends"},
+    {.name = "pci", .params = "", .run = hmp_info_pci, .help = "show PCI devices"},
     {.name = "qom-tree",
      .args = "path:s?",
      .params = "[path]",
      .run = info_qom_tree,
      .help = "show the tree of objects below path (/machine)"},
+    {.name = "qtree",
+     .params = "",
+     .run = hmp_info_qtree,
+     .help = "show the devices and the buses that they are on"},
+    {.name = "registers",
+     .args = "cpustate_all:-a,vcpu:i?",
+     .params = "[-a|vcpu]",
+     .run = hmp_info_registers,
+     .help = "show a vCPU's registers\n\t\t\t-a: of all vCPUs"},
     {.name = "status",
      .params = "",
      .run = info_status,
@@ -322,6 +372,10 @@ static const struct hmp_row rows[] = {
      .params = "[name]",
      .run = info_trace_events,
      .help = "show trace events, of a name or a pattern with *, and whether they are on"},
+    {.name = "usernet",
+     .params = "",
+     .run = hmp_info_usernet,
+     .help = "show the connections of netdevs of type user"},
     {.name = "uuid", .params = "", .run = info_uuid, .help = "show the machine's UUID"},
     {.name = "version", .params = "", .run = info_version, .help = "show the version"},
 };

@@ -40,7 +40,7 @@ static void run_line(void *opaque)
     struct hmp_session *session = run->session;
     struct monitor *mon = &session->mon;
     g_autofree char *printed = hmp_run(mon->owner->schema, mon->owner->log, &mon->context,
-                                       session->readline, run->line, -1);
+                                       session->readline, run->line, mon->cpu_index);
 
     if (run->connection == mon->connection) {
         monitor_print(mon, printed);

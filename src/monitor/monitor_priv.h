@@ -59,6 +59,7 @@ struct monitor {
     struct monitors *owner;
     struct qmp_context context; /* whose monitor is this one */
     struct chardev *chr;
+    int64_t cpu_index;   /* the vCPU that HMP lines are about */
     bool running;        /* a request of this session is being run */
     unsigned connection; /* number of the client: what was begun for another one is dropped */
     GByteArray *input;

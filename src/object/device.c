@@ -17,6 +17,12 @@ static bool get_hotplugged(struct object *obj, const struct property *prop, void
     return true;
 }
 
+const char *device_id(const struct object *device)
+{
+    return device->parent && g_strcmp0(device->parent->name, "peripheral") == 0 ? device->name
+                                                                                : NULL;
+}
+
 static const struct property device_properties[] = {
     {.name = "realized", .type = &qapi_type_bool, .get = get_realized},
     {.name = "hotplugged", .type = &qapi_type_bool, .get = get_hotplugged},

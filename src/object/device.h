@@ -9,9 +9,13 @@
 
 struct device {
     struct object object;
+    struct object *parent_bus;      /* that it is plugged into, borrowed; NULL: none */
     bool hotplugged;                /* came after the machine was started */
+    bool pending_deletion;          /* the guest was asked to let go of it */
 };
 
+/* The id that the user gave it; NULL: none. Borrowed. */
+const char *device_id(const struct object *device);
 /* The type of -device and device-list-properties: descends from "device", not abstract. Error as
  * QEMU's. */
 const struct object_type *device_type_find(const char *name, GError **error);

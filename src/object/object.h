@@ -25,6 +25,7 @@ struct log;
 struct object;
 struct object_type;
 struct property;
+struct state_ops;
 
 /* Getters and setters that aren't a plain field; value has the property's qapi type. */
 typedef bool property_get(struct object *obj, const struct property *prop, void *value,
@@ -81,7 +82,8 @@ struct object_type {
     const void *class_data;
     const struct hotplug_ops *hotplug;      /* of a hotplug handler (object/hotplug.h), */
     const char *category;           /* of devices that -device can make, for its help: "Network", */
-    const char *bus;                /* of devices: what they plug into, "PCI". */
+    const char *bus;                /* of devices: what they plug into, "PCI", */
+    const struct state_ops *state;  /* of what has state that is saved (hw/state.h). */
 
     /* Parent's first; after defaults are set. */
     void (*init)(struct object *obj);

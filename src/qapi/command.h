@@ -18,6 +18,7 @@
 #include "qapi/error.h"
 #include "qapi/type.h"
 
+struct block_graph;
 struct chardev_context;
 struct object;
 struct monitor;
@@ -38,6 +39,7 @@ struct qmp_context {
     struct fdsets *fdsets;          /* util/fdset.h */
     const struct qapi_compat_policy *compat;    /* -compat; NULL: accept everything */
     const struct chardev_context *chardevs; /* chardev/chardev.h */
+    struct block_graph *blocks;     /* block/block.h */
     /*
      * A descriptor that getfd named in this session, the caller's then (monitor_take_fd); may be
      * NULL.

@@ -15,6 +15,11 @@
 
 enum virtual_mode { VIRTUAL_STOPPED, VIRTUAL_RUNNING, VIRTUAL_MANUAL };
 
+struct clocks_listener {
+    clocks_changed *fn;
+    void *opaque;
+};
+
 struct clocks {
     gatomicrefcount refs;
     GMutex lock;
@@ -23,6 +28,7 @@ struct clocks {
     enum virtual_mode mode;
     int64_t base;               /* its time; running: minus the monotonic clock's */
     GPtrArray *lists;           /* of struct timer_list on the virtual clock */
+    GArray *listeners;          /* of struct clocks_listener; of the thread that starts and stops */
 };
 
 struct timer_list {
@@ -63,6 +69,7 @@ struct clocks *clocks_new(void)
     g_atomic_ref_count_init(&clocks->refs);
     g_mutex_init(&clocks->lock);
     clocks->lists = g_ptr_array_new();
+    clocks->listeners = g_array_new(FALSE, FALSE, sizeof(struct clocks_listener));
     return clocks;
 }
 
@@ -76,6 +83,7 @@ void clocks_unref(struct clocks *clocks)
 {
     if (g_atomic_ref_count_dec(&clocks->refs)) {
         g_ptr_array_free(clocks->lists, TRUE);
+        g_array_unref(clocks->listeners);
         g_mutex_clear(&clocks->lock);
         g_free(clocks);
     }
@@ -126,19 +134,59 @@ static void set_virtual(struct clocks *clocks, enum virtual_mode mode, int64_t b
     }
 }
 
+static void notify(struct clocks *clocks, bool runs)
+{
+    for (guint i = 0; i < clocks->listeners->len; i++) {
+        const struct clocks_listener *l =
+            &g_array_index(clocks->listeners, struct clocks_listener, i);
+
+        l->fn(l->opaque, runs);
+    }
+}
+
+void clocks_add_listener(struct clocks *clocks, clocks_changed *fn, void *opaque)
+{
+    struct clocks_listener listener = {fn, opaque};
+
+    g_array_append_val(clocks->listeners, listener);
+}
+
+void clocks_remove_listener(struct clocks *clocks, void *opaque)
+{
+    for (guint i = clocks->listeners->len; i-- > 0;) {
+        if (g_array_index(clocks->listeners, struct clocks_listener, i).opaque == opaque) {
+            g_array_remove_index(clocks->listeners, i);
+        }
+    }
+}
+
+bool clocks_virtual_runs(struct clocks *clocks)
+{
+    return __atomic_load_n(&clocks->mode, __ATOMIC_ACQUIRE) != VIRTUAL_STOPPED;
+}
+
 void clocks_start_virtual(struct clocks *clocks)
 {
+    bool starts;
+
     g_mutex_lock(&clocks->lock);
-    if (clocks->mode == VIRTUAL_STOPPED) {
+    starts = clocks->mode == VIRTUAL_STOPPED;
+    if (starts) {
         set_virtual(clocks, VIRTUAL_RUNNING, clocks->base - clock_monotonic());
     }
     g_mutex_unlock(&clocks->lock);
+    if (starts) {
+        notify(clocks, true);
+    }
 }
 
 void clocks_stop_virtual(struct clocks *clocks)
 {
+    bool stops;
+
     g_mutex_lock(&clocks->lock);
-    if (clocks->mode == VIRTUAL_RUNNING) {
+    stops = clocks->mode == VIRTUAL_RUNNING;
+    if (stops) {
         /* First no reader gets through, then its last reading is taken. */
         __atomic_store_n(&clocks->sequence, clocks->sequence + 1, __ATOMIC_SEQ_CST);
         __atomic_store_n(&clocks->base, clocks->base + clock_monotonic(), __ATOMIC_RELEASE);
@@ -146,6 +194,9 @@ void clocks_stop_virtual(struct clocks *clocks)
         __atomic_store_n(&clocks->sequence, clocks->sequence + 1, __ATOMIC_SEQ_CST);
     }
     g_mutex_unlock(&clocks->lock);
+    if (stops) {
+        notify(clocks, false);
+    }
 }
 
 void clocks_set_manual(struct clocks *clocks)
@@ -153,6 +204,15 @@ void clocks_set_manual(struct clocks *clocks)
     clocks_stop_virtual(clocks);
     g_mutex_lock(&clocks->lock);
     set_virtual(clocks, VIRTUAL_MANUAL, clocks->base);
+    g_mutex_unlock(&clocks->lock);
+    notify(clocks, true);
+}
+
+void clocks_set_virtual(struct clocks *clocks, int64_t ns)
+{
+    g_mutex_lock(&clocks->lock);
+    assert(clocks->mode != VIRTUAL_RUNNING && ns >= 0);
+    set_virtual(clocks, clocks->mode, ns);
     g_mutex_unlock(&clocks->lock);
 }
 

@@ -31,6 +31,18 @@ void clocks_stop_virtual(struct clocks *clocks);
 void clocks_set_manual(struct clocks *clocks);
 /* Moves a manual virtual clock by ns (not back) and wakes the loops whose timers became due. */
 void clocks_step(struct clocks *clocks, int64_t ns);
+/* Any thread: whether the machine's time goes on, or may be stepped. */
+bool clocks_virtual_runs(struct clocks *clocks);
+/* The time of a virtual clock that stands (a restored machine's); not negative. */
+void clocks_set_virtual(struct clocks *clocks, int64_t ns);
+/*
+ * What is to stand while the machine's time does: fn(opaque, runs) is called when that changes, by
+ * the thread that starts and stops the clock, which is the one that adds and removes listeners. At
+ * a stop the clock stands already, at a start it runs.
+ */
+typedef void clocks_changed(void *opaque, bool runs);
+void clocks_add_listener(struct clocks *clocks, clocks_changed *fn, void *opaque);
+void clocks_remove_listener(struct clocks *clocks, void *opaque);
 /* The earliest deadline of the virtual clock's timers, on all loops; -1: none is armed. */
 int64_t clocks_next_deadline(struct clocks *clocks);
 

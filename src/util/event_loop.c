@@ -141,6 +141,39 @@ static void drop_pending(struct event_loop *loop)
     }
 }
 
+void *event_loop_local(struct event_loop *loop, const void *key)
+{
+    for (guint i = 0; loop->locals && i < loop->locals->len; i++) {
+        const struct loop_local *local = &g_array_index(loop->locals, struct loop_local, i);
+
+        if (local->key == key) {
+            return local->value;
+        }
+    }
+    return NULL;
+}
+
+void event_loop_set_local(struct event_loop *loop, const void *key, void *value, void (*destroy)(void *value))
+{
+    struct loop_local local = { key, value, destroy };
+
+    assert(event_loop_is_owner(loop) && !event_loop_local(loop, key));
+    if (!loop->locals) {
+        loop->locals = g_array_new(false, false, sizeof(struct loop_local));
+    }
+    g_array_append_val(loop->locals, local);
+}
+
+static void free_locals(GArray *locals)
+{
+    for (guint i = 0; locals && i < locals->len; i++) {
+        const struct loop_local *local = &g_array_index(locals, struct loop_local, i);
+
+        local->destroy(local->value);
+    }
+    g_clear_pointer(&locals, g_array_unref);
+}
+
 static void event_loop_free(struct event_loop *loop)
 {
     assert(!loop->in_turn);
@@ -159,6 +192,7 @@ static void event_loop_free(struct event_loop *loop)
         g_free(watch);
     }
     g_queue_clear(&loop->ready);
+    free_locals(loop->locals);
     timers_clear(loop);
     coroutine_pool_free(loop->coroutines);
     g_ptr_array_free(loop->timer_lists, TRUE);

@@ -75,6 +75,13 @@ enum {
     BH_ONCE = 8,        /* destroyed after the call */
 };
 
+/* What somebody keeps for the loop. */
+struct loop_local {
+    const void *key;
+    void *value;
+    void (*destroy)(void *value);
+};
+
 struct timer_list;
 struct coroutine_pool;
 struct thread_pool;
@@ -109,6 +116,7 @@ struct event_loop {
 
     struct coroutine_pool *coroutines;
     struct thread_pool *threads;    /* co_run_in_pool's */
+    GArray *locals;             /* struct loop_local; few */
 
     struct io_uring ring;
     unsigned max_batch;         /* io_uring: entries that wait for the end of the turn; atomic; 0: all */

@@ -15,14 +15,33 @@ struct item_row {
 };
 
 static const struct item_row items[LOG_N_ITEMS] = {
-    [LOG_GUEST_ERROR] = { "guest_errors", "what the guest does that its hardware forbids" },
-    [LOG_UNIMP] = { "unimp", "what the guest uses and isn't there yet" },
-    [LOG_INT] = { "int", "interrupts and exceptions, a line each" },
-    [LOG_IN_ASM] = { "in_asm", "guest code of each block that is translated" },
+    [LOG_OUT_ASM] = { "out_asm", "host code of each block that is translated" },
+    [LOG_IN_ASM] = { "in_asm", "its guest code" },
     [LOG_OP] = { "op", "its intermediate form" },
-    [LOG_OUT_ASM] = { "out_asm", "its host code" },
+    [LOG_OP_OPT] = { "op_opt", "the same after optimization" },
+    [LOG_INT] = { "int", "interrupts and exceptions, a line each" },
     [LOG_EXEC] = { "exec", "each block before it runs (much)" },
+    [LOG_CPU] = { "cpu", "registers before a block runs (much)" },
+    [LOG_FPU] = { "fpu", "with \"cpu\": floating-point registers too" },
+    [LOG_MMU] = { "mmu", "what the guest's page tables are asked, and what they say" },
+    [LOG_CPU_RESET] = { "cpu_reset", "registers before a vCPU's reset" },
+    [LOG_UNIMP] = { "unimp", "what the guest uses and isn't there yet" },
+    [LOG_GUEST_ERROR] = { "guest_errors", "what the guest does that its hardware forbids" },
+    [LOG_NOCHAIN] = { "nochain", "don't chain blocks, so that \"exec\" and \"cpu\" show each" },
+    [LOG_INVALID_MEM] = { "invalid_mem", "accesses to addresses where nothing is" },
     [LOG_TRACE] = { "trace", "trace events whose names fit PATTERN" },
+};
+
+/* QEMU's that aren't here. */
+static const struct item_row others[] = {
+    { "op_ind", "intermediate code has no indirect form here" },
+    { "op_plugin", "plugins are not built yet in Nandu " NANDU_VERSION },
+    { "plugin", "plugins are not built yet in Nandu " NANDU_VERSION },
+    { "pcall", "it is for x86 machines" },
+    { "vpu", "vector registers are not built yet in Nandu " NANDU_VERSION },
+    { "page", "it is for user mode" },
+    { "strace", "it is for user mode" },
+    { "tid", "a log for each thread is not built yet in Nandu " NANDU_VERSION },
 };
 
 struct log *log_new(const char *program)
@@ -43,6 +62,7 @@ void log_free(struct log *log)
         fclose(log->trace_file);
     }
     g_slist_free(log->sinks);
+    g_clear_pointer(&log->ranges, g_array_unref);
     g_mutex_clear(&log->lock);
     g_free(log->guest_name);
     g_free(log->program);
@@ -75,7 +95,7 @@ static bool parse_item(struct log *log, const char *name, unsigned *mask, GError
         return trace_set(log, pattern, true, error);
     }
     if (!strcmp(name, "all")) {
-        *mask |= (1u << LOG_TRACE) - 1;
+        *mask |= ((1u << LOG_TRACE) - 1) & ~(1u << LOG_NOCHAIN);
         return true;
     }
     for (int i = 0; i < LOG_TRACE; i++) {
@@ -84,7 +104,27 @@ static bool parse_item(struct log *log, const char *name, unsigned *mask, GError
             return true;
         }
     }
+    for (size_t i = 0; i < G_N_ELEMENTS(others); i++) {
+        if (!strcmp(name, others[i].name)) {
+            g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "no log item '%s': %s",
+                        name, others[i].help);
+            return false;
+        }
+    }
     return unknown_item(name, error);
+}
+
+static void tell_listener(struct log *log)
+{
+    if (log->changed) {
+        log->changed(log->changed_opaque);
+    }
+}
+
+void log_set_listener(struct log *log, void (*changed)(void *opaque), void *opaque)
+{
+    log->changed = changed;
+    log->changed_opaque = opaque;
 }
 
 bool log_set_items(struct log *log, const char *text, GError **error)
@@ -101,7 +141,69 @@ bool log_set_items(struct log *log, const char *text, GError **error)
         }
     }
     __atomic_store_n(&log->items, mask, __ATOMIC_RELAXED);
+    tell_listener(log);
     return true;
+}
+
+/* ---- -dfilter ---- */
+
+static bool parse_range(const char *text, struct log_range *range)
+{
+    char *end;
+    uint64_t first = g_ascii_strtoull(text, &end, 0), second;
+    const char *at = end;
+
+    if (at == text || !g_ascii_isdigit(*text)) {
+        return false;
+    }
+    at += *at == '.' && at[1] == '.' ? 2 : *at == '+' || *at == '-' ? 1 : 0;
+    second = g_ascii_strtoull(at, &end, 0);
+    if (at == end || *end || !g_ascii_isdigit(*at)) {
+        return false;
+    }
+    if (!second && at[-1] != '.') {
+        return false;
+    }
+    switch (at[-1]) {
+    case '.': *range = (struct log_range){first, second}; break;
+    case '+': *range = (struct log_range){first, first + (second - 1)}; break;
+    case '-': *range = (struct log_range){first - (second - 1), first}; break;
+    default: return false;
+    }
+    return range->first <= range->last;
+}
+
+bool log_set_ranges(struct log *log, const char *text, GError **error)
+{
+    g_auto(GStrv) parts = g_strsplit(text, ",", -1);
+    g_autoptr(GArray) ranges = g_array_new(FALSE, FALSE, sizeof(struct log_range));
+
+    for (size_t i = 0; i == 0 || parts[i]; i++) {
+        const char *part = parts[i] ? parts[i] : "";
+        struct log_range range;
+
+        if (!parse_range(part, &range)) {
+            g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                        "bad range '%s': it is FIRST..LAST, FIRST+SIZE or LAST-SIZE", part);
+            return false;
+        }
+        g_array_append_val(ranges, range);
+    }
+    g_clear_pointer(&log->ranges, g_array_unref);
+    log->ranges = g_steal_pointer(&ranges);
+    return true;
+}
+
+bool log_in_ranges(const struct log *log, uint64_t address)
+{
+    for (guint i = 0; log->ranges && i < log->ranges->len; i++) {
+        const struct log_range *range = &g_array_index(log->ranges, struct log_range, i);
+
+        if (address >= range->first && address <= range->last) {
+            return true;
+        }
+    }
+    return !log->ranges;
 }
 
 char *log_items_help(void)
@@ -135,7 +237,7 @@ static char *expand_path(const char *path)
 bool log_set_file(struct log *log, const char *path, GError **error)
 {
     g_autofree char *name = expand_path(path);
-    FILE *file;
+    FILE *file, *old;
 
     if (!name) {
         g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
@@ -150,12 +252,19 @@ bool log_set_file(struct log *log, const char *path, GError **error)
     }
     setvbuf(file, NULL, _IOLBF, 0);
     g_mutex_lock(&log->lock);
-    if (log->file) {
-        fclose(log->file);
-    }
+    old = log->file;
     log->file = file;
     g_mutex_unlock(&log->lock);
+    tell_listener(log);
+    if (old) {
+        fclose(old);
+    }
     return true;
+}
+
+FILE *log_stream(struct log *log)
+{
+    return log->file ? log->file : stderr;
 }
 
 bool log_enabled(const struct log *log, enum log_item item)

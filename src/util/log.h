@@ -8,13 +8,15 @@
 
 #include <glib.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "util/auto.h"
 
 /* Items of -d; their names and help are rows in log.c, as QEMU's. */
 enum log_item {
-    LOG_GUEST_ERROR, LOG_UNIMP, LOG_INT, LOG_IN_ASM, LOG_OP, LOG_OUT_ASM, LOG_EXEC, LOG_TRACE,
+    LOG_OUT_ASM, LOG_IN_ASM, LOG_OP, LOG_OP_OPT, LOG_INT, LOG_EXEC, LOG_CPU, LOG_FPU, LOG_MMU,
+    LOG_CPU_RESET, LOG_UNIMP, LOG_GUEST_ERROR, LOG_NOCHAIN, LOG_INVALID_MEM, LOG_TRACE,
     LOG_N_ITEMS
 };
 
@@ -36,6 +38,19 @@ bool log_set_file(struct log *log, const char *path, GError **error);   /* -D; %
 /* -msg timestamp=, guest-name= */
 void log_set_message_form(struct log *log, bool timestamp, const char *guest_name);
 bool log_enabled(const struct log *log, enum log_item item);
+/*
+ * -dfilter: what the translator logs of guest code is only that in these ranges of addresses:
+ * "FIRST..LAST", "FIRST+SIZE", "LAST-SIZE" (bytes), with commas between them. Before vCPUs run.
+ */
+bool log_set_ranges(struct log *log, const char *text, GError **error);
+bool log_in_ranges(const struct log *log, uint64_t address);
+/*
+ * For who writes lines by itself, to the stream that it finds here (borrowed). changed is called, by
+ * the main thread, after another stream or other items were set; the old stream is there until it
+ * returns. One at a time; NULL: none.
+ */
+FILE *log_stream(struct log *log);
+void log_set_listener(struct log *log, void (*changed)(void *opaque), void *opaque);
 /* Text as it is: a line ends with \n. Nothing if the item isn't enabled. */
 void log_write(struct log *log, enum log_item item, const char *format, ...) G_GNUC_PRINTF(3, 4);
 

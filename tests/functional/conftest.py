@@ -22,7 +22,8 @@ sys.path.insert(0, os.path.join(TESTS, "isa"))
 resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 TIMEOUT = 120       # seconds, for one program
-CACHE = os.environ.get("NANDU_CACHE") or os.path.expanduser("~/.cache/nandu")
+CACHE = os.environ.get("NANDU_CACHE") or os.path.join(
+    os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "nandu")
 
 
 class Result:

@@ -147,7 +147,6 @@ WRONG = [
     (["-machine", "none", "-qmp", "unix:/nonexistent/x,server=on,wait=off"], r"-qmp .*/nonexistent/x"),
     (["-machine", "none", "-mon", "x"], r'-mon x: chardev "x" not found'),
     (["-mon", "chardev=x,mode=nonsense"], r"-mon .*nonsense"),
-    (["-netdev", "user,id=n"], r"-netdev user,id=n: networks are not built yet"),
     (["-echr", "256"], r"-echr 256: expected the code"),
     (["-display", "gtk"], r"-display gtk: displays other than none are not built yet"),
     (["-machine", "none", "-add-fd", "fd=99,set=1"], r"-add-fd fd=99,set=1: .*fd"),

@@ -14,6 +14,9 @@
 #ifndef TEST_SOURCE_DIR
 #define TEST_SOURCE_DIR ""
 #endif
+#include "block/block.h"
+#include "net/net.h"
+#include "qapi/qapi_types.h"
 #include "../unit/virtio_test.h"
 
 enum { STEP_SIZE = 8, MAX_STEPS = 300, RING_SIZE = 16, N_QUEUES = 6 };
@@ -27,7 +30,45 @@ static const struct {
     {"virtio-serial-device", "{\"max_ports\": 2, \"packed\": true, \"in_order\": true}"},
     {"virtio-balloon-device", "{\"free-page-reporting\": true}"},
     {"virtio-balloon-device", "{\"packed\": true, \"guest-stats-polling-interval\": 1}"},
+    {"virtio-net-device", "{\"netdev\": \"net\"}"},
+    {"virtio-net-device", "{\"packed\": true, \"netdev\": \"net\"}"},
+    {"virtio-blk-device", "{\"drive\": \"disk\", \"num-queues\": 2, \"queue-size\": 16}"},
+    {"virtio-blk-device", "{\"drive\": \"disk\", \"packed\": true, \"serial\": \"x\"}"},
 };
+
+/* A disk of zeroes. */
+static void open_disk(void *opaque)
+{
+    struct vt *v = opaque;
+    g_autoptr(json_object) json = json_parse("{\"driver\": \"null-co\", \"node-name\": \"disk\", "
+                                             "\"size\": 65536, \"read-zeroes\": true}", NULL);
+    struct qapi_blockdev_options options;
+
+    qapi_from_json(&qapi_type_blockdev_options, json, &options, NULL);
+    co_block_open(v->t.hw.blocks, &options, BLOCK_OPEN_MONITOR_OWNED, NULL);
+    qapi_clear(&qapi_type_blockdev_options, &options);
+}
+
+static void close_disk(void *opaque)
+{
+    co_block_graph_free(((struct vt *)opaque)->t.hw.blocks);
+}
+
+/* A user network that reaches nobody, on a hub: it answers what is for itself. */
+static void open_network(struct vt *v)
+{
+    static const char *const netdevs[] = {"user,id=user,restrict=on", "hubport,id=port,hubid=0,netdev=user",
+                                          "hubport,id=net,hubid=0"};
+    struct netdev_context context = {.root = v->t.control.root};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(netdevs); i++) {
+        struct qapi_netdev options;
+
+        netdev_parse(netdevs[i], &options, NULL);
+        netdev_new(&context, &options, NULL);
+        qapi_clear(&qapi_type_netdev, &options);
+    }
+}
 
 static void plug_port(struct vt *v)
 {
@@ -89,8 +130,10 @@ static void write_desc(struct vt *v, struct vt_queue *q, uint16_t place, uint32_
     if (vt_has(v, VIRTIO_F_RING_PACKED)) {
         flags |= value >> 3 & 1 ? 0x80 : value >> 4 & 1 ? 0x8000 : 0;
     }
-    *desc = (struct vt_desc){make_address(value), value >> 8 & 0x3f0, flags,
-                             (uint16_t)((value >> 20) % (RING_SIZE + 2))};
+    *desc = (struct vt_desc){make_address(value), value >> 8 & 0x3f0, 0, 0};
+    *(vt_has(v, VIRTIO_F_RING_PACKED) ? vt_desc_id(desc) : &desc->next) =
+        (uint16_t)((value >> 20) % (RING_SIZE + 2));
+    *vt_desc_flags(v, desc) = flags;
     if (value % 61 == 0) {
         desc->size = value;
     }
@@ -169,8 +212,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     device = (data[0] >> 1) % G_N_ELEMENTS(devices);
-    vt_init(&v, devices[device].type, devices[device].properties, data[0] & 1);
+    vt_init(&v, NULL, NULL, data[0] & 1);
     v.t.hw.ram_size = HW_TEST_RAM_SIZE;
+    v.t.hw.blocks = block_graph_new(v.t.control.root);
+    block_run(v.t.control.loop, open_disk, &v);
+    open_network(&v);
+    v.type = devices[device].type;
+    v.properties = devices[device].properties;
+    vt_plug(&v);
     plug_port(&v);
     set_up_queues(&v, UINT64_MAX);
     for (size_t at = 1, n = 0; at + STEP_SIZE <= size && n < MAX_STEPS; at += STEP_SIZE, n++) {
@@ -179,6 +228,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     hw_run_loop(&v.t);
     replace(&v);
     unplug_port(&v);
+    vt_unplug(&v);
+    block_run(v.t.control.loop, close_disk, &v);
+    netdev_close_all(v.t.control.root);
     vt_clear(&v);
     return 0;
 }

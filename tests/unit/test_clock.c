@@ -44,6 +44,37 @@ static void test_virtual(void)
     g_assert_cmpint(clocks_now(clocks, CLOCK_VIRTUAL), ==, INT64_MAX);
 }
 
+static void changed(void *opaque, bool runs)
+{
+    g_string_append(opaque, runs ? "+" : "-");
+}
+
+static void test_listeners(void)
+{
+    auto_ptr(clocks) clocks = clocks_new();
+    g_autoptr(GString) seen = g_string_new(NULL), other = g_string_new(NULL);
+
+    g_assert_false(clocks_virtual_runs(clocks));
+    clocks_set_virtual(clocks, 5000);
+    g_assert_cmpint(clocks_now(clocks, CLOCK_VIRTUAL), ==, 5000);
+    clocks_add_listener(clocks, changed, seen);
+    clocks_add_listener(clocks, changed, other);
+    clocks_stop_virtual(clocks);            /* it stands already */
+    clocks_start_virtual(clocks);
+    clocks_start_virtual(clocks);
+    g_assert_true(clocks_virtual_runs(clocks));
+    g_assert_cmpint(clocks_now(clocks, CLOCK_VIRTUAL), >=, 5000);
+    clocks_remove_listener(clocks, other);
+    clocks_stop_virtual(clocks);
+    clocks_set_manual(clocks);
+    g_assert_true(clocks_virtual_runs(clocks));
+    clocks_set_virtual(clocks, 7);
+    clocks_step(clocks, 3);
+    g_assert_cmpint(clocks_now(clocks, CLOCK_VIRTUAL), ==, 10);
+    g_assert_cmpstr(seen->str, ==, "+-+");
+    g_assert_cmpstr(other->str, ==, "+");
+}
+
 static void test_host(void)
 {
     auto_ptr(clocks) clocks = clocks_new();
@@ -336,6 +367,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/clock/virtual", test_virtual);
+    g_test_add_func("/clock/listeners", test_listeners);
     g_test_add_func("/clock/host", test_host);
     g_test_add_func("/clock/monotonic", test_monotonic);
     g_test_add_func("/timer/heap", test_heap);

@@ -186,6 +186,7 @@ static const struct gdb_ops ops = {
     .thread_name = thread_name,
     .target_xml = xml,
     .n_regs = n_regs,
+    .n_general_regs = n_regs,
     .read_reg = read_reg,
     .write_reg = write_reg,
     .read_memory = read_memory,
@@ -278,14 +279,14 @@ static void test_queries(void)
 {
     struct session *s = start();
 
-    EXPECT("?", "T05thread:1;");
+    EXPECT("?", "T05thread:01;");
     g_assert_nonnull(strstr(ask(s, "qSupported:multiprocess+;swbreak+"), "multiprocess+"));
-    EXPECT("?", "T05thread:p64.1;");
+    EXPECT("?", "T05thread:p64.01;");
     EXPECT("QStartNoAckMode", "OK");
     s->conn.no_ack = true;
-    EXPECT("qfThreadInfo", "mp64.1,p64.2");
+    EXPECT("qfThreadInfo", "mp64.01,p64.02");
     EXPECT("qsThreadInfo", "l");
-    EXPECT("qC", "QCp64.1");
+    EXPECT("qC", "QCp64.01");
     EXPECT("qCRC:0,10", "");
     EXPECT("qAttached:64", "0");
     EXPECT("Tp64.2", "OK");
@@ -296,7 +297,7 @@ static void test_queries(void)
     EXPECT("Hc-1", "OK");
     EXPECT("H", "E16");
     EXPECT("Hx1", "E16");
-    EXPECT("qC", "QCp64.2");
+    EXPECT("qC", "QCp64.02");
     EXPECT("qThreadExtraInfo,p64.1", "746872656164203c313e");
     EXPECT("qXfer:features:read:target.xml:0,100", "l<target>}\x03}]}\x04}\n</target>");
     EXPECT("qXfer:features:read:target.xml:0,4", "m<tar");
@@ -417,16 +418,16 @@ static void test_running(void)
     g_assert_cmpstr(
         run(s, "vCont;S0b:2;c:1",
             (struct gdb_stop){.kind = GDB_STOP_WATCH, .signal = 5, .thread = 2, .value = 0x1234}),
-        ==, "T05thread:2;watch:1234;");
+        ==, "T05thread:02;watch:1234;");
     check_action(s, 0, 1, GDB_CONTINUE, 0);
     check_action(s, 1, 2, GDB_STEP, 11);
     check_action(s, 2, 0, GDB_STAY, 0);
-    EXPECT("qC", "QC2");
+    EXPECT("qC", "QC02");
 
     s->target.n_actions = 0;
     g_assert_cmpstr(run(s, "vCont;r10,20:2;C1e",
                         (struct gdb_stop){.kind = GDB_STOP_SWBREAK, .signal = 5, .thread = 1}),
-                    ==, "T05thread:1;swbreak:;");
+                    ==, "T05thread:01;swbreak:;");
     check_action(s, 0, 1, GDB_CONTINUE, 0);
     check_action(s, 1, 2, GDB_STEP, 0);
     check_action(s, 2, 0, GDB_CONTINUE, 0);
@@ -437,14 +438,14 @@ static void test_running(void)
         run(s, "c",
             (struct gdb_stop){
                 .kind = GDB_STOP_SYSCALL_RETURN, .signal = 5, .thread = 1, .value = 63}),
-        ==, "T05thread:1;syscall_return:3f;");
+        ==, "T05thread:01;syscall_return:3f;");
     check_action(s, 0, 1, GDB_CONTINUE, 0);
     check_action(s, 1, 2, GDB_CONTINUE, 0);
 
     s->target.n_actions = 0;
     EXPECT("Hc2", "OK");
     run(s, "S0f", (struct gdb_stop){.kind = GDB_STOP_SIGNAL, .signal = 64, .thread = 1});
-    g_assert_cmpstr(s->packet->str, ==, "T4ethread:1;");
+    g_assert_cmpstr(s->packet->str, ==, "T4ethread:01;");
     check_action(s, 0, 1, GDB_STAY, 0);
     check_action(s, 1, 2, GDB_STEP, 15);
 
@@ -456,7 +457,7 @@ static void test_running(void)
 
     gdb_conn_send(&s->conn, "vCont;c", 7);
     send_raw(s, "\x03");
-    g_assert_cmpstr(receive(s), ==, "T02thread:2;");
+    g_assert_cmpstr(receive(s), ==, "T02thread:02;");
     g_assert_cmpuint(s->target.interrupts, ==, 1);
 
     s->target.n_actions = 0;
@@ -475,15 +476,15 @@ static void test_framing(void)
     g_assert_cmpint(read(s->fd, &c, 1), ==, 1);
     g_assert_cmpint(c, ==, '-');
     send_raw(s, "junk$?#3f"); /* what isn't a packet is passed over */
-    g_assert_cmpstr(receive(s), ==, "T05thread:1;");
+    g_assert_cmpstr(receive(s), ==, "T05thread:01;");
     send_raw(s, "-"); /* not understood: again */
-    g_assert_cmpstr(receive(s), ==, "T05thread:1;");
+    g_assert_cmpstr(receive(s), ==, "T05thread:01;");
     send_raw(s, "$");
     g_usleep(2000);
     send_raw(s, "?#");
     g_usleep(2000);
     send_raw(s, "3f"); /* in pieces */
-    g_assert_cmpstr(receive(s), ==, "T05thread:1;");
+    g_assert_cmpstr(receive(s), ==, "T05thread:01;");
     gdb_conn_send(&s->conn, "k", 1); /* has no answer */
     g_thread_join(g_thread_ref(s->thread));
     g_assert_cmpuint(s->target.killed, ==, 1);
@@ -539,7 +540,7 @@ static void test_random(void)
             continue; /* these run the target */
         ask(s, packet);
     }
-    EXPECT("?", "T05thread:1;");
+    EXPECT("?", "T05thread:01;");
     finish(s);
 }
 

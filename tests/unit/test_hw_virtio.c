@@ -488,15 +488,15 @@ static void test_broken_packed(void)
     }
     set_up_broken(&v, &q, true, 0);
     vt_add(&v, q, many, 16, false);
-    vt_desc(&v, q, 15)->flags |= 1;
+    *vt_desc_flags(&v, vt_desc(&v, q, 15)) |= 1;
     check_broken(&v, q);
     set_up_broken(&v, &q, true, 0);
     vt_add(&v, q, &out, 1, false);
-    vt_desc(&v, q, 0)->next = 16;
+    *vt_desc_id(vt_desc(&v, q, 0)) = 16;
     check_broken(&v, q);
     set_up_broken(&v, &q, true, INDIRECT);
     vt_add(&v, q, &out, 1, true);
-    ((struct vt_desc *)vt_host(&v, vt_desc(&v, q, 0)->address))->flags = 4;
+    *vt_desc_flags(&v, vt_host(&v, vt_desc(&v, q, 0)->address)) = 4;
     check_broken(&v, q);
 }
 

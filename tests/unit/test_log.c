@@ -119,6 +119,51 @@ static void test_items(void)
     g_assert_nonnull(strstr(help, "\nguest_errors    "));
 }
 
+static void count(void *opaque)
+{
+    ++*(unsigned *)opaque;
+}
+
+static void test_listener(void)
+{
+    auto_ptr(log) log = log_new("p");
+    unsigned n = 0;
+
+    g_assert_true(log_stream(log) == stderr);
+    log_set_listener(log, count, &n);
+    g_assert_true(log_set_items(log, "cpu,nochain", NULL));
+    g_assert_cmpuint(n, ==, 1);
+    g_assert_true(log_set_file(log, "/dev/null", NULL));
+    g_assert_cmpuint(n, ==, 2);
+    g_assert_true(log_stream(log) != stderr);
+    log_set_listener(log, NULL, NULL);
+    g_assert_true(log_set_items(log, "none", NULL));
+    g_assert_cmpuint(n, ==, 2);
+}
+
+static void test_ranges(void)
+{
+    static const char *const bad[] = {"", "5", "5..", "..5", "5..4", "5+0", "5-0", "5-7", "a..b", "1..2,", "1..2 "};
+    auto_ptr(log) log = log_new("p");
+
+    g_assert_true(log_in_ranges(log, 0) && log_in_ranges(log, UINT64_MAX));
+    g_assert_true(log_set_ranges(log, "0x1000..0x1fff,0x80000000+16,256-0x10,0xfffffffffffffff0+0x10", NULL));
+    g_assert_true(log_in_ranges(log, 0x1000) && log_in_ranges(log, 0x1fff));
+    g_assert_false(log_in_ranges(log, 0xfff) || log_in_ranges(log, 0x2000));
+    g_assert_true(log_in_ranges(log, 0x80000000) && log_in_ranges(log, 0x8000000f));
+    g_assert_false(log_in_ranges(log, 0x80000010));
+    g_assert_true(log_in_ranges(log, 241) && log_in_ranges(log, 256));
+    g_assert_false(log_in_ranges(log, 240) || log_in_ranges(log, 257));
+    g_assert_true(log_in_ranges(log, UINT64_MAX));
+    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+        g_autoptr(GError) error = NULL;
+
+        g_assert_false(log_set_ranges(log, bad[i], &error));
+        g_assert_nonnull(error);
+        g_assert_true(log_in_ranges(log, 0x1000) && !log_in_ranges(log, 0));    /* as it was */
+    }
+}
+
 static void test_file(void)
 {
     auto_ptr(log) log = log_new("p");
@@ -240,6 +285,8 @@ int main(int argc, char **argv)
     g_test_add_func("/log/messages", test_messages);
     g_test_add_func("/log/sink", test_sink);
     g_test_add_func("/log/items", test_items);
+    g_test_add_func("/log/listener", test_listener);
+    g_test_add_func("/log/ranges", test_ranges);
     g_test_add_func("/log/file", test_file);
     g_test_add_func("/trace/events", test_trace_events);
     g_test_add_func("/trace/option", test_trace_option);

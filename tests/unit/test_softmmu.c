@@ -951,6 +951,74 @@ static void test_modify_other(const void *variant)
     world_free(w);
 }
 
+/* ---- Debugging ---- */
+
+/* The access at pc meets the watchpoint, and is made once that is gone. */
+static void expect_watch(struct world *w, uint64_t pc, uint64_t addr, enum vcpu_access access)
+{
+    expect(w, VCPU_EXIT_DEBUG, pc);
+    g_assert_cmphex(w->cpu->fault_addr, ==, addr);
+    g_assert_cmpint(w->cpu->fault_access, ==, access);
+}
+
+static void test_watchpoints(const void *variant)
+{
+    struct world *w = small_world(variant);
+
+    PUT_CODE(w, 0, 0, LD(A1, A0, 8), SD(A1, A0, 16), LD(A2, A0, 16), AMOADD_D(ZERO, A1, A0), SB(A1, A0, 23),
+             EBREAK);
+    poke(w, 8, 8, 3);
+    w->cpu->r[A0] = DATA;
+    start(w, CODE);
+    expect(w, VCPU_EXIT_BREAKPOINT, CODE + 20); /* all is in the table */
+    poke(w, 8, 16, 0);
+    dbt_watchpoint_add(w->dbt, DATA + 17, 2, VCPU_WRITE);
+    start(w, CODE);
+    expect(w, VCPU_EXIT_INTERRUPT, CODE); /* it is kicked, to notice */
+    expect_watch(w, CODE + 4, DATA + 16, VCPU_WRITE);
+    g_assert_cmphex(peek(w, 8, 16), ==, 0);
+    expect_watch(w, CODE + 4, DATA + 16, VCPU_WRITE); /* still there */
+    dbt_watchpoint_remove(w->dbt, DATA + 17, 2, VCPU_WRITE);
+    dbt_watchpoint_add(w->dbt, DATA + 16, 8, VCPU_READ);
+    dbt_watchpoint_add(w->dbt, DATA, 1, VCPU_READ);
+    expect(w, VCPU_EXIT_INTERRUPT, CODE + 4);
+    expect_watch(w, CODE + 8, DATA + 16, VCPU_READ);
+    g_assert_cmphex(peek(w, 8, 16), ==, 3);
+    w->cpu->pc = CODE + 12;
+    expect_watch(w, CODE + 12, DATA, VCPU_READ); /* an atomic one reads, too */
+    w->cpu->single_step = true;
+    expect_watch(w, CODE + 12, DATA, VCPU_READ);
+    w->cpu->single_step = false;
+    dbt_watchpoint_remove(w->dbt, DATA + 16, 8, VCPU_READ);
+    dbt_watchpoint_remove(w->dbt, DATA, 1, VCPU_READ);
+    dbt_watchpoint_add(w->dbt, DATA + 23, 1, -1);
+    expect(w, VCPU_EXIT_INTERRUPT, CODE + 12);
+    expect_watch(w, CODE + 16, DATA + 23, VCPU_WRITE);
+    world_free(w);
+}
+
+static void test_breakpoints(const void *variant)
+{
+    struct world *w = small_world(variant);
+
+    PUT_CODE(w, 0, 0, ADDI(A1, A1, 1), ADDI(A2, A2, 1), EBREAK);
+    for (unsigned i = 0; i < 2; i++) {
+        w->cpu->r[A1] = w->cpu->r[A2] = 0;
+        start(w, CODE);
+        expect(w, VCPU_EXIT_BREAKPOINT, CODE + 8);
+        dbt_breakpoint_add(w->dbt, CODE + 4);
+        start(w, CODE);
+        expect(w, VCPU_EXIT_DEBUG, CODE + 4);
+        expect(w, VCPU_EXIT_DEBUG, CODE + 4);
+        g_assert_cmpuint(w->cpu->r[A1], ==, 2);
+        g_assert_cmpuint(w->cpu->r[A2], ==, 1);
+        dbt_breakpoint_remove(w->dbt, CODE + 4);
+        expect(w, VCPU_EXIT_BREAKPOINT, CODE + 8);
+        g_assert_cmpuint(w->cpu->r[A2], ==, 2);
+    }
+    world_free(w);
+}
+
 /* ---- */
 
 static void add(const char *name, void (*fn)(const void *))
@@ -980,5 +1048,7 @@ int main(int argc, char **argv)
     add("random", test_random);
     add("request", test_request);
     add("modify-other", test_modify_other);
+    add("watchpoints", test_watchpoints);
+    add("breakpoints", test_breakpoints);
     return g_test_run();
 }

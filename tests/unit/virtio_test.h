@@ -72,8 +72,8 @@ static inline void vt_plug(struct vt *v)
     g_assert_no_error(error);
     properties = json_parse(v->properties ? v->properties : "{}", &error);
     g_assert_no_error(error);
-    g_assert_true(object_set_all(obj, properties, NULL, false, &error));
     g_assert_true(object_add_child(v->t.control.root, "virtio", obj, &error));
+    g_assert_true(object_set_all(obj, properties, NULL, false, &error));
     hotplug_plug(&bus->object, obj, &error);
     g_assert_no_error(error);
     v->vdev = (struct virtio_device *)obj;
@@ -202,6 +202,17 @@ struct vt_desc {
     uint16_t flags, next;
 };
 
+/* Where a descriptor has its flags, and a packed one its id (2.8.13). */
+static inline uint16_t *vt_desc_flags(const struct vt *v, struct vt_desc *desc)
+{
+    return vt_has(v, VIRTIO_F_RING_PACKED) ? &desc->next : &desc->flags;
+}
+
+static inline uint16_t *vt_desc_id(struct vt_desc *desc)
+{
+    return &desc->flags;
+}
+
 static inline struct vt_desc *vt_desc(struct vt *v, struct vt_queue *q, unsigned i)
 {
     return (struct vt_desc *)vt_host(v, q->desc) + i;
@@ -228,7 +239,8 @@ static inline void vt_table(struct vt *v, const struct vt_buffer *buffers, unsig
     bool packed = vt_has(v, VIRTIO_F_RING_PACKED);
 
     for (unsigned i = 0; i < n; i++) {
-        table[i] = (struct vt_desc){buffers[i].address, buffers[i].size, buffers[i].in ? 2 : 0, 0};
+        table[i] = (struct vt_desc){buffers[i].address, buffers[i].size, 0, 0};
+        *vt_desc_flags(v, &table[i]) = buffers[i].in ? 2 : 0;
         if (!packed && i + 1 < n) {
             table[i].flags |= 1;
             table[i].next = (uint16_t)(i + 1);
@@ -248,18 +260,18 @@ static inline uint16_t vt_add_packed(struct vt *v, struct vt_queue *q,
 
         desc->address = buffers[i].address;
         desc->size = buffers[i].size;
-        desc->next = id;
+        *vt_desc_id(desc) = id;
         if (i == 0) {
             head_flags = flags;     /* the last to be written: it makes all of them available */
         } else {
-            desc->flags = flags;
+            *vt_desc_flags(v, desc) = flags;
         }
         if (++q->avail_index == q->size) {
             q->avail_index = 0;
             q->avail_wrap = !q->avail_wrap;
         }
     }
-    vt_desc(v, q, head)->flags = head_flags;
+    *vt_desc_flags(v, vt_desc(v, q, head)) = head_flags;
     q->slots[id] = (uint16_t)n;
     q->n_added += n;
     return id;
@@ -279,7 +291,7 @@ static inline uint16_t vt_add_split(struct vt *v, struct vt_queue *q,
             vt_flags(v, q, buffers[i].in, i + 1 < n) | (indirect ? 4 : 0), q->next_desc};
     }
     vt_word(v, q->avail + 4)[q->avail_index % q->size] = head;
-    *vt_word(v, q->avail + 2) = ++q->avail_index;
+    __atomic_store_n(vt_word(v, q->avail + 2), ++q->avail_index, __ATOMIC_RELEASE);
     return head;
 }
 
@@ -341,13 +353,14 @@ static inline bool vt_get(struct vt *v, struct vt_queue *q, uint16_t *id, uint32
 {
     if (vt_has(v, VIRTIO_F_RING_PACKED)) {
         struct vt_desc *desc = vt_desc(v, q, q->last_used);
+        uint16_t flags = *vt_desc_flags(v, desc);
 
-        if (!!(desc->flags & 0x80) != q->used_wrap || !!(desc->flags & 0x8000) != q->used_wrap) {
+        if (!!(flags & 0x80) != q->used_wrap || !!(flags & 0x8000) != q->used_wrap) {
             return false;
         }
-        *id = desc->next;
+        *id = *vt_desc_id(desc);
         *written = desc->size;
-        g_assert_cmpint(!!(desc->flags & 2), ==, *written != 0);
+        g_assert_cmpint(!!(flags & 2), ==, *written != 0);
         g_assert_cmpuint(*id, <, q->size);
         q->last_used = (uint16_t)(q->last_used + q->slots[*id]);
         if (q->last_used >= q->size) {

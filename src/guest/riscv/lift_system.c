@@ -368,4 +368,6 @@ const struct guest_arch riscv64_system_arch = {
     .mode_relative = mode_relative,
     .disassemble = riscv_disassemble,
     .reset = bare_reset,
+    .dump = hart_dump,
+    .list_mappings = hart_list_mappings,
 };

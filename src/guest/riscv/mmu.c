@@ -5,7 +5,11 @@
 #include <string.h>
 
 #include "guest/riscv/system_priv.h"
+
+#include <inttypes.h>
+
 #include "memory/memory.h"
+#include "util/log.h"
 
 enum {
     PTE_V = 1 << 0,
@@ -328,6 +332,17 @@ bool riscv_debug_translate(struct vcpu *cpu, uint64_t vaddr, uint64_t *phys)
 
 /* ---- What the translator asks ---- */
 
+static const char *const access_names[] = {"load", "store", "fetch"};
+
+static void log_invalid(const struct riscv_hart *h, enum vcpu_access access, uint64_t phys)
+{
+    if (h->config.log) {
+        log_write(h->config.log, LOG_INVALID_MEM,
+                  "invalid %s: hart:%" PRIu64 ", pc:0x%016" PRIx64 ", physical address:0x%" PRIx64 "\n",
+                  access_names[access], h->config.hart_id, h->rv.cpu.pc, phys);
+    }
+}
+
 /* Page faults are told from access faults by fault_kind (system.c makes the exception of it). */
 static bool fault(struct vcpu *cpu, uint64_t vaddr, enum vcpu_access access,
                   enum vcpu_fault_kind kind)
@@ -400,6 +415,9 @@ static bool find_data(struct riscv_hart *h, const struct walk *w, struct mmu_pag
     /* Where nothing is, it is known here what kind of access failed: load and store are also called
      * for the two halves of an atomic one. */
     address_space_look_up(h->config.memory, w->phys, &range);
+    if (!range.region) {
+        log_invalid(h, w->access, w->phys);
+    }
     return range.region != NULL;
 }
 
@@ -407,7 +425,7 @@ static bool find_data(struct riscv_hart *h, const struct walk *w, struct mmu_pag
  * what a page of user mode allows supervisor mode differs (SUM). */
 static void leave_shared_context(struct riscv_hart *h, enum vcpu_access access);
 
-static bool translate(struct vcpu *cpu, uint64_t vaddr, enum vcpu_access access,
+static bool find_page(struct vcpu *cpu, uint64_t vaddr, enum vcpu_access access,
                       struct mmu_page *page)
 {
     struct riscv_hart *h = riscv_hart(cpu);
@@ -436,6 +454,26 @@ static bool translate(struct vcpu *cpu, uint64_t vaddr, enum vcpu_access access,
     return true;
 }
 
+static bool translate(struct vcpu *cpu, uint64_t vaddr, enum vcpu_access access,
+                      struct mmu_page *page)
+{
+    const struct riscv_hart *h = riscv_hart(cpu);
+    bool found = find_page(cpu, vaddr, access, page);
+
+    if (h->config.log && log_enabled(h->config.log, LOG_MMU)) {
+        g_autofree char *to = found ? g_strdup_printf("0x%016" PRIx64 " (%s%s%s)", page->phys,
+                                                      page->read ? "r" : "", page->write ? "w" : "",
+                                                      page->exec ? "x" : "")
+                                    : g_strdup(cpu->fault_kind == VCPU_FAULT_BUS ? "access fault"
+                                                                                 : "page fault");
+
+        log_write(h->config.log, LOG_MMU,
+                  "mmu: hart:%" PRIu64 ", pc:0x%016" PRIx64 ", %s:0x%016" PRIx64 " -> %s\n",
+                  h->config.hart_id, cpu->pc, access_names[access], vaddr, to);
+    }
+    return found;
+}
+
 static bool load(struct vcpu *cpu, uint64_t vaddr, uint64_t phys, unsigned size, uint64_t *value)
 {
     struct riscv_hart *h = riscv_hart(cpu);
@@ -443,6 +481,7 @@ static bool load(struct vcpu *cpu, uint64_t vaddr, uint64_t phys, unsigned size,
 
     if (pmp_check(h, phys, size, VCPU_READ, hart_data_priv(h)) != PMP_ALLOWED ||
         address_space_load(h->config.memory, phys, size, value, attrs) != MEMORY_OK) {
+        log_invalid(h, VCPU_READ, phys);
         return fault(cpu, vaddr, VCPU_READ, VCPU_FAULT_BUS);
     }
     return true;
@@ -455,6 +494,7 @@ static bool store(struct vcpu *cpu, uint64_t vaddr, uint64_t phys, unsigned size
 
     if (pmp_check(h, phys, size, VCPU_WRITE, hart_data_priv(h)) != PMP_ALLOWED ||
         address_space_store(h->config.memory, phys, size, value, attrs) != MEMORY_OK) {
+        log_invalid(h, VCPU_WRITE, phys);
         return fault(cpu, vaddr, VCPU_WRITE, VCPU_FAULT_BUS);
     }
     return true;

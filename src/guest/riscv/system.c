@@ -226,7 +226,7 @@ enum riscv_run riscv_system_handle_exit(struct vcpu *cpu, enum vcpu_exit reason)
         break;
     default: break; /* those that are internal to the translator, or of user mode */
     }
-    interrupt = hart_next_interrupt(h);
+    interrupt = cpu->hold_interrupts ? -1 : hart_next_interrupt(h);
     if (interrupt >= 0) {
         hart_trap(h, CAUSE_INTERRUPT | (uint64_t)interrupt, 0);
         run = RISCV_RUN_GO_ON;

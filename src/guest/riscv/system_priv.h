@@ -217,6 +217,16 @@ void hart_change_priv(struct riscv_hart *h, enum riscv_priv priv);
 bool hart_mret(struct riscv_hart *h);
 bool hart_sret(struct riscv_hart *h);
 
+/* ---- dump.c ---- */
+
+/* guest_arch.dump */
+void hart_dump(struct vcpu *cpu, bool fpu, GString *out);
+
+/* ---- mappings.c ---- */
+
+/* guest_arch.list_mappings */
+void hart_list_mappings(struct vcpu *cpu, GString *out);
+
 /* ---- csr.c ---- */
 
 struct csr_row;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "hw/block/pflash_drive.h"
 #include "qapi/error.h"
 
 /* Commands; the value that selects the array again is 0xff. */
@@ -30,13 +31,15 @@ enum step { STEP_COMMAND, STEP_DATA, STEP_CONFIRM_ERASE, STEP_LOCK, STEP_COUNT, 
 
 struct pflash {
     struct mmio_device dev;
-    char *name;
+    char *name, *drive_name;
     uint32_t num_blocks;
     uint64_t sector_length;     /* of the bank: all chips together */
     uint8_t width, device_width;
     uint16_t id0, id1;
     bool read_only;
     struct ram_block *memory;
+    struct pflash_drive *drive; /* that keeps it; NULL: nothing does */
+    bool loaded;                /* saved state replaced it, which the drive doesn't know yet */
     uint8_t cfi[CFI_SIZE];
     unsigned lanes;             /* chips side by side */
 
@@ -90,7 +93,7 @@ static uint64_t register_read(const struct pflash *s, uint64_t index)
     switch (s->mode) {
     case CMD_ID: return id_of(s, index);
     case CMD_QUERY: return index < CFI_SIZE ? s->cfi[index] : 0;
-    default: return s->status;
+    default: return s->drive && pflash_drive_busy(s->drive) ? s->status & ~STATUS_READY : s->status;
     }
 }
 
@@ -113,29 +116,50 @@ static uint64_t pflash_read(void *opaque, uint64_t offset, unsigned size)
 
 /* ---- Writing ---- */
 
+static void changed(struct pflash *s, uint64_t offset, uint64_t size)
+{
+    ram_block_set_dirty(s->memory, offset, size);
+    if (s->drive) {
+        pflash_drive_write(s->drive, offset, array(s) + offset, size);
+    }
+}
+
+/* False, with the status set: it is read-only, or the guest didn't wait until it is ready. */
+static bool may_change(struct pflash *s, uint8_t error)
+{
+    if (s->read_only || (s->drive && pflash_drive_read_only(s->drive))) {
+        s->status |= error | STATUS_LOCKED;
+        return false;
+    }
+    if (s->drive && pflash_drive_busy(s->drive)) {
+        mmio_device_guest_error(&s->dev, "changed while it isn't ready");
+        s->status |= error;
+        return false;
+    }
+    return true;
+}
+
 /* Programming turns ones into zeroes, never back. */
 static void program(struct pflash *s, uint64_t offset, const uint8_t *data, uint64_t size)
 {
-    if (s->read_only) {
-        s->status |= STATUS_PROGRAM_ERROR | STATUS_LOCKED;
+    if (!may_change(s, STATUS_PROGRAM_ERROR)) {
         return;
     }
     for (uint64_t i = 0; i < size; i++) {
         array(s)[offset + i] &= data[i];
     }
-    ram_block_set_dirty(s->memory, offset, size);
+    changed(s, offset, size);
 }
 
 static void erase(struct pflash *s, uint64_t offset)
 {
     uint64_t start = offset - offset % s->sector_length;
 
-    if (s->read_only) {
-        s->status |= STATUS_ERASE_ERROR | STATUS_LOCKED;
+    if (!may_change(s, STATUS_ERASE_ERROR)) {
         return;
     }
     memset(array(s) + start, 0xff, s->sector_length);
-    ram_block_set_dirty(s->memory, start, s->sector_length);
+    changed(s, start, s->sector_length);
 }
 
 static void sequence_error(struct pflash *s)
@@ -315,6 +339,12 @@ static bool realize(struct mmio_device *dev, GError **error)
     }
     s->lanes = s->width / s->device_width;
     make_cfi(s);
+    if (s->drive_name && *s->drive_name) {
+        s->drive = pflash_drive_new(dev, s->drive_name, array(s), size, error);
+        if (!s->drive) {
+            return false;
+        }
+    }
     s->mode = CMD_ARRAY;
     region_init_rom(&dev->regions[0], s->name, s->memory, 0, size, &ops, s, &dev->lock);
     dev->n_regions = 1;
@@ -323,7 +353,28 @@ static bool realize(struct mmio_device *dev, GError **error)
 
 static void unrealize(struct mmio_device *dev)
 {
-    g_clear_pointer(&((struct pflash *)dev)->memory, ram_block_unref);
+    struct pflash *s = (struct pflash *)dev;
+
+    g_clear_pointer(&s->drive, pflash_drive_free);
+    g_clear_pointer(&s->memory, ram_block_unref);
+}
+
+/* Whoever looks at a stopped machine's drive finds what is in the flash. */
+static void run_changed(struct mmio_device *dev, bool runs)
+{
+    struct pflash *s = (struct pflash *)dev;
+
+    if (!s->drive) {
+        return;
+    }
+    if (!runs) {
+        pflash_drive_settle(s->drive);
+    } else if (s->loaded) {
+        s->loaded = false;
+        if (!pflash_drive_read_only(s->drive)) {
+            pflash_drive_write(s->drive, 0, array(s), ram_block_size(s->memory));
+        }
+    }
 }
 
 struct ram_block *pflash_cfi01_memory(struct mmio_device *dev)
@@ -349,6 +400,8 @@ static bool after_load(void *instance, uint32_t version, GError **error)
         return false;
     }
     region_set_rom_mode(&s->dev.regions[0], s->mode == CMD_ARRAY);
+    /* Until it runs the drive may still be the one that it was saved from. */
+    s->loaded = true;
     return true;
 }
 
@@ -374,6 +427,7 @@ static const struct mmio_device_class pflash_class = {
     .state = &state,
     .realize = realize,
     .reset = reset,
+    .run_changed = run_changed,
     .unrealize = unrealize,
 };
 
@@ -386,6 +440,8 @@ static const struct property properties[] = {
              "Bytes of one chip's; 0: one chip"),
     PROPERTY("id0", pflash, id0, qapi_type_uint16, "0", "Maker"),
     PROPERTY("id1", pflash, id1, qapi_type_uint16, "0", "Chip"),
+    PROPERTY("drive", pflash, drive_name, qapi_type_str, NULL,
+             "Node name or ID of a block device to use as a backend"),
     PROPERTY("read-only", pflash, read_only, qapi_type_bool, NULL, "Nothing can be written"),
 };
 

@@ -15,6 +15,7 @@
 #include "hw/dma.h"
 #include "hw/mmio_device.h"
 #include "qapi/error.h"
+#include "util/clock.h"
 #include "util/event_loop.h"
 #include "util/log.h"
 
@@ -78,9 +79,17 @@ static size_t can_receive(void *opaque)
     bool can;
 
     g_mutex_lock(&s->dev.lock);
-    can = s->getc_waits && s->fromhost == 0;
+    can = s->getc_waits && s->fromhost == 0 && clocks_virtual_runs(s->dev.hw->clocks);
     g_mutex_unlock(&s->dev.lock);
     return can;
+}
+
+/* Output is the back end's at once; input waits until the machine goes on. */
+static void run_changed(struct mmio_device *dev, bool runs)
+{
+    if (runs) {
+        bottom_half_schedule(((struct htif *)dev)->work);
+    }
 }
 
 static void receive(void *opaque, const uint8_t *data, size_t size)
@@ -325,6 +334,7 @@ static const struct state_table state = {
 static const struct mmio_device_class htif_class = {
     .state = &state,
     .realize = realize,
+    .run_changed = run_changed,
     .unrealize = unrealize,
 };
 

@@ -37,6 +37,7 @@ struct serial {
     uint32_t baudbase;
     struct chardev *chr;            /* NULL: nothing is connected */
     struct bottom_half *work;       /* output and line settings, on the main loop */
+    bool stands;                    /* the machine is stopped: bytes wait on both sides */
     struct timer *timeout;          /* of characters that wait in the FIFO */
     struct timer *poll_lines;       /* of a back end that has modem lines */
 
@@ -183,7 +184,7 @@ static void write_out(struct serial *s)
     ssize_t written;
     bool was_empty;
 
-    if (!s->chr || s->waiting || size == 0) {
+    if (!s->chr || s->waiting || s->stands || size == 0) {
         return;
     }
     /* Nobody else takes bytes out of the queue, so the first ones stay what they are. */
@@ -221,7 +222,7 @@ static void do_work(void *opaque)
     line_changed = s->line_changed;
     modem_changed = s->modem_changed;
     break_changed = s->break_changed;
-    accept = s->input_stopped && s->rx_count < (has_fifos(s) ? FIFO_SIZE : 1);
+    accept = s->input_stopped && !s->stands && s->rx_count < (has_fifos(s) ? FIFO_SIZE : 1);
     s->line_changed = s->modem_changed = s->break_changed = false;
     s->input_stopped &= !accept;
     g_mutex_unlock(&s->dev.lock);
@@ -243,13 +244,28 @@ static void do_work(void *opaque)
     }
 }
 
+/* What was sent goes out before the machine's state is anybody's. */
+static void run_changed(struct mmio_device *dev, bool runs)
+{
+    struct serial *s = (struct serial *)dev;
+
+    if (runs) {
+        bottom_half_schedule(s->work);
+    } else {
+        do_work(s);
+    }
+    g_mutex_lock(&dev->lock);
+    s->stands = !runs;
+    g_mutex_unlock(&dev->lock);
+}
+
 static size_t can_receive(void *opaque)
 {
     struct serial *s = opaque;
     size_t room = 0;
 
     g_mutex_lock(&s->dev.lock);
-    if (!(s->mcr & MCR_LOOP)) {
+    if (!(s->mcr & MCR_LOOP) && !s->stands) {
         room = (has_fifos(s) ? FIFO_SIZE : 1) - MIN(s->rx_count, has_fifos(s) ? FIFO_SIZE : 1);
     }
     s->input_stopped = room == 0;
@@ -627,6 +643,7 @@ static const struct mmio_device_class serial_class = {
     .state = &state,
     .n_irqs = 1,
     .realize = realize,
+    .run_changed = run_changed,
     .reset = reset,
     .unrealize = unrealize,
 };

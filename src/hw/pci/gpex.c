@@ -1,8 +1,6 @@
-/*
- * gpex-pcihost: a host bridge of PCI Express with nothing but an ECAM (PCI Express Base 4.0, 7.2.2)
- * and windows. Regions: 0 the ECAM, 1 the window of 32-bit memory, 2 that of ports, 3 that of
- * 64-bit memory. Outputs: the four interrupts of the root bus, pin A of slot 0 first.
- */
+/* The ECAM: PCI Express Base 4.0, 7.2.2. */
+#include "hw/pci/gpex.h"
+
 #include "hw/pci/pci.h"
 
 #include "qapi/error.h"
@@ -20,20 +18,16 @@ static uint64_t ecam_read(void *opaque, uint64_t offset, unsigned size)
 {
     struct gpex *s = opaque;
 
-    if (offset >> ECAM_BUS_SHIFT) {
-        return UINT32_MAX;
-    }
-    return pci_config_read(s->bus, (uint8_t)(offset >> ECAM_DEVFN_SHIFT), offset & 0xfff, size);
+    return pci_config_read(s->bus, (uint8_t)(offset >> ECAM_BUS_SHIFT),
+                           (uint8_t)(offset >> ECAM_DEVFN_SHIFT), offset & 0xfff, size);
 }
 
 static void ecam_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
 {
     struct gpex *s = opaque;
 
-    if (!(offset >> ECAM_BUS_SHIFT)) {
-        pci_config_write(s->bus, (uint8_t)(offset >> ECAM_DEVFN_SHIFT), offset & 0xfff,
-                         (uint32_t)value, size);
-    }
+    pci_config_write(s->bus, (uint8_t)(offset >> ECAM_BUS_SHIFT),
+                     (uint8_t)(offset >> ECAM_DEVFN_SHIFT), offset & 0xfff, (uint32_t)value, size);
 }
 
 static const struct region_ops ecam_ops = {
@@ -64,9 +58,9 @@ static void forward_irq(void *opaque, unsigned n, bool level)
 
 static bool check_windows(const struct gpex *s, GError **error)
 {
-    if (s->ecam_size < 1 << ECAM_BUS_SHIFT || s->low_size < MIN_WINDOW ||
-        s->high_size < MIN_WINDOW || s->low_base + s->low_size < s->low_size ||
-        s->high_base + s->high_size < s->high_size) {
+    if (s->ecam_size < 1 << ECAM_BUS_SHIFT || s->ecam_size > 256 << ECAM_BUS_SHIFT ||
+        s->low_size < MIN_WINDOW || s->high_size < MIN_WINDOW ||
+        s->low_base + s->low_size < s->low_size || s->high_base + s->high_size < s->high_size) {
         g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
                     "gpex-pcihost: its windows need sizes, and places below 2^64");
         return false;
@@ -92,10 +86,11 @@ static bool realize(struct mmio_device *dev, GError **error)
     }
     region_init_mmio(&s->memory, "gpex_mmio", &unclaimed_ops, s, 0, NULL);
     region_init_mmio(&s->io, "gpex_ioport", &unclaimed_ops, s, PORTS_SIZE, NULL);
-    region_init_mmio(&dev->regions[0], "pcie-mmcfg-mmio", &ecam_ops, s, s->ecam_size, NULL);
-    region_init_alias(&dev->regions[1], "pcie-mmio", &s->memory, s->low_base, s->low_size);
-    region_init_alias(&dev->regions[2], "gpex_ioport_window", &s->io, 0, PORTS_SIZE);
-    region_init_alias(&dev->regions[3], "pcie-mmio-high", &s->memory, s->high_base, s->high_size);
+    region_init_mmio(&dev->regions[GPEX_ECAM], "pcie-mmcfg-mmio", &ecam_ops, s, s->ecam_size, NULL);
+    region_init_alias(&dev->regions[GPEX_LOW], "pcie-mmio", &s->memory, s->low_base, s->low_size);
+    region_init_alias(&dev->regions[GPEX_PORTS], "gpex_ioport_window", &s->io, 0, PORTS_SIZE);
+    region_init_alias(&dev->regions[GPEX_HIGH], "pcie-mmio-high", &s->memory, s->high_base,
+                      s->high_size);
     dev->n_regions = 4;
     s->bus = pci_bus_new(&dev->device.object, "pcie", dev->hw, &s->memory, &s->io, error);
     if (!s->bus) {

@@ -1,11 +1,10 @@
-#include "hw/pci/pci.h"
+#include "hw/pci/pci_priv.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "qapi/error.h"
 
-enum { FIRST_CAPABILITY = 0x40, N_SLOTS = 32 };
+enum { FIRST_CAPABILITY = 0x40 };
 
 static const struct pci_class *class_of(const struct pci_device *dev)
 {
@@ -14,31 +13,42 @@ static const struct pci_class *class_of(const struct pci_device *dev)
 
 /* ---- The pins ---- */
 
-/* With irq_lock held. A slot's pins are turned by its number (2.2.6), so that slots share the
- * lines. */
-static void update_intx(struct pci_device *dev)
+/* A slot's pins are turned by its number (2.2.6), so that slots share the lines; and again at each
+ * bridge (PCI-to-PCI Bridge 1.2, 9.1). */
+static unsigned root_pin(const struct pci_device *dev)
 {
-    struct pci_bus *bus = dev->bus;
-    unsigned pin = (unsigned)(dev->config[PCI_INTERRUPT_PIN] - 1 + (dev->devfn >> 3)) % PCI_N_PINS;
+    unsigned pin = dev->config[PCI_INTERRUPT_PIN] - 1u;
+
+    for (; dev; dev = dev->bus->bridge) {
+        pin = (pin + (dev->devfn >> 3)) % PCI_N_PINS;
+    }
+    return pin;
+}
+
+void pci_update_intx(struct pci_device *dev)
+{
+    struct pci_bus *root = dev->bus->root;
     uint16_t command = (uint16_t)pci_get(dev->config + PCI_COMMAND, 2);
     bool assert = dev->intx && !(command & PCI_COMMAND_INTX_DISABLE);
+    unsigned pin;
 
     if (assert == dev->asserted || dev->config[PCI_INTERRUPT_PIN] == 0) {
         return;
     }
+    pin = root_pin(dev);
     dev->asserted = assert;
-    bus->n_asserted[pin] += assert ? 1 : -1u;
-    if (bus->n_asserted[pin] == assert) {
-        irq_set(&bus->irqs[pin], assert);
+    root->n_asserted[pin] += assert ? 1 : -1u;
+    if (root->n_asserted[pin] == assert) {
+        irq_set(&root->irqs[pin], assert);
     }
 }
 
 void pci_set_intx(struct pci_device *dev, bool level)
 {
-    g_mutex_lock(&dev->bus->irq_lock);
+    g_mutex_lock(&dev->bus->root->irq_lock);
     dev->intx = level;
-    update_intx(dev);
-    g_mutex_unlock(&dev->bus->irq_lock);
+    pci_update_intx(dev);
+    g_mutex_unlock(&dev->bus->root->irq_lock);
 }
 
 /* ---- BARs ---- */
@@ -55,7 +65,7 @@ static uint64_t bar_address(const struct pci_device *dev, unsigned i)
 }
 
 /* Puts regions where the guest has put the BARs; at address 0 they are not put yet. */
-static void update_bars(struct pci_device *dev)
+void pci_update_bars(struct pci_device *dev)
 {
     uint16_t command = (uint16_t)pci_get(dev->config + PCI_COMMAND, 2);
 
@@ -120,238 +130,124 @@ uint8_t *pci_add_capability(struct pci_device *dev, uint8_t id, uint8_t size)
     return p;
 }
 
-static void msix_flush(struct pci_device *dev);
+/* The bus of this number as the guest has set its bridges; NULL: there is none. */
+static struct pci_bus *find_bus(struct pci_bus *root, uint8_t number)
+{
+    struct pci_bus *bus = number ? NULL : root, *below = root;
 
-uint32_t pci_config_read(struct pci_bus *bus, uint8_t devfn, uint32_t offset, unsigned size)
+    while (!bus && below) {
+        struct pci_bus *at = below;
+
+        below = NULL;
+        for (unsigned i = 0; i < PCI_N_DEVFN && !below; i++) {
+            const struct pci_device *dev = at->devices[i];
+
+            if (dev && dev->secondary && number >= dev->config[PCI_SECONDARY_BUS] &&
+                number <= dev->config[PCI_SUBORDINATE_BUS] && dev->config[PCI_SECONDARY_BUS]) {
+                below = dev->secondary;
+            }
+        }
+        if (below && below->bridge->config[PCI_SECONDARY_BUS] == number) {
+            bus = below;
+        }
+    }
+    return bus;
+}
+
+static struct pci_device *find_device(struct pci_bus *root, uint8_t number, uint8_t devfn)
+{
+    struct pci_bus *bus = find_bus(root, number);
+
+    return bus && !bus->unpowered ? bus->devices[devfn] : NULL;
+}
+
+uint32_t pci_config_read(struct pci_bus *root, uint8_t number, uint8_t devfn, uint32_t offset,
+                         unsigned size)
 {
     uint32_t value = UINT32_MAX >> (32 - 8 * size);
     struct pci_device *dev;
 
-    g_mutex_lock(&bus->lock);
-    dev = bus->devices[devfn];
+    g_mutex_lock(&root->lock);
+    dev = find_device(root, number, devfn);
     if (dev && offset + size <= dev->config_size) {
         value = pci_get(dev->config + offset, size);
         if (offset <= PCI_STATUS && offset + size > PCI_STATUS) {
-            g_mutex_lock(&bus->irq_lock);
+            g_mutex_lock(&root->irq_lock);
             value |= dev->intx ? (uint32_t)PCI_STATUS_INTERRUPT << (8 * (PCI_STATUS - offset)) : 0;
-            g_mutex_unlock(&bus->irq_lock);
+            g_mutex_unlock(&root->irq_lock);
         }
     } else if (dev) {
         value = 0;      /* extended space that the device doesn't have */
     }
-    g_mutex_unlock(&bus->lock);
+    g_mutex_unlock(&root->lock);
     return value;
 }
 
-void pci_config_write(struct pci_bus *bus, uint8_t devfn, uint32_t offset, uint32_t value,
-                      unsigned size)
+static void write_config(struct pci_device *dev, uint32_t offset, uint32_t value, unsigned size)
+{
+    GMutex *irq_lock = &dev->bus->root->irq_lock;
+
+    g_mutex_lock(irq_lock);
+    for (unsigned i = 0; i < size; i++) {
+        uint8_t byte = (uint8_t)(value >> (8 * i)), *config = dev->config + offset + i;
+
+        *config = (uint8_t)((*config & ~dev->writable[offset + i]) |
+                            (byte & dev->writable[offset + i]));
+        *config &= (uint8_t)~(byte & dev->clearable[offset + i]);
+    }
+    pci_update_intx(dev);
+    pci_msix_flush(dev);
+    g_mutex_unlock(irq_lock);
+    if (offset < PCI_BAR0 + 4 * PCI_N_BARS) {
+        pci_update_bars(dev);
+    }
+    if (class_of(dev)->config_written) {
+        class_of(dev)->config_written(dev, offset, size);
+    }
+}
+
+void pci_config_write(struct pci_bus *root, uint8_t number, uint8_t devfn, uint32_t offset,
+                      uint32_t value, unsigned size)
 {
     struct pci_device *dev;
 
-    g_mutex_lock(&bus->lock);
-    dev = bus->devices[devfn];
+    g_mutex_lock(&root->lock);
+    dev = find_device(root, number, devfn);
     if (dev && offset + size <= dev->config_size) {
-        g_mutex_lock(&bus->irq_lock);
-        for (unsigned i = 0; i < size; i++) {
-            uint8_t mask = dev->writable[offset + i];
-
-            dev->config[offset + i] =
-                (uint8_t)((dev->config[offset + i] & ~mask) | (value >> (8 * i) & mask));
-        }
-        update_intx(dev);
-        msix_flush(dev);
-        g_mutex_unlock(&bus->irq_lock);
-        if (offset < PCI_BAR0 + 4 * PCI_N_BARS) {
-            update_bars(dev);
-        }
+        write_config(dev, offset, value, size);
     }
-    g_mutex_unlock(&bus->lock);
-}
-
-/* ---- MSI-X ---- */
-
-enum {
-    MSIX_ENTRY = 16,
-    MSIX_CONTROL = 2,               /* in the capability */
-    MSIX_ENABLE = 0x8000,
-    MSIX_MASK_ALL = 0x4000,
-    MSIX_VECTOR_CONTROL = 12,       /* in an entry */
-    MSIX_VECTOR_MASK = 1,
-    MSIX_CAPABILITY_SIZE = 12,
-};
-
-static uint16_t msix_control(const struct pci_device *dev)
-{
-    return (uint16_t)pci_get(dev->config + dev->msix.capability + MSIX_CONTROL, 2);
-}
-
-bool pci_msix_enabled(struct pci_device *dev)
-{
-    bool enabled = false;
-
-    if (dev->msix.n_vectors) {
-        g_mutex_lock(&dev->bus->irq_lock);
-        enabled = msix_control(dev) & MSIX_ENABLE;
-        g_mutex_unlock(&dev->bus->irq_lock);
-    }
-    return enabled;
-}
-
-/* Into memory only: a message to registers, which the guest could choose, would come back to
- * locks that are held here. No interrupt controller takes messages yet. */
-static void send_message(struct pci_device *dev, uint32_t vector)
-{
-    const uint8_t *entry = dev->msix.table + MSIX_ENTRY * vector;
-    uint64_t address = pci_get(entry, 4) | (uint64_t)pci_get(entry + 4, 4) << 32;
-    struct memory_attrs attrs = {.requester = dev->devfn, .memory_only = true};
-
-    address_space_write(dev->hw->memory, address, entry + 8, 4, attrs);
-}
-
-/* With irq_lock held: sends what waited for its mask to go. */
-static void msix_flush(struct pci_device *dev)
-{
-    struct pci_msix *msix = &dev->msix;
-
-    if (!msix->n_vectors || (msix_control(dev) & (MSIX_ENABLE | MSIX_MASK_ALL)) != MSIX_ENABLE) {
-        return;
-    }
-    for (uint32_t i = 0; i < msix->n_vectors; i++) {
-        uint8_t bit = (uint8_t)(1 << i % 8);
-
-        if (msix->pending[i / 8] & bit &&
-            !(msix->table[MSIX_ENTRY * i + MSIX_VECTOR_CONTROL] & MSIX_VECTOR_MASK)) {
-            msix->pending[i / 8] &= (uint8_t)~bit;
-            send_message(dev, i);
-        }
-    }
-}
-
-void pci_msix_notify(struct pci_device *dev, uint32_t vector)
-{
-    if (vector < dev->msix.n_vectors) {
-        g_mutex_lock(&dev->bus->irq_lock);
-        if (msix_control(dev) & MSIX_ENABLE) {
-            dev->msix.pending[vector / 8] |= (uint8_t)(1 << vector % 8);
-            msix_flush(dev);
-        }
-        g_mutex_unlock(&dev->bus->irq_lock);
-    }
-}
-
-static uint64_t table_read(void *opaque, uint64_t offset, unsigned size)
-{
-    struct pci_device *dev = opaque;
-    uint32_t value;
-
-    g_mutex_lock(&dev->bus->irq_lock);
-    value = pci_get(dev->msix.table + offset, size);
-    g_mutex_unlock(&dev->bus->irq_lock);
-    return value;
-}
-
-static void table_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
-{
-    struct pci_device *dev = opaque;
-
-    if (offset % MSIX_ENTRY == MSIX_VECTOR_CONTROL) {
-        value &= MSIX_VECTOR_MASK;
-    } else if (offset % MSIX_ENTRY == 0) {
-        value &= ~3ull;
-    }
-    g_mutex_lock(&dev->bus->irq_lock);
-    pci_put32(dev->msix.table + offset, (uint32_t)value);
-    msix_flush(dev);
-    g_mutex_unlock(&dev->bus->irq_lock);
-}
-
-static uint64_t pba_read(void *opaque, uint64_t offset, unsigned size)
-{
-    struct pci_device *dev = opaque;
-    uint32_t value;
-
-    g_mutex_lock(&dev->bus->irq_lock);
-    value = pci_get(dev->msix.pending + offset, size);
-    g_mutex_unlock(&dev->bus->irq_lock);
-    return value;
-}
-
-static void pba_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
-{
-}
-
-static const struct region_ops table_ops = {
-    .read_simple = table_read, .write_simple = table_write,
-    .min_size = 4, .max_size = 8, .impl_min = 4, .impl_max = 4,
-};
-
-static const struct region_ops pba_ops = {
-    .read_simple = pba_read, .write_simple = pba_write,
-    .min_size = 4, .max_size = 8, .impl_min = 4, .impl_max = 4,
-};
-
-void pci_add_msix(struct pci_device *dev, unsigned bar, uint32_t n)
-{
-    struct pci_msix *msix = &dev->msix;
-    uint32_t half = 2048;
-    uint8_t *p = pci_add_capability(dev, PCI_CAP_MSIX, MSIX_CAPABILITY_SIZE);
-
-    g_assert(n >= 1 && n <= 2048);
-    while (half < n * MSIX_ENTRY) {
-        half *= 2;
-    }
-    msix->n_vectors = n;
-    msix->capability = (uint16_t)(p - dev->config);
-    msix->table_size = n * MSIX_ENTRY;
-    msix->pba_size = (n + 63) / 64 * 8;
-    msix->table = g_malloc0(msix->table_size);
-    msix->pending = g_malloc0(msix->pba_size);
-    pci_put16(p + MSIX_CONTROL, (uint16_t)(n - 1));
-    pci_put32(p + 4, bar);
-    pci_put32(p + 8, half | bar);
-    pci_set_writable(dev, msix->capability, (uint32_t)(MSIX_ENABLE | MSIX_MASK_ALL) << 16);
-    region_init_container(&msix->bar, "msix", 2 * half);
-    region_init_mmio(&msix->table_region, "msix-table", &table_ops, dev, msix->table_size, NULL);
-    region_init_mmio(&msix->pba_region, "msix-pba", &pba_ops, dev, msix->pba_size, NULL);
-    region_add(&msix->bar, 0, &msix->table_region, 0);
-    region_add(&msix->bar, half, &msix->pba_region, 0);
-    pci_add_bar(dev, bar, 0, &msix->bar, 2 * half);
-}
-
-static void free_msix(struct pci_msix *msix)
-{
-    if (msix->n_vectors) {
-        region_remove(&msix->table_region);
-        region_remove(&msix->pba_region);
-        region_clear(&msix->table_region);
-        region_clear(&msix->pba_region);
-        region_clear(&msix->bar);
-    }
-    g_free(msix->table);
-    g_free(msix->pending);
+    g_mutex_unlock(&root->lock);
 }
 
 /* ---- Devices ---- */
 
-static void reset_device(struct pci_device *dev)
+void pci_reset_device(struct pci_device *dev)
 {
-    struct pci_msix *msix = &dev->msix;
+    GMutex *irq_lock = &dev->bus->root->irq_lock;
 
-    g_mutex_lock(&dev->bus->irq_lock);
+    g_mutex_lock(irq_lock);
     memcpy(dev->config, dev->initial, dev->config_size);
     dev->intx = false;
-    update_intx(dev);
-    for (uint32_t i = 0; i < msix->n_vectors; i++) {
-        memset(msix->table + MSIX_ENTRY * i, 0, MSIX_ENTRY);
-        msix->table[MSIX_ENTRY * i + MSIX_VECTOR_CONTROL] = MSIX_VECTOR_MASK;
-    }
-    if (msix->n_vectors) {
-        memset(msix->pending, 0, msix->pba_size);
-    }
-    g_mutex_unlock(&dev->bus->irq_lock);
-    update_bars(dev);
+    pci_update_intx(dev);
+    pci_msix_reset(dev);
+    g_mutex_unlock(irq_lock);
+    pci_update_bars(dev);
     if (class_of(dev)->reset) {
         class_of(dev)->reset(dev);
+    }
+}
+
+void pci_reset_devices_of(struct pci_bus *bus)
+{
+    for (unsigned i = 0; i < PCI_N_DEVFN; i++) {
+        struct pci_device *dev = bus->devices[i];
+
+        if (dev) {
+            pci_reset_device(dev);
+        }
+        if (dev && dev->secondary) {
+            pci_reset_devices_of(dev->secondary);
+        }
     }
 }
 
@@ -364,9 +260,12 @@ static void make_header(struct pci_device *dev)
     pci_put16(c + PCI_DEVICE_ID, class->device);
     c[PCI_REVISION] = class->revision;
     pci_put16(c + PCI_CLASS, class->class_code);
-    c[PCI_HEADER_TYPE] = dev->multifunction ? PCI_MULTIFUNCTION : 0;
-    pci_put16(c + PCI_SUBSYSTEM_VENDOR_ID, class->subsystem_vendor);
-    pci_put16(c + PCI_SUBSYSTEM_ID, class->subsystem);
+    c[PCI_HEADER_TYPE] = (uint8_t)((dev->multifunction ? PCI_MULTIFUNCTION : 0) |
+                                   (class->is_bridge ? PCI_HEADER_BRIDGE : 0));
+    if (!class->is_bridge) {
+        pci_put16(c + PCI_SUBSYSTEM_VENDOR_ID, class->subsystem_vendor);
+        pci_put16(c + PCI_SUBSYSTEM_ID, class->subsystem);
+    }
     pci_set_writable(dev, PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER |
                      0x140 | PCI_COMMAND_INTX_DISABLE);     /* and parity and SERR# */
     dev->writable[PCI_CACHE_LINE_SIZE] = 0xff;
@@ -385,6 +284,7 @@ static bool complete(struct object *obj, GError **error)
     dev->config_size = PCI_CONFIG_SIZE;
     dev->config = g_malloc0(dev->config_size);
     dev->writable = g_malloc0(dev->config_size);
+    dev->clearable = g_malloc0(dev->config_size);
     dev->last_capability = FIRST_CAPABILITY;
     make_header(dev);
     if (class_of(dev)->realize && !class_of(dev)->realize(dev, error)) {
@@ -406,9 +306,10 @@ static void finalize(struct object *obj)
     if (class_of(dev)->unrealize) {
         class_of(dev)->unrealize(dev);
     }
-    free_msix(&dev->msix);
+    pci_msix_free(dev);
     g_free(dev->config);
     g_free(dev->writable);
+    g_free(dev->clearable);
     g_free(dev->initial);
 }
 
@@ -418,8 +319,9 @@ static bool after_load(void *instance, uint32_t version, GError **error)
 
     /* What the guest can't write is as this device has it. */
     for (uint32_t i = 0; i < dev->config_size; i++) {
-        dev->config[i] = (uint8_t)((dev->config[i] & dev->writable[i]) |
-                                   (dev->initial[i] & ~dev->writable[i]));
+        uint8_t guests = dev->writable[i] | dev->clearable[i];
+
+        dev->config[i] = (uint8_t)((dev->config[i] & guests) | (dev->initial[i] & ~guests));
     }
     return true;
 }
@@ -444,11 +346,14 @@ void pci_device_save(struct pci_device *dev, GByteArray *out)
 {
     g_autofree char *id = object_path(&dev->device.object);
 
-    g_mutex_lock(&dev->bus->lock);
-    g_mutex_lock(&dev->bus->irq_lock);
+    g_mutex_lock(&dev->bus->root->lock);
+    g_mutex_lock(&dev->bus->root->irq_lock);
     state_save(&state, dev, id, out);
-    g_mutex_unlock(&dev->bus->irq_lock);
-    g_mutex_unlock(&dev->bus->lock);
+    g_mutex_unlock(&dev->bus->root->irq_lock);
+    if (class_of(dev)->state) {
+        state_save(class_of(dev)->state, dev, id, out);
+    }
+    g_mutex_unlock(&dev->bus->root->lock);
 }
 
 bool pci_device_load(struct pci_device *dev, const uint8_t *data, size_t size, size_t *position,
@@ -457,15 +362,33 @@ bool pci_device_load(struct pci_device *dev, const uint8_t *data, size_t size, s
     g_autofree char *id = object_path(&dev->device.object);
     bool loaded;
 
-    g_mutex_lock(&dev->bus->lock);
-    g_mutex_lock(&dev->bus->irq_lock);
+    g_mutex_lock(&dev->bus->root->lock);
+    g_mutex_lock(&dev->bus->root->irq_lock);
     loaded = state_load(&state, dev, id, data, size, position, error);
-    update_intx(dev);
-    g_mutex_unlock(&dev->bus->irq_lock);
-    update_bars(dev);
-    g_mutex_unlock(&dev->bus->lock);
+    pci_update_intx(dev);
+    g_mutex_unlock(&dev->bus->root->irq_lock);
+    loaded = loaded && (!class_of(dev)->state ||
+                        state_load(class_of(dev)->state, dev, id, data, size, position, error));
+    pci_update_bars(dev);
+    if (class_of(dev)->config_written) {
+        class_of(dev)->config_written(dev, 0, dev->config_size);
+    }
+    g_mutex_unlock(&dev->bus->root->lock);
     return loaded;
 }
+
+static void save_object(struct object *obj, GByteArray *out)
+{
+    pci_device_save((struct pci_device *)obj, out);
+}
+
+static bool load_object(struct object *obj, const uint8_t *data, size_t size, size_t *position,
+                        GError **error)
+{
+    return pci_device_load((struct pci_device *)obj, data, size, position, error);
+}
+
+static const struct state_ops state_ops = {.save = save_object, .load = load_object};
 
 static const struct property properties[] = {
     PROPERTY("addr", pci_device, addr, qapi_type_str, NULL,
@@ -482,162 +405,8 @@ static const struct object_type pci_device_type = {
     .properties = properties,
     .n_properties = G_N_ELEMENTS(properties),
     .bus = "PCI",
+    .state = &state_ops,
     .complete = complete,
     .finalize = finalize,
 };
 OBJECT_TYPE(pci_device_type);
-
-/* ---- Buses ---- */
-
-struct pci_bus *pci_bus_new(struct object *owner, const char *prefix, const struct hw_context *hw,
-                            struct region *memory, struct region *io, GError **error)
-{
-    struct pci_bus *bus = (struct pci_bus *)bus_new(owner, "PCIE", prefix, hw, error);
-
-    if (bus) {
-        bus->memory = memory;
-        bus->io = io;
-    }
-    return bus;
-}
-
-void pci_bus_connect(struct pci_bus *bus, unsigned pin, struct irq_line line)
-{
-    g_assert(pin < PCI_N_PINS);
-    bus->irqs[pin] = line;
-}
-
-void pci_bus_reset(struct pci_bus *bus)
-{
-    g_mutex_lock(&bus->lock);
-    for (unsigned i = 0; i < PCI_N_DEVFN; i++) {
-        if (bus->devices[i]) {
-            reset_device(bus->devices[i]);
-        }
-    }
-    g_mutex_unlock(&bus->lock);
-}
-
-/* "06", "6.1", in hexadecimal. */
-static bool parse_addr(const char *addr, unsigned *devfn, GError **error)
-{
-    char *end;
-    unsigned long slot = strtoul(addr, &end, 16), function = 0;
-
-    if (end != addr && *end == '.' && g_ascii_isdigit(end[1])) {
-        function = strtoul(end + 1, &end, 16);
-    }
-    if (end == addr || *end || !g_ascii_isxdigit(*addr) || slot >= N_SLOTS || function > 7) {
-        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
-                    "Property 'addr' is '%s', it is a slot from 0 to 1f, or SLOT.FUNCTION: 06.0",
-                    addr);
-        return false;
-    }
-    *devfn = (unsigned)(slot << 3 | function);
-    return true;
-}
-
-static bool choose_devfn(const struct pci_bus *bus, const struct pci_device *dev, unsigned *devfn,
-                         GError **error)
-{
-    if (dev->addr) {
-        if (!parse_addr(dev->addr, devfn, error)) {
-            return false;
-        }
-        if (bus->devices[*devfn]) {
-            g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
-                        "PCI: slot %u function %u not available for %s, in use by %s,id=%s",
-                        *devfn >> 3, *devfn & 7, dev->device.object.type->name,
-                        bus->devices[*devfn]->device.object.type->name,
-                        bus->devices[*devfn]->device.object.name);
-            return false;
-        }
-        return true;
-    }
-    for (*devfn = 0; *devfn < PCI_N_DEVFN && bus->devices[*devfn]; *devfn += 8) {
-    }
-    if (*devfn >= PCI_N_DEVFN) {
-        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
-                    "PCI: no slot/function available for %s, all in use or reserved",
-                    dev->device.object.type->name);
-        return false;
-    }
-    return true;
-}
-
-static bool pre_plug(struct object *handler, struct object *obj, GError **error)
-{
-    struct pci_bus *bus = (struct pci_bus *)handler;
-    struct pci_device *dev = (struct pci_device *)obj;
-    unsigned devfn;
-
-    if (!object_is(obj, "pci-device")) {
-        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "'%s' is no PCI device",
-                    obj->type->name);
-        return false;
-    }
-    if (!choose_devfn(bus, dev, &devfn, error) || !bus_add(&bus->bus, obj, error)) {
-        return false;
-    }
-    dev->bus = bus;
-    dev->hw = bus->bus.hw;
-    dev->devfn = (uint8_t)devfn;
-    return true;
-}
-
-static void plug(struct object *handler, struct object *obj)
-{
-    struct pci_bus *bus = (struct pci_bus *)handler;
-    struct pci_device *dev = (struct pci_device *)obj;
-
-    g_mutex_lock(&bus->lock);
-    bus->devices[dev->devfn] = dev;
-    reset_device(dev);
-    g_mutex_unlock(&bus->lock);
-}
-
-static void unplug(struct object *handler, struct object *obj)
-{
-    struct pci_bus *bus = (struct pci_bus *)handler;
-    struct pci_device *dev = (struct pci_device *)obj;
-
-    g_mutex_lock(&bus->lock);
-    if (bus->devices[dev->devfn] == dev) {
-        reset_device(dev);
-        bus->devices[dev->devfn] = NULL;
-    }
-    g_mutex_unlock(&bus->lock);
-    /* No handler of its BARs is running any more. */
-    address_space_synchronize(bus->bus.hw->memory);
-    bus_remove(&bus->bus, obj);
-}
-
-static void bus_init(struct object *obj)
-{
-    g_mutex_init(&((struct pci_bus *)obj)->lock);
-    g_mutex_init(&((struct pci_bus *)obj)->irq_lock);
-}
-
-static void bus_finalize(struct object *obj)
-{
-    g_mutex_clear(&((struct pci_bus *)obj)->irq_lock);
-    g_mutex_clear(&((struct pci_bus *)obj)->lock);
-}
-
-static const struct hotplug_ops hotplug = {.pre_plug = pre_plug, .plug = plug, .unplug = unplug};
-
-static const struct object_type bus_type = {
-    .name = "PCI",
-    .parent = "bus",
-    .instance_size = sizeof(struct pci_bus),
-    .hotplug = &hotplug,
-    .init = bus_init,
-    .finalize = bus_finalize,
-};
-OBJECT_TYPE(bus_type);
-
-static const struct object_type express_bus_type = {
-    .name = "PCIE",
-    .parent = "PCI",
-};
-OBJECT_TYPE(express_bus_type);

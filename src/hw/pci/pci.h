@@ -4,8 +4,9 @@
  *
  * A device is a type that descends from "pci-device" and plugs into a bus of type "PCI". Its
  * configuration space is bytes with masks of what the guest may write; BARs are regions that follow
- * what it wrote. All of that is under the bus's lock, which the host bridge's handlers take.
- * Interrupts may be raised with any lock held: irq_lock is a leaf but for interrupt controllers.
+ * what it wrote. A bridge is a device that has a bus. All of a host bridge's buses are under the
+ * lock of its root bus, which its handlers take. Interrupts may be raised with any lock held:
+ * irq_lock (the root's, too) is a leaf but for interrupt controllers.
  */
 #ifndef NANDU_HW_PCI_PCI_H
 #define NANDU_HW_PCI_PCI_H
@@ -34,6 +35,9 @@ enum {
     PCI_SUBSYSTEM_VENDOR_ID = 0x2c,
     PCI_SUBSYSTEM_ID = 0x2e,
     PCI_CAPABILITY_LIST = 0x34,
+    PCI_PRIMARY_BUS = 0x18,         /* of a bridge (PCI-to-PCI Bridge 1.2, 3.2) */
+    PCI_SECONDARY_BUS = 0x19,
+    PCI_SUBORDINATE_BUS = 0x1a,
     PCI_INTERRUPT_LINE = 0x3c,
     PCI_INTERRUPT_PIN = 0x3d,
 
@@ -44,6 +48,7 @@ enum {
     PCI_STATUS_INTERRUPT = 8,
     PCI_STATUS_CAPABILITIES = 0x10,
     PCI_MULTIFUNCTION = 0x80,
+    PCI_HEADER_BRIDGE = 1,
 
     /* Kinds of BARs (6.2.5.1). */
     PCI_BAR_IO = 1,
@@ -52,15 +57,21 @@ enum {
 
     PCI_CAP_MSIX = 0x11,
     PCI_CAP_VENDOR = 0x09,
+    PCI_CAP_EXPRESS = 0x10,
 };
 
 struct pci_device;
 
 struct pci_bus {
     struct bus bus;
-    GMutex lock;                    /* configuration spaces and BARs of the devices on it */
+    struct pci_bus *root;           /* itself, if there is no bridge */
+    struct pci_device *bridge;      /* that has it */
     struct region *memory, *io;     /* where BARs appear */
     struct pci_device *devices[PCI_N_DEVFN];
+    unsigned n_slots;               /* 32; 1 behind a port of PCI Express */
+    bool unpowered;                 /* nobody answers */
+    /* Of a root only. */
+    GMutex lock;                    /* configuration spaces and BARs */
     GMutex irq_lock;
     struct irq_line irqs[PCI_N_PINS];   /* of the host bridge */
     unsigned n_asserted[PCI_N_PINS];
@@ -91,7 +102,9 @@ struct pci_device {
     bool multifunction;
     uint8_t devfn;
     uint32_t config_size;
-    uint8_t *config, *writable, *initial;   /* config_size bytes each */
+    /* config_size bytes each; clearable: what writing a 1 clears. */
+    uint8_t *config, *writable, *clearable, *initial;
+    struct pci_bus *secondary;      /* of a bridge; NULL: it is none */
     uint16_t last_capability;       /* where the next one goes */
     struct pci_bar bars[PCI_N_BARS];
     struct pci_msix msix;           /* under irq_lock of the bus */
@@ -108,19 +121,30 @@ struct pci_class {
     bool (*realize)(struct pci_device *dev, GError **error);
     void (*unrealize)(struct pci_device *dev);      /* also half-way; may be NULL */
     void (*reset)(struct pci_device *dev);          /* the bus' lock is held; may be NULL */
+    /* The guest wrote there, or the state was loaded; the bus' lock is held. May be NULL. */
+    void (*config_written)(struct pci_device *dev, uint32_t offset, unsigned size);
+    bool is_bridge;                 /* its header is a bridge's */
+    /* Of a bridge: a device on its bus has come, is to go (may be refused), has gone. The lock is
+     * held, but not for the request. May be NULL. */
+    void (*plugged)(struct pci_device *bridge, struct pci_device *dev);
+    bool (*unplug_request)(struct pci_device *bridge, struct pci_device *dev, GError **error);
+    void (*unplugged)(struct pci_device *bridge, struct pci_device *dev);
+    const struct state_table *state;    /* its own, besides the core's; NULL: none */
     const void *child;              /* what a family of devices has besides */
 };
 
-/* The root bus of a host bridge; irqs are the lines of the four pins after the root's swizzle. */
+/* The root bus of a host bridge; pci_bus_connect: the lines of the four pins of slot 0. */
 struct pci_bus *pci_bus_new(struct object *owner, const char *prefix, const struct hw_context *hw,
                             struct region *memory, struct region *io, GError **error);
 void pci_bus_connect(struct pci_bus *bus, unsigned pin, struct irq_line line);
-/* Resets all devices on it. */
+/* Resets all devices on it, and behind its bridges. */
 void pci_bus_reset(struct pci_bus *bus);
-/* size: 1, 2 or 4, aligned. Where no device is reads give ones. These take the lock. */
-uint32_t pci_config_read(struct pci_bus *bus, uint8_t devfn, uint32_t offset, unsigned size);
-void pci_config_write(struct pci_bus *bus, uint8_t devfn, uint32_t offset, uint32_t value,
-                      unsigned size);
+/* Bus number, device and function as the guest has numbered them. size: 1, 2 or 4, aligned. Where
+ * no device is reads give ones. These take the lock. */
+uint32_t pci_config_read(struct pci_bus *root, uint8_t number, uint8_t devfn, uint32_t offset,
+                         unsigned size);
+void pci_config_write(struct pci_bus *root, uint8_t number, uint8_t devfn, uint32_t offset,
+                      uint32_t value, unsigned size);
 
 /* ---- For devices ---- */
 
@@ -132,6 +156,9 @@ void pci_add_bar(struct pci_device *dev, unsigned i, uint8_t kind, struct region
 uint8_t *pci_add_capability(struct pci_device *dev, uint8_t id, uint8_t size);
 /* The guest may write the bits of mask at offset of the configuration space. */
 void pci_set_writable(struct pci_device *dev, uint32_t offset, uint32_t mask);
+/* The capability of PCI Express (Base 4.0, 7.5.3), version 2; returns its place. */
+enum pcie_kind { PCIE_ENDPOINT = 0, PCIE_ROOT_PORT = 4 };
+uint8_t *pcie_add_capability(struct pci_device *dev, enum pcie_kind kind);
 /* MSI-X (6.8.2) of n vectors, 1 to 2048, with a BAR of its own. */
 void pci_add_msix(struct pci_device *dev, unsigned bar, uint32_t n);
 bool pci_msix_enabled(struct pci_device *dev);

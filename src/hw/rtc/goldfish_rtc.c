@@ -1,6 +1,6 @@
 /*
  * Goldfish's real-time clock: nanoseconds since the epoch, and an alarm. Type "goldfish_rtc"; one
- * region, one output. It begins with the host's wall clock, then goes with the virtual one; a guest
+ * region, one output. It begins with the host's wall clock (or what -rtc says), then goes with the virtual one; a guest
  * can set it.
  */
 #include "hw/mmio_device.h"
@@ -118,7 +118,7 @@ static bool realize(struct mmio_device *dev, GError **error)
     struct rtc *s = (struct rtc *)dev;
 
     s->timer = timer_new(dev->hw->loop, dev->hw->clocks, CLOCK_VIRTUAL, alarm_due, s);
-    s->offset = (uint64_t)(clocks_now(dev->hw->clocks, CLOCK_HOST) -
+    s->offset = (uint64_t)(clocks_now(dev->hw->clocks, CLOCK_HOST) + dev->hw->date_offset -
                            clocks_now(dev->hw->clocks, CLOCK_VIRTUAL));
     region_init_mmio(&dev->regions[0], "goldfish_rtc", &ops, s, SIZE, &dev->lock);
     dev->n_regions = 1;

@@ -158,7 +158,8 @@ static bool after_load(void *instance, uint32_t version, GError **error)
 {
     struct virtio_device *vdev = instance;
 
-    if (vdev->guest_features & ~vdev->host_features) {
+    /* Before that a driver may have asked for anything. */
+    if (vdev->status & VIRTIO_FEATURES_OK && vdev->guest_features & ~vdev->host_features) {
         g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
                     "%s: the saved guest uses features 0x%" PRIx64
                     ", which this device doesn't have",
@@ -220,6 +221,22 @@ static void kick_all(struct virtio_device *vdev)
             virtqueue_kick(&vdev->queues[i]);
         }
     }
+}
+
+/* With the lock taken nobody is working a queue off any more, also on another thread's loop. */
+static void machine_changed(void *opaque, bool runs)
+{
+    struct virtio_device *vdev = opaque;
+
+    virtio_lock(vdev);
+    vdev->stands = !runs;
+    if (vdev->class->time_changed) {
+        vdev->class->time_changed(vdev);
+    }
+    if (runs) {
+        kick_all(vdev);
+    }
+    virtio_unlock(vdev);
 }
 
 void virtio_save(struct virtio_device *vdev, GByteArray *out)
@@ -446,6 +463,9 @@ void virtqueue_reset(struct virtqueue *vq)
 {
     virtio_lock(vq->vdev);
     reset_queue(vq);
+    if (vq->vdev->class->reset_queue) {
+        vq->vdev->class->reset_queue(vq->vdev, vq);
+    }
     virtio_unlock(vq->vdev);
 }
 
@@ -540,6 +560,8 @@ static bool complete(struct object *obj, GError **error)
     for (uint32_t i = 0; i < vdev->n_queues; i++) {
         vdev->queues[i].doorbell = bottom_half_new(vdev->loop, ring, &vdev->queues[i]);
     }
+    vdev->stands = !clocks_virtual_runs(vdev->hw->clocks);
+    clocks_add_listener(vdev->hw->clocks, machine_changed, vdev);
     virtio_reset(vdev);
     return true;
 }
@@ -590,6 +612,7 @@ static void finalize(struct object *obj)
     struct virtio_device *vdev = (struct virtio_device *)obj;
 
     if (vdev->loop) {
+        clocks_remove_listener(vdev->hw->clocks, vdev);
         stop_queues(vdev);
     }
     if (vdev->class->unrealize) {
@@ -600,6 +623,19 @@ static void finalize(struct object *obj)
     g_mutex_clear(&vdev->irq_lock);
     g_mutex_clear(&vdev->lock);
 }
+
+static void save(struct object *obj, GByteArray *out)
+{
+    virtio_save((struct virtio_device *)obj, out);
+}
+
+static bool load(struct object *obj, const uint8_t *data, size_t size, size_t *position,
+                 GError **error)
+{
+    return virtio_load((struct virtio_device *)obj, data, size, position, error);
+}
+
+static const struct state_ops state_ops = {.save = save, .load = load};
 
 #define FEATURE(name, field, default_, description)                                                \
     PROPERTY(name, virtio_device, field, qapi_type_bool, default_, description)
@@ -629,6 +665,7 @@ static const struct object_type virtio_device_type = {
     .properties = properties,
     .n_properties = G_N_ELEMENTS(properties),
     .bus = "virtio-bus",
+    .state = &state_ops,
     .init = init,
     .complete = complete,
     .finalize = finalize,

@@ -10,6 +10,10 @@
  * lock held. The lock is also taken for the transport's calls, so that a device's hooks run one at
  * a time. Below it are only irq_lock, interrupt controllers, and what back ends take themselves.
  *
+ * While the machine's time stands (util/clock.h) no queue is worked off, on whichever loop: handle
+ * isn't called and there is no chain to take. What was taken before may still be given back. When
+ * time goes on all queues are looked at.
+ *
  * Nothing that the driver writes to its rings is trusted. Each word is read once and checked; a
  * ring that makes no sense sets DEVICE_NEEDS_RESET, and the device stands still until it is reset
  * (2.1.2).
@@ -80,6 +84,10 @@ struct virtio_class {
     void (*set_status)(struct virtio_device *vdev, uint8_t old);
     /* After state_reset: requests that are under way belong to nobody now. Any thread. */
     void (*reset)(struct virtio_device *vdev);
+    /* The same of one queue (2.6.1). */
+    void (*reset_queue)(struct virtio_device *vdev, struct virtqueue *vq);
+    /* The machine's time stands, or goes on: vdev->stands says it. Main thread. */
+    void (*time_changed)(struct virtio_device *vdev);
     /* Works vq off, on the device's loop. What it leaves in the queue it fetches by virtqueue_run
      * when it can go on. */
     void (*handle)(struct virtio_device *vdev, struct virtqueue *vq);
@@ -110,6 +118,8 @@ struct virtqueue {
     uint16_t in_flight;             /* entries that were taken and not given back */
     bool pushed;                    /* since the last decision about an interrupt */
     uint16_t budget;                /* chains that may still be taken in this turn of the loop */
+    bool quiet;                     /* handle sets it: it needs no doorbell, or has seen to it by
+                                       virtqueue_wait */
 };
 
 struct virtio_device {
@@ -134,6 +144,7 @@ struct virtio_device {
     uint16_t config_vector;
     uint32_t n_queues;
     struct virtqueue *queues;
+    bool stands;                    /* the machine is stopped; under lock */
     int64_t log_second;
     unsigned log_lines;
 };
@@ -212,10 +223,19 @@ struct virtio_chain {
 /* In handle. The next chain, or NULL: none is there, this turn has had enough, or the queue
  * isn't live. Free with g_free, after a push or rewind. */
 struct virtio_chain *virtqueue_pop(struct virtqueue *vq);
+/*
+ * In handle, where there was no chain any more and chains are needed: the driver is asked to
+ * ring for the next one that it adds. True: one is there by now. Chains that were popped may be
+ * put back afterwards. With vq->quiet, else virtqueue_run does this by itself.
+ */
+bool virtqueue_wait(struct virtqueue *vq);
 /* Puts the chain that was popped last back as the next one. */
 void virtqueue_rewind(struct virtqueue *vq, const struct virtio_chain *chain);
 /* Gives it back; written: bytes from the start of what the device may write. */
 void virtqueue_push(struct virtqueue *vq, const struct virtio_chain *chain, uint64_t written);
+/* Several that the driver must see at once (what belongs together, 5.1.6.4). */
+void virtqueue_push_all(struct virtqueue *vq, const struct virtio_chain *const *chains,
+                        const uint32_t *written, unsigned n);
 /* Whether there is a chain, without taking it. */
 bool virtqueue_is_empty(struct virtqueue *vq);
 /* How many bytes of the next chain the device may write; 0: there is none. */

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "hw/virtio/virtio.h"
+#include "hw/virtio/virtio_pci.h"
 
 #include "qapi/error.h"
 #include "qapi/qapi_commands.h"
@@ -205,10 +206,13 @@ static bool set_interval(struct object *obj, const struct property *prop, const 
 {
     int64_t interval = *(const int64_t *)value;
 
-    if (interval < 0 || interval > UINT32_MAX) {
+    if (interval < 0) {
         g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
-                    "guest-stats-polling-interval is a number of seconds, from 0 to %u",
-                    UINT32_MAX);
+                    "timer value must be greater than zero");
+        return false;
+    }
+    if (interval > UINT32_MAX) {
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "timer value is too big");
         return false;
     }
     return true;
@@ -385,6 +389,33 @@ static const struct object_type balloon_type = {
     .class_data = &balloon_class,
 };
 OBJECT_TYPE(balloon_type);
+
+/* ---- On PCI ---- */
+
+static const struct virtio_pci_kind pci_kind = {"virtio-balloon-device", 0};
+static const struct pci_class pci_class = VIRTIO_PCI_CLASS(0x1002, 0x00ff, pci_kind);
+static const struct property pci_properties[] = {
+    VIRTIO_PCI_FORWARD("deflate-on-oom", qapi_type_bool,
+                       "The guest may take memory back when it has none left"),
+    VIRTIO_PCI_FORWARD("page-poison", qapi_type_bool,
+                       "The guest tells what it fills free pages with"),
+    VIRTIO_PCI_FORWARD("free-page-reporting", qapi_type_bool,
+                       "The guest reports pages that it doesn't use"),
+    VIRTIO_PCI_FORWARD("guest-stats-polling-interval", qapi_type_int,
+                       "Seconds between questions for guest-stats; 0: none",
+                       .flags = PROPERTY_RUNTIME),
+    {.name = "guest-stats", .description = "What the guest told of its memory",
+     .type = &qapi_type_balloon_guest_stats, .get = virtio_pci_forward_get},
+};
+static const struct object_type pci_type = {
+    .name = "virtio-balloon-pci",
+    .parent = "virtio-pci",
+    .category = "Misc",
+    .properties = pci_properties,
+    .n_properties = G_N_ELEMENTS(pci_properties),
+    .class_data = &pci_class,
+};
+OBJECT_TYPE(pci_type);
 
 /* ---- Commands ---- */
 

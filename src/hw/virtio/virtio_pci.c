@@ -3,14 +3,18 @@
  * in a BAR of ports, the others behind capabilities in a BAR of memory. The device itself is a
  * child, virtio-backend.
  */
-#include "hw/pci/pci.h"
+#include "hw/virtio/virtio_pci.h"
+
 #include "hw/virtio/virtio.h"
 
 #include "qapi/error.h"
 #include "qapi/json.h"
-#include "qapi/type.h"
+#include "qapi/qapi_types.h"
 
 enum {
+    MODERN_ID = 0x1040,             /* and the device's own */
+    MODERN_SUBSYSTEM = 0x1100,
+
     LEGACY_BAR = 0,
     MSIX_BAR = 1,
     MODERN_BAR = 4,
@@ -71,17 +75,14 @@ enum {
 struct virtio_pci {
     struct pci_device dev;
     struct virtio_device *vdev;
-    uint32_t vectors;               /* property; UINT32_MAX: one for each queue and one more */
+    uint32_t vectors;               /* property; UINT32_MAX: as the kind says */
+    enum qapi_on_off_auto disable_legacy;   /* properties */
+    bool disable_modern;
     struct region legacy, modern, common, isr, config, notify;
     GMutex lock;                    /* of what the driver selected; before the virtio device's */
+    /* Saved. */
     uint32_t device_feature_select, driver_feature_select;
     uint16_t queue_select;
-};
-
-/* pci_class.child */
-struct virtio_pci_kind {
-    const char *backend;            /* type of the virtio device */
-    uint32_t vectors;
 };
 
 static struct virtio_pci *self(struct pci_device *dev)
@@ -398,12 +399,16 @@ static uint64_t round_up_to_power(uint64_t n)
     return size;
 }
 
+static void add_legacy_registers(struct virtio_pci *s)
+{
+    uint64_t size = round_up_to_power(LEGACY_END_MSIX + s->vdev->class->config_size);
+
+    region_init_mmio(&s->legacy, "virtio-pci", &legacy_ops, s, size, &s->lock);
+    pci_add_bar(&s->dev, LEGACY_BAR, PCI_BAR_IO, &s->legacy, size);
+}
+
 static void add_registers(struct virtio_pci *s)
 {
-    uint64_t legacy_size = round_up_to_power(LEGACY_END_MSIX + s->vdev->class->config_size);
-
-    region_init_mmio(&s->legacy, "virtio-pci", &legacy_ops, s, legacy_size, &s->lock);
-    pci_add_bar(&s->dev, LEGACY_BAR, PCI_BAR_IO, &s->legacy, legacy_size);
     region_init_container(&s->modern, "virtio-pci", MODERN_SIZE);
     add_capability(s, CAP_COMMON, COMMON_AT, &s->common, "virtio-pci-common", &common_ops,
                    &s->lock);
@@ -414,33 +419,78 @@ static void add_registers(struct virtio_pci *s)
     pci_add_bar(&s->dev, MODERN_BAR, PCI_BAR_64 | PCI_BAR_PREFETCH, &s->modern, MODERN_SIZE);
 }
 
-static bool realize(struct pci_device *dev, GError **error)
+/* Behind a port of PCI Express ports are scarce: there the device has only what 1.0 has. */
+static bool has_legacy(const struct virtio_pci *s)
 {
-    struct virtio_pci *s = self(dev);
-    const struct pci_class *class = object_class_data(&dev->device.object);
-    const struct virtio_pci_kind *kind = class->child;
-    uint32_t vectors = s->vectors == UINT32_MAX ? kind->vectors : s->vectors;
+    return s->disable_legacy == QAPI_ON_OFF_AUTO_AUTO ? !s->dev.bus->bridge
+                                                      : s->disable_legacy == QAPI_ON_OFF_AUTO_OFF;
+}
 
-    if (vectors > 2048) {
+/* A device that knows nothing of drivers from before 1.0 has other ids (4.1.2.1). */
+static void set_ids(struct virtio_pci *s)
+{
+    uint8_t *config = s->dev.config;
+
+    if (has_legacy(s)) {
+        pci_put16(config + PCI_SUBSYSTEM_ID, s->vdev->class->device_id);
+    } else {
+        pci_put16(config + PCI_DEVICE_ID, (uint16_t)(MODERN_ID + s->vdev->class->device_id));
+        pci_put16(config + PCI_SUBSYSTEM_ID, MODERN_SUBSYSTEM);
+        config[PCI_REVISION] = 1;
+    }
+}
+
+static bool count_vectors(struct virtio_pci *s, uint32_t *vectors, GError **error)
+{
+    const struct pci_class *class = object_class_data(&s->dev.device.object);
+    const struct virtio_pci_kind *kind = class->child;
+
+    *vectors = s->vectors == UINT32_MAX ? kind->vectors : s->vectors;
+    if (s->vectors == UINT32_MAX && *vectors == (uint32_t)VIRTIO_PCI_VECTORS_BY_QUEUES) {
+        *vectors = MIN(s->vdev->n_queues + 1, 2048);
+    }
+    if (*vectors > 2048) {
         g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
-                    "vectors is %u, it must be from 0 to 2048", vectors);
+                    "vectors is %u, it must be from 0 to 2048", *vectors);
         return false;
     }
-    virtio_attach(s->vdev, &dev->device.object, dev->hw, &transport_ops, s, false);
+    return true;
+}
+
+bool virtio_pci_realize(struct pci_device *dev, GError **error)
+{
+    struct virtio_pci *s = self(dev);
+    uint32_t vectors;
+
+    if (!has_legacy(s) && s->disable_modern) {
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
+                    "device cannot work as neither modern nor legacy mode is enabled; "
+                    "set either disable-modern or disable-legacy to off");
+        return false;
+    }
+    virtio_attach(s->vdev, &dev->device.object, dev->hw, &transport_ops, s, s->disable_modern);
     s->vdev->attrs.requester = dev->devfn;
-    if (!object_complete(&s->vdev->device.object, error)) {
+    if (!object_complete(&s->vdev->device.object, error) || !count_vectors(s, &vectors, error)) {
         return false;
     }
     dev->config[PCI_INTERRUPT_PIN] = 1;
-    pci_put16(dev->config + PCI_SUBSYSTEM_ID, s->vdev->class->device_id);
-    add_registers(s);
+    set_ids(s);
+    if (has_legacy(s)) {
+        add_legacy_registers(s);
+    }
+    if (!s->disable_modern) {
+        add_registers(s);
+    }
+    if (dev->bus->bridge) {
+        pcie_add_capability(dev, PCIE_ENDPOINT);
+    }
     if (vectors) {
         pci_add_msix(dev, MSIX_BAR, vectors);
     }
     return true;
 }
 
-static void unrealize(struct pci_device *dev)
+void virtio_pci_unrealize(struct pci_device *dev)
 {
     struct virtio_pci *s = self(dev);
     struct region *regions[] = {&s->common, &s->isr,    &s->config,
@@ -454,12 +504,24 @@ static void unrealize(struct pci_device *dev)
     g_mutex_clear(&s->lock);
 }
 
-static void reset(struct pci_device *dev)
+static const struct state_field fields[] = {
+    STATE_FIELD(virtio_pci, device_feature_select, STATE_U32),
+    STATE_FIELD(virtio_pci, driver_feature_select, STATE_U32),
+    STATE_FIELD(virtio_pci, queue_select, STATE_U16),
+};
+
+const struct state_table virtio_pci_state = {
+    .name = "virtio-pci",
+    .version = 1,
+    .fields = fields,
+    .n_fields = G_N_ELEMENTS(fields),
+};
+
+void virtio_pci_reset(struct pci_device *dev)
 {
     struct virtio_pci *s = self(dev);
 
-    s->device_feature_select = s->driver_feature_select = 0;
-    s->queue_select = 0;
+    state_reset(&virtio_pci_state, s);
     virtio_reset(s->vdev);
 }
 
@@ -477,8 +539,8 @@ static void init(struct object *obj)
 }
 
 /* Properties of the backend are the proxy's, too. */
-static bool forward_get(struct object *obj, const struct property *prop, void *value,
-                        GError **error)
+bool virtio_pci_forward_get(struct object *obj, const struct property *prop, void *value,
+                            GError **error)
 {
     g_autoptr(json_object) json =
         object_get(&((struct virtio_pci *)obj)->vdev->device.object, prop->name, error);
@@ -486,8 +548,8 @@ static bool forward_get(struct object *obj, const struct property *prop, void *v
     return json && qapi_from_json(prop->type, json, value, error);
 }
 
-static bool forward_set(struct object *obj, const struct property *prop, const void *value,
-                        GError **error)
+bool virtio_pci_forward_set(struct object *obj, const struct property *prop, const void *value,
+                            GError **error)
 {
     g_autoptr(json_object) json = qapi_to_json(prop->type, value);
 
@@ -495,13 +557,15 @@ static bool forward_set(struct object *obj, const struct property *prop, const v
                       error);
 }
 
-#define FORWARD(name_, type_, description_)                                                        \
-    {.name = (name_), .type = &(type_), .description = (description_), .get = forward_get,         \
-     .set = forward_set}
+#define FORWARD VIRTIO_PCI_FORWARD
 
 static const struct property properties[] = {
     PROPERTY("vectors", virtio_pci, vectors, qapi_type_uint32, "4294967295",
              "MSI-X vectors; 0: only an interrupt pin"),
+    PROPERTY("disable-legacy", virtio_pci, disable_legacy, qapi_type_on_off_auto, "auto",
+             "No registers for drivers from before virtio 1.0"),
+    PROPERTY("disable-modern", virtio_pci, disable_modern, qapi_type_bool, "off",
+             "Only registers for drivers from before virtio 1.0"),
     FORWARD("indirect_desc", qapi_type_bool, "Indirect descriptors"),
     FORWARD("event_idx", qapi_type_bool, "Interrupts and doorbells from an index on"),
     FORWARD("notify_on_empty", qapi_type_bool, "Legacy: an interrupt when a queue is empty"),
@@ -521,66 +585,3 @@ static const struct object_type virtio_pci_type = {
     .init = init,
 };
 OBJECT_TYPE(virtio_pci_type);
-
-/* A device id of 0x1000 and up says that legacy drivers can have it, too (4.1.2.1, 4.1.2.3). */
-#define KIND(id_, class_code_, kind_)                                                              \
-    {.vendor = 0x1af4, .device = (id_), .subsystem_vendor = 0x1af4, .class_code = (class_code_),   \
-     .realize = realize, .unrealize = unrealize, .reset = reset, .child = &(kind_)}
-
-static const struct virtio_pci_kind rng_kind = {"virtio-rng-device", 2};
-static const struct pci_class rng_class = KIND(0x1005, 0x00ff, rng_kind);
-static const struct property rng_properties[] = {
-    FORWARD("rng", qapi_type_str, "Where the bytes come from"),
-    FORWARD("max-bytes", qapi_type_uint64, "Bytes that the guest gets in a period, at most"),
-    FORWARD("period", qapi_type_uint32, "Length of a period in ms"),
-};
-static const struct object_type rng_type = {
-    .name = "virtio-rng-pci",
-    .parent = "virtio-pci",
-    .category = "Misc",
-    .properties = rng_properties,
-    .n_properties = G_N_ELEMENTS(rng_properties),
-    .class_data = &rng_class,
-};
-OBJECT_TYPE(rng_type);
-
-static const struct virtio_pci_kind serial_kind = {"virtio-serial-device", 2};
-static const struct pci_class serial_class = KIND(0x1003, 0x0780, serial_kind);
-static const struct property serial_properties[] = {
-    FORWARD("max_ports", qapi_type_uint32, "Ports that it can have"),
-    FORWARD("emergency-write", qapi_type_bool,
-            "Characters can be written before its queues are set up"),
-};
-static const struct object_type serial_type = {
-    .name = "virtio-serial-pci",
-    .parent = "virtio-pci",
-    .category = "Input",
-    .properties = serial_properties,
-    .n_properties = G_N_ELEMENTS(serial_properties),
-    .class_data = &serial_class,
-};
-OBJECT_TYPE(serial_type);
-
-static const struct virtio_pci_kind balloon_kind = {"virtio-balloon-device", 0};
-static const struct pci_class balloon_class = KIND(0x1002, 0x00ff, balloon_kind);
-static const struct property balloon_properties[] = {
-    FORWARD("deflate-on-oom", qapi_type_bool,
-            "The guest may take memory back when it has none left"),
-    FORWARD("page-poison", qapi_type_bool, "The guest tells what it fills free pages with"),
-    FORWARD("free-page-reporting", qapi_type_bool, "The guest reports pages that it doesn't use"),
-    {.name = "guest-stats-polling-interval",
-     .type = &qapi_type_int,
-     .get = forward_get,
-     .set = forward_set,
-     .flags = PROPERTY_RUNTIME,
-     .description = "Seconds between questions for guest-stats; 0: none"},
-};
-static const struct object_type balloon_type = {
-    .name = "virtio-balloon-pci",
-    .parent = "virtio-pci",
-    .category = "Misc",
-    .properties = balloon_properties,
-    .n_properties = G_N_ELEMENTS(balloon_properties),
-    .class_data = &balloon_class,
-};
-OBJECT_TYPE(balloon_type);

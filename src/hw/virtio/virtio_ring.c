@@ -42,6 +42,9 @@ struct desc {
     uint16_t next;                  /* packed: the buffer's id */
 };
 
+/* In a packed ring the last two words are the other way round (2.8.13). */
+enum { PACKED_ID = 12, PACKED_FLAGS = 14 };
+
 static bool is_packed(const struct virtqueue *vq)
 {
     return virtio_has_feature(vq->vdev, VIRTIO_F_RING_PACKED);
@@ -105,6 +108,12 @@ static bool read_desc(const struct virtqueue *vq, uint64_t address, struct desc 
     desc->size = GUINT32_FROM_LE(desc->size);
     desc->flags = GUINT16_FROM_LE(desc->flags);
     desc->next = GUINT16_FROM_LE(desc->next);
+    if (is_packed(vq)) {
+        uint16_t id = desc->flags;
+
+        desc->flags = desc->next;
+        desc->next = id;
+    }
     return true;
 }
 
@@ -320,8 +329,7 @@ static bool packed_available(struct virtqueue *vq)
 {
     uint16_t flags;
 
-    if (!load16(vq, vq->desc + (uint64_t)DESC_SIZE * vq->last_avail + offsetof(struct desc, flags),
-                &flags)) {
+    if (!load16(vq, vq->desc + (uint64_t)DESC_SIZE * vq->last_avail + PACKED_FLAGS, &flags)) {
         return false;
     }
     return !!(flags & DESC_AVAIL) == vq->avail_wrap && !!(flags & DESC_USED) != vq->avail_wrap;
@@ -419,6 +427,9 @@ uint64_t virtqueue_room(struct virtqueue *vq)
     g_autofree struct virtio_chain *chain = NULL;
     uint16_t budget = vq->budget;
 
+    if (vq->vdev->stands) {
+        return 0;
+    }
     vq->budget = 1;
     chain = virtqueue_pop(vq);
     if (chain) {
@@ -430,54 +441,89 @@ uint64_t virtqueue_room(struct virtqueue *vq)
 
 /* ---- Giving them back ---- */
 
-static bool push_split(struct virtqueue *vq, uint16_t id, uint32_t written)
+/* Entries first, then the index by which the driver sees all of them. */
+static bool push_split(struct virtqueue *vq, const struct virtio_chain *const *chains,
+                       const uint32_t *written, unsigned n)
 {
-    uint32_t entry[] = {GUINT32_TO_LE(id), GUINT32_TO_LE(written)};
-    uint64_t address = vq->used + RING_ENTRIES + 8ull * (vq->used_index % vq->size);
+    for (unsigned i = 0; i < n; i++) {
+        uint32_t entry[] = {GUINT32_TO_LE(chains[i]->id), GUINT32_TO_LE(written[i])};
+        uint64_t address = vq->used + RING_ENTRIES + 8ull * (vq->used_index % vq->size);
 
-    if (!write_ring(vq, address, entry, sizeof(entry))) {
-        return false;
-    }
-    vq->used_index++;
-    if (vq->used_index == vq->signalled_used) {
-        vq->signalled_valid = false;        /* once around: the distance can't be told any more */
+        if (!write_ring(vq, address, entry, sizeof(entry))) {
+            return false;
+        }
+        vq->used_index++;
+        if (vq->used_index == vq->signalled_used) {
+            vq->signalled_valid = false;    /* once around: the distance can't be told any more */
+        }
     }
     return store16(vq, vq->used + RING_INDEX, vq->used_index);
 }
 
-static bool push_packed(struct virtqueue *vq, const struct virtio_chain *chain, uint32_t written)
+static bool write_packed(struct virtqueue *vq, uint16_t index, bool wrap,
+                         const struct virtio_chain *chain, uint32_t written)
 {
-    uint64_t address = vq->desc + (uint64_t)DESC_SIZE * vq->used_index;
-    uint16_t flags = vq->used_wrap ? DESC_AVAIL | DESC_USED : 0;
+    uint64_t address = vq->desc + (uint64_t)DESC_SIZE * index;
+    uint16_t flags = wrap ? DESC_AVAIL | DESC_USED : 0;
     uint32_t size = GUINT32_TO_LE(written);
     uint16_t id = GUINT16_TO_LE(chain->id);
 
     if (written) {
         flags |= DESC_WRITE;
     }
-    if (!write_ring(vq, address + offsetof(struct desc, size), &size, sizeof(size)) ||
-        !write_ring(vq, address + offsetof(struct desc, next), &id, sizeof(id)) ||
-        !store16(vq, address + offsetof(struct desc, flags), flags)) {
-        return false;
+    return write_ring(vq, address + offsetof(struct desc, size), &size, sizeof(size)) &&
+           write_ring(vq, address + PACKED_ID, &id, sizeof(id)) &&
+           store16(vq, address + PACKED_FLAGS, flags);
+}
+
+/* The last comes first, so that the driver, which waits for the first, sees all of them then. */
+static bool push_packed(struct virtqueue *vq, const struct virtio_chain *const *chains,
+                        const uint32_t *written, unsigned n)
+{
+    unsigned slots = 0;
+    uint16_t index;
+    bool wrap;
+
+    for (unsigned i = 0; i < n; i++) {
+        move_packed(vq, &vq->used_index, &vq->used_wrap, chains[i]->slots);
+        slots += chains[i]->slots;
     }
-    move_packed(vq, &vq->used_index, &vq->used_wrap, chain->slots);
-    if (vq->used_index < chain->slots) {
+    index = vq->used_index;
+    wrap = vq->used_wrap;
+    if (index < slots) {
         vq->signalled_valid = false;        /* as above */
     }
+    for (unsigned i = n; i-- > 0;) {
+        move_packed(vq, &index, &wrap, -(int)chains[i]->slots);
+        if (!write_packed(vq, index, wrap, chains[i], written[i])) {
+            return false;
+        }
+    }
     return true;
+}
+
+void virtqueue_push_all(struct virtqueue *vq, const struct virtio_chain *const *chains,
+                        const uint32_t *written, unsigned n)
+{
+    unsigned slots = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        slots += chains[i]->slots;
+    }
+    if (n == 0 || !is_live(vq) || vq->in_flight < slots) {
+        return;         /* it was reset meanwhile: the chains are nobody's */
+    }
+    vq->in_flight = (uint16_t)(vq->in_flight - slots);
+    if (is_packed(vq) ? push_packed(vq, chains, written, n) : push_split(vq, chains, written, n)) {
+        vq->pushed = true;
+    }
 }
 
 void virtqueue_push(struct virtqueue *vq, const struct virtio_chain *chain, uint64_t written)
 {
     uint32_t size = (uint32_t)MIN(written, UINT32_MAX);
 
-    if (!is_live(vq) || vq->in_flight < chain->slots) {
-        return;         /* it was reset meanwhile: the chain is nobody's */
-    }
-    vq->in_flight = (uint16_t)(vq->in_flight - chain->slots);
-    if (is_packed(vq) ? push_packed(vq, chain, size) : push_split(vq, chain->id, size)) {
-        vq->pushed = true;
-    }
+    virtqueue_push_all(vq, &chain, &size, 1);
 }
 
 /* ---- Notifications ---- */
@@ -561,25 +607,39 @@ static void set_doorbell(struct virtqueue *vq, bool on)
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
+bool virtqueue_wait(struct virtqueue *vq)
+{
+    if (!is_live(vq)) {
+        return false;
+    }
+    set_doorbell(vq, true);
+    if (virtqueue_is_empty(vq)) {
+        return false;
+    }
+    set_doorbell(vq, false);
+    return true;
+}
+
 void virtqueue_run(struct virtqueue *vq)
 {
     const struct virtio_class *class = vq->vdev->class;
 
-    if (!is_live(vq)) {
+    if (!is_live(vq) || vq->vdev->stands) {
         return;
     }
     /* What one turn may take: a driver that adds as fast as chains are taken doesn't keep the
      * loop. */
     vq->budget = vq->size;
+    vq->quiet = false;
     set_doorbell(vq, false);
     if (is_live(vq)) {
         class->handle(vq->vdev, vq);
     }
-    if (is_live(vq)) {
+    if (is_live(vq) && !vq->quiet) {
         set_doorbell(vq, true);
     }
     virtqueue_notify(vq);
-    if (vq->budget < vq->size && !virtqueue_is_empty(vq)) {
+    if (!vq->quiet && vq->budget < vq->size && !virtqueue_is_empty(vq)) {
         virtqueue_kick(vq);
     }
     vq->budget = 0;

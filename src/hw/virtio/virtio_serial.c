@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "hw/bus.h"
+#include "hw/virtio/virtio_pci.h"
 #include "qapi/error.h"
 
 enum {
@@ -310,10 +311,10 @@ size_t virtio_serial_can_receive(struct serial_port *port)
 
     virtio_lock(&s->vdev);
     if (guest_is_open(s, port->nr)) {
-        room = MIN(virtqueue_room(port_queue(s, port->nr, false)), CHUNK);
+        room = virtqueue_room(port_queue(s, port->nr, false));
     }
     virtio_unlock(&s->vdev);
-    return room;
+    return MIN(room, CHUNK);
 }
 
 void virtio_serial_receive(struct serial_port *port, const uint8_t *data, size_t size)
@@ -418,6 +419,7 @@ static bool realize(struct virtio_device *vdev, GError **error)
         return false;
     }
     s->bus->max_devices = s->max_ports;
+    s->bus->hotpluggable = true;
     s->slots = g_new0(struct serial_slot, s->max_ports);
     s->sync = bottom_half_new(vdev->hw->loop, sync_ports, s);
     sizes = g_new(uint16_t, 2 * s->max_ports + 2);
@@ -498,6 +500,25 @@ static const struct object_type serial_type = {
     .class_data = &serial_class,
 };
 OBJECT_TYPE(serial_type);
+
+/* ---- On PCI ---- */
+
+static const struct virtio_pci_kind pci_kind = {"virtio-serial-device", 2};
+static const struct pci_class pci_class = VIRTIO_PCI_CLASS(0x1003, 0x0780, pci_kind);
+static const struct property pci_properties[] = {
+    VIRTIO_PCI_FORWARD("max_ports", qapi_type_uint32, "Ports that it can have"),
+    VIRTIO_PCI_FORWARD("emergency-write", qapi_type_bool,
+                       "Characters can be written before its queues are set up"),
+};
+static const struct object_type pci_type = {
+    .name = "virtio-serial-pci",
+    .parent = "virtio-pci",
+    .category = "Input",
+    .properties = pci_properties,
+    .n_properties = G_N_ELEMENTS(pci_properties),
+    .class_data = &pci_class,
+};
+OBJECT_TYPE(pci_type);
 
 /* ---- Its bus ---- */
 
@@ -583,7 +604,25 @@ static void unplug(struct object *handler, struct object *obj)
     bus_remove(s->bus, obj);
 }
 
-static const struct hotplug_ops hotplug = {.pre_plug = pre_plug, .plug = plug, .unplug = unplug};
+/* The guest isn't asked: it is told that the port is gone. */
+static bool unplug_request(struct object *handler, struct object *obj, GError **error)
+{
+    const struct hw_context *hw = owner(handler)->vdev.hw;
+
+    if (hw->vm_ops && hw->vm_ops->unplug) {
+        hw->vm_ops->unplug(hw->vm, obj);
+    } else {
+        hotplug_unplug(handler, obj);
+    }
+    return true;
+}
+
+static const struct hotplug_ops hotplug = {
+    .pre_plug = pre_plug,
+    .plug = plug,
+    .unplug_request = unplug_request,
+    .unplug = unplug,
+};
 
 static const struct object_type bus_type = {
     .name = "virtio-serial-bus",

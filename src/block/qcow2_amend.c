@@ -1,0 +1,491 @@
+/* Images that get other options, another backing file's name, or empty; and how large new ones would be. */
+#include "block/qcow2_check.h"
+
+#include <string.h>
+
+#include "qapi/keyval.h"
+
+enum { MAX_NAME = 1023, ZERO_STEP = 2 << 20 };
+
+static bool refuse(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
+static bool refuse(GError **error, const char *format, ...)
+{
+    g_autofree char *text = NULL;
+    va_list args;
+
+    va_start(args, format);
+    text = g_strdup_vprintf(format, args);
+    va_end(args);
+    g_set_error_literal(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, text);
+    return false;
+}
+
+static bool fail(GError **error, int ret, const char *what)
+{
+    return refuse(error, "%s: %s", what, g_strerror(-ret));
+}
+
+static bool has(json_object *options, const char *member)
+{
+    return json_object_object_get_ex(options, member, NULL);
+}
+
+/* Members of BlockdevCreateOptionsQcow2 as strings. *all is the caller's to clear. */
+static bool parse(json_object *options, struct qapi_blockdev_create_options *all, GError **error)
+{
+    json_object *complete = json_object_new_object();
+    bool ok;
+
+    json_object_object_add(complete, "driver", json_object_new_string("qcow2"));
+    json_object_object_add(complete, "file", json_object_new_string("file"));
+    json_object_object_add(complete, "size", json_object_new_string("0"));
+    json_object_object_foreach(options, key, value) {
+        json_object_object_add(complete, key, json_object_get(value));
+    }
+    ok = qapi_from_keyval(&qapi_type_blockdev_create_options, complete, all, error);
+    json_object_put(complete);
+    return ok;
+}
+
+/* ---- The header ---- */
+
+/* Writes q->header, or makes it old again. */
+static bool co_write_changed_header(struct qcow2 *q, struct qcow2_header *old, const char *what, GError **error)
+{
+    int ret = co_qcow2_write_header(q);
+
+    if (ret == 0) {
+        ret = co_qcow2_flush_file(q);
+    }
+    if (ret == 0) {
+        return true;
+    }
+    q->header = *old;
+    return fail(error, ret, what);
+}
+
+static bool co_set_backing(struct qcow2 *q, const char *file, const char *format, GError **error)
+{
+    struct qcow2_header old = q->header;
+    struct block_node *node = q->node;
+    char *new_file, *new_format;
+
+    if (file && !*file) {
+        file = NULL;
+    }
+    if (file && strlen(file) > MAX_NAME) {
+        return refuse(error, "The backing file's name is longer than %d bytes", MAX_NAME);
+    }
+    if (file && q->data_file_raw) {
+        return refuse(error, "Backing file and data-file-raw cannot be used at the same time");
+    }
+    q->header.backing_file = g_strdup(file);
+    q->header.backing_format = file ? g_strdup(format) : NULL;
+    new_file = q->header.backing_file;
+    new_format = q->header.backing_format;
+    if (!co_write_changed_header(q, &old, "The backing file's name couldn't be written", error)) {
+        g_free(new_file);
+        g_free(new_format);
+        return false;
+    }
+    g_free(old.backing_file);
+    g_free(old.backing_format);
+    g_free(node->backing_name);
+    g_free(node->backing_format);
+    node->backing_name = g_strdup(file);
+    node->backing_format = g_strdup(q->header.backing_format);
+    return true;
+}
+
+bool co_qcow2_change_backing(struct block_node *node, const char *file, const char *format, GError **error)
+{
+    struct qcow2 *q = node->state;
+    bool ok;
+
+    co_mutex_lock(&q->lock);
+    ok = co_set_backing(q, file, format, error);
+    co_mutex_unlock(&q->lock);
+    return ok;
+}
+
+static bool co_set_data_file(struct qcow2 *q, const char *name, GError **error)
+{
+    char *old = q->header.data_file;
+
+    if (q->data == q->file) {
+        return refuse(error, "Cannot set a data file on an image that has none");
+    }
+    q->header.data_file = g_strdup(name);
+    if (co_qcow2_write_header(q) < 0) {
+        g_free(q->header.data_file);
+        q->header.data_file = old;
+        return refuse(error, "The name of the data file couldn't be written: does it fit into the first cluster?");
+    }
+    g_free(old);
+    return true;
+}
+
+static bool co_set_data_file_raw(struct qcow2 *q, bool raw, GError **error)
+{
+    struct qcow2_header old = q->header;
+
+    if (raw == q->data_file_raw) {
+        return true;
+    }
+    if (raw) {
+        return refuse(error, "data-file-raw cannot be set on existing images");
+    }
+    q->header.autoclear &= ~(uint64_t)QCOW2_AUTOCLEAR_DATA_FILE_RAW;
+    if (!co_write_changed_header(q, &old, "Could not change data-file-raw", error)) {
+        return false;
+    }
+    q->data_file_raw = false;
+    return true;
+}
+
+static bool co_set_lazy(struct qcow2 *q, bool lazy, GError **error)
+{
+    struct qcow2_header old = q->header;
+
+    if (lazy && q->header.version < 3) {
+        return refuse(error, "Lazy refcounts only supported with compatibility level 1.1 and above (use compat=1.1 or "
+                      "greater)");
+    }
+    if (q->dirty) {
+        int ret = co_qcow2_settle(q);
+
+        if (ret == 0) {
+            ret = co_qcow2_set_incompatible(q, 0, QCOW2_INCOMPAT_DIRTY);
+        }
+        if (ret < 0) {
+            return fail(error, ret, "Could not write refcounts");
+        }
+        old = q->header;
+    }
+    q->header.compatible = lazy ? q->header.compatible | QCOW2_COMPAT_LAZY_REFCOUNTS
+                                : q->header.compatible & ~(uint64_t)QCOW2_COMPAT_LAZY_REFCOUNTS;
+    if (!co_write_changed_header(q, &old, "Could not change lazy_refcounts", error)) {
+        return false;
+    }
+    q->lazy_refcounts = lazy;
+    return true;
+}
+
+/* ---- Versions ---- */
+
+static bool co_upgrade(struct qcow2 *q, GError **error)
+{
+    struct qcow2_header old = q->header;
+
+    q->header.version = 3;
+    q->header.length = QCOW2_V3_HEADER_SIZE + 8;
+    return co_write_changed_header(q, &old, "Could not write a header of version 3", error);
+}
+
+/* Version 2 has no clusters of zeroes: what can't just be unallocated is written. */
+static int co_expand_zeroes(struct qcow2 *q)
+{
+    uint64_t offset = 0;
+    struct qcow2_extent extent;
+    void *zeroes = g_malloc0(ZERO_STEP);
+    int ret = 0;
+
+    while (ret == 0 && offset < q->header.size) {
+        uint64_t bytes = MIN(q->header.size - offset, ZERO_STEP);
+
+        co_mutex_lock(&q->lock);
+        ret = co_qcow2_map(q, offset, bytes, &extent);
+        bytes = extent.bytes;
+        if (ret == 0 && (extent.kind == QCOW2_ZERO_PLAIN || extent.kind == QCOW2_ZERO_ALLOC) && !q->node->backing) {
+            ret = co_qcow2_unmap(q, offset, bytes, QCOW2_DISCARD_OTHER, true);
+            extent.kind = QCOW2_UNALLOCATED;
+        }
+        co_mutex_unlock(&q->lock);
+        if (ret == 0 && (extent.kind == QCOW2_ZERO_PLAIN || extent.kind == QCOW2_ZERO_ALLOC)) {
+            ret = co_qcow2_write(q->node, offset, bytes, BLOCK_BUFFER(zeroes, bytes), 0);
+        }
+        offset += bytes;
+    }
+    g_free(zeroes);
+    return ret;
+}
+
+static bool co_downgrade(struct qcow2 *q, GError **error)
+{
+    struct qcow2_header old;
+    int ret;
+
+    if (q->refcount_bits != 16) {
+        return refuse(error, "compat=0.10 requires refcount_bits=16");
+    }
+    if (q->header.incompatible & ~(uint64_t)QCOW2_INCOMPAT_DIRTY) {
+        return refuse(error, "Cannot downgrade an image with incompatible features set");
+    }
+    if (q->header.n_bitmaps) {
+        return refuse(error, "Cannot downgrade an image with bitmaps: remove them first");
+    }
+    if (q->header.n_snapshots) {
+        return refuse(error, "Cannot downgrade an image with internal snapshots: delete them first");
+    }
+    ret = co_expand_zeroes(q);
+    if (ret < 0) {
+        return fail(error, ret, "Failed to turn zero into data clusters");
+    }
+    co_mutex_lock(&q->lock);
+    ret = co_qcow2_settle(q);
+    old = q->header;
+    q->header.version = 2;
+    q->header.length = QCOW2_V2_HEADER_SIZE;
+    q->header.incompatible = q->header.compatible = q->header.autoclear = 0;
+    q->dirty = q->lazy_refcounts = false;
+    ret = ret < 0 ? fail(error, ret, "Could not write metadata")
+                  : co_write_changed_header(q, &old, "Could not write a header of version 2", error);
+    co_mutex_unlock(&q->lock);
+    return ret;
+}
+
+/* ---- Width of counts ---- */
+
+static void set_width(struct qcow2 *q, unsigned order)
+{
+    q->header.refcount_order = order;
+    q->refcount_bits = 1u << order;
+    q->refcount_max = q->refcount_bits == 64 ? INT64_MAX : (1ull << q->refcount_bits) - 1;
+    q->refblock_bits = q->cluster_bits + 3 - order;
+}
+
+static bool co_set_refcount_bits(struct qcow2 *q, unsigned bits, GError **error)
+{
+    unsigned order = g_bit_storage(bits) - 1, old = q->header.refcount_order;
+    int ret;
+
+    if (bits < 1 || bits > 64 || bits & (bits - 1)) {
+        return refuse(error, "Refcount width must be a power of two and may not exceed 64 bits");
+    }
+    if (order == old) {
+        return true;
+    }
+    if (q->header.version < 3) {
+        return refuse(error, "Refcount widths other than 16 bits require compatibility level 1.1 or above (use "
+                      "compat=1.1 or greater)");
+    }
+    ret = co_qcow2_settle(q);
+    if (ret < 0) {
+        return fail(error, ret, "Could not write metadata");
+    }
+    /* Counts of the new width behind all that there is; the header says both at once. */
+    qcow2_cache_empty(q->refcount_cache);
+    set_width(q, order);
+    if (!co_qcow2_recount(q, error)) {
+        set_width(q, old);
+        return false;
+    }
+    return true;
+}
+
+/* ---- Amend ---- */
+
+static bool check_members(json_object *options, GError **error)
+{
+    json_object_object_foreach(options, key, value) {
+        const struct block_create_option *o = qcow2_create_options;
+
+        (void)value;
+        while (o->name && strcmp(o->member ? o->member : o->name, key)) {
+            o++;
+        }
+        if (!o->name) {
+            return refuse(error, "Invalid parameter '%s'", key);
+        }
+        if (!o->amendable) {
+            return refuse(error, "Option '%s' of an image can't be changed: convert it to a new one", o->name);
+        }
+    }
+    return true;
+}
+
+static bool co_amend_locked(struct qcow2 *q, json_object *options, const struct qapi_blockdev_create_options_qcow2 *o,
+                            const char *data_file, GError **error)
+{
+    return (!o->has_refcount_bits || co_set_refcount_bits(q, o->refcount_bits, error)) &&
+           (!o->has_lazy_refcounts || co_set_lazy(q, o->lazy_refcounts, error)) &&
+           (!data_file || co_set_data_file(q, data_file, error)) &&
+           (!o->has_data_file_raw || co_set_data_file_raw(q, o->data_file_raw, error)) &&
+           (!(has(options, "backing-file") || has(options, "backing-fmt")) ||
+            co_set_backing(q, o->backing_file ? o->backing_file : q->header.backing_file,
+                           o->has_backing_fmt ? qapi_enum_name(&qapi_type_blockdev_driver, o->backing_fmt)
+                                              : q->header.backing_format, error));
+}
+
+static bool co_change(struct block_node *node, json_object *options,
+                      const struct qapi_blockdev_create_options_qcow2 *o, GError **error)
+{
+    struct qcow2 *q = node->state;
+    uint32_t version = !o->has_version ? q->header.version : o->version == QAPI_BLOCKDEV_QCOW2_VERSION_V2 ? 2 : 3;
+    json_object *data_file = NULL;
+    bool ok = true;
+
+    json_object_object_get_ex(options, "data-file", &data_file);
+    if (version > q->header.version) {
+        co_mutex_lock(&q->lock);
+        ok = co_upgrade(q, error);
+        co_mutex_unlock(&q->lock);
+    }
+    if (ok && version == 2 && o->has_lazy_refcounts && o->lazy_refcounts) {
+        return refuse(error, "Lazy refcounts only supported with compatibility level 1.1 and above (use compat=1.1 or "
+                      "greater)");
+    }
+    if (ok) {
+        co_mutex_lock(&q->lock);
+        ok = co_amend_locked(q, options, o, data_file ? json_object_get_string(data_file) : NULL, error);
+        co_mutex_unlock(&q->lock);
+    }
+    if (ok && has(options, "size")) {
+        ok = co_qcow2_truncate(node, o->size, false, QAPI_PREALLOC_MODE_OFF, 0, error) == 0;
+    }
+    /* Last, for what was wanted besides may be needed for it. */
+    return ok && version < q->header.version ? co_downgrade(q, error) : ok;
+}
+
+bool co_qcow2_amend(struct block_node *node, json_object *options, bool force, GError **error)
+{
+    struct qapi_blockdev_create_options all = {0};
+    bool ok;
+
+    (void)force;
+    if (!check_members(options, error) || !parse(options, &all, error)) {
+        return false;
+    }
+    ok = co_change(node, options, &all.u.qcow2, error);
+    qapi_clear(&qapi_type_blockdev_create_options, &all);
+    return ok;
+}
+
+bool co_qcow2_make_empty(struct block_node *node, GError **error)
+{
+    struct qcow2 *q = node->state;
+    uint64_t end = (q->header.size + q->cluster_size - 1) & ~(q->cluster_size - 1);
+    int ret;
+
+    co_mutex_lock(&q->lock);
+    ret = q->broken ? -EIO : co_qcow2_unmap(q, 0, end, QCOW2_DISCARD_SNAPSHOT, true);
+    if (ret == 0) {
+        ret = co_qcow2_settle(q);
+    }
+    if (ret == 0 && q->data == q->file) {
+        ret = co_qcow2_end(q, &end);
+        if (ret == 0 && end < q->file->node->length) {
+            /* That the file keeps its length harms nobody. */
+            co_child_truncate(q->file, end, false, QAPI_PREALLOC_MODE_OFF, 0, NULL);
+        }
+    }
+    co_mutex_unlock(&q->lock);
+    return ret < 0 ? fail(error, ret, "Could not empty the image") : true;
+}
+
+/* ---- Measure ---- */
+
+static uint64_t round_up(uint64_t n, uint64_t unit)
+{
+    return (n + unit - 1) / unit * unit;
+}
+
+/* Bytes for refcount blocks and table of so many clusters, and of themselves. */
+static uint64_t refcount_bytes(uint64_t clusters, uint64_t cluster_size, unsigned refcount_bits)
+{
+    uint64_t per_block = cluster_size * 8 / refcount_bits, blocks = 0, table = 0, last;
+
+    do {
+        last = blocks + table;
+        blocks = (clusters + table + blocks + per_block - 1) / per_block;
+        table = (blocks * sizeof(uint64_t) + cluster_size - 1) / cluster_size;
+    } while (blocks + table != last);
+    return last * cluster_size;
+}
+
+/* Of an image in which everything is allocated. */
+static uint64_t full_size(uint64_t size, uint64_t cluster_size, unsigned refcount_bits, unsigned entry_size)
+{
+    uint64_t per_table = cluster_size / entry_size, l2 = round_up(size / cluster_size, per_table) * entry_size;
+    uint64_t l1 = round_up(l2 / cluster_size, cluster_size / sizeof(uint64_t)) * sizeof(uint64_t);
+    uint64_t bytes = cluster_size + l2 + l1;
+
+    return bytes + size + refcount_bytes((bytes + size) / cluster_size, cluster_size, refcount_bits);
+}
+
+static int co_needed(struct block_node *source, uint64_t cluster_size, uint64_t *needed)
+{
+    uint64_t offset = 0, length = source->length;
+
+    *needed = 0;
+    while (offset < length) {
+        struct block_status status;
+        int ret = co_node_status_above(source, NULL, offset, length - offset, &status);
+
+        if (ret < 0) {
+            return ret;
+        }
+        if (!(status.flags & BLOCK_STATUS_ZERO) && status.flags & BLOCK_STATUS_DATA) {
+            uint64_t end = round_up(offset + status.bytes, cluster_size);
+
+            *needed += end - offset / cluster_size * cluster_size;
+            offset = end;
+        } else {
+            offset += status.bytes;
+        }
+    }
+    return 0;
+}
+
+static bool co_measure(const struct qapi_blockdev_create_options_qcow2 *o, struct block_node *source, uint64_t size,
+                       uint64_t *required, uint64_t *full, GError **error)
+{
+    uint64_t cluster_size = o->has_cluster_size ? o->cluster_size : 65536, needed = 0;
+    unsigned refcount_bits = o->has_refcount_bits ? o->refcount_bits : 16;
+    unsigned entry_size = o->has_extended_l2 && o->extended_l2 ? 16 : 8;
+    int ret = 0;
+
+    if (!qcow2_check_create_options(o, error)) {
+        return false;
+    }
+    size = source ? source->length : size;
+    if (size > INT64_MAX - cluster_size || size / cluster_size / (cluster_size / entry_size) >
+                                               QCOW2_MAX_L1_BYTES / sizeof(uint64_t)) {
+        return refuse(error, "The image size is too large (try using a larger cluster size)");
+    }
+    size = round_up(size, cluster_size);
+    if (source && o->backing_file) {
+        needed = size;              /* how much of it the backing file has isn't known */
+    } else if (source) {
+        ret = co_needed(source, cluster_size, &needed);
+    }
+    if (ret < 0) {
+        return fail(error, ret, "Unable to get block status");
+    }
+    if (o->has_preallocation && (o->preallocation == QAPI_PREALLOC_MODE_FULL ||
+                                 o->preallocation == QAPI_PREALLOC_MODE_FALLOC)) {
+        needed = size;
+    }
+    *full = full_size(size, cluster_size, refcount_bits, entry_size);
+    *required = *full - size + needed;
+    return true;
+}
+
+bool co_qcow2_measure(json_object *options, struct block_node *source, uint64_t size, uint64_t *required,
+                      uint64_t *fully_allocated, uint64_t *bitmaps, GError **error)
+{
+    struct qapi_blockdev_create_options all = {0};
+    uint64_t cluster_size;
+    bool ok;
+
+    if (!parse(options, &all, error)) {
+        return false;
+    }
+    cluster_size = all.u.qcow2.has_cluster_size ? all.u.qcow2.cluster_size : 65536;
+    ok = co_measure(&all.u.qcow2, source, size, required, fully_allocated, error);
+    if (ok && source && !(all.u.qcow2.has_version && all.u.qcow2.version == QAPI_BLOCKDEV_QCOW2_VERSION_V2)) {
+        ok = co_qcow2_measure_bitmaps(source, cluster_size, bitmaps, error);
+    }
+    qapi_clear(&qapi_type_blockdev_create_options, &all);
+    return ok;
+}

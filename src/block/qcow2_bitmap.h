@@ -1,0 +1,28 @@
+/* Persistent dirty bitmaps, as they are stored; shared by qcow2_bitmap.c and qcow2_bitmap_format.c. */
+#ifndef NANDU_BLOCK_QCOW2_BITMAP_H
+#define NANDU_BLOCK_QCOW2_BITMAP_H
+
+#include "block/qcow2.h"
+
+enum { QCOW2_BITMAP_IN_USE = 1, QCOW2_BITMAP_AUTO = 2, QCOW2_BITMAP_EXTRA_COMPATIBLE = 4 };
+
+/* An entry of a bitmap's table: an offset, or 0 with bit 0 saying what all bits of the cluster are. */
+#define QCOW2_BITMAP_TABLE_RESERVED 0xff000000000001feull
+
+/* An entry of the directory. */
+struct qcow2_stored_bitmap {
+    uint64_t table_offset;
+    uint32_t table_size;            /* entries */
+    uint32_t flags;                 /* QCOW2_BITMAP_... */
+    uint8_t type, granularity_bits;
+    char *name;
+    GBytes *extra;                  /* NULL: none */
+};
+void qcow2_stored_bitmap_free(void *bitmap);
+
+/* struct qcow2_stored_bitmap, owned by the array. NULL: it can't be read or makes no sense. */
+GPtrArray *co_qcow2_read_directory(struct qcow2 *q, GError **error);
+/* Caller frees. */
+GByteArray *qcow2_format_directory(const GPtrArray *list);
+
+#endif

@@ -1,0 +1,71 @@
+/* The capability of PCI Express (Base 4.0, 7.5.3): offsets in it, and bits. */
+#ifndef NANDU_HW_PCI_PCIE_H
+#define NANDU_HW_PCI_PCIE_H
+
+#include "hw/pci/pci.h"
+
+enum {
+    PCIE_CAPABILITY_SIZE = 0x3c,
+    PCIE_FLAGS = 0x02,
+    PCIE_DEVICE_CAP = 0x04,
+    PCIE_DEVICE_CONTROL = 0x08,
+    PCIE_LINK_CAP = 0x0c,
+    PCIE_LINK_CONTROL = 0x10,
+    PCIE_LINK_STATUS = 0x12,
+    PCIE_SLOT_CAP = 0x14,
+    PCIE_SLOT_CONTROL = 0x18,
+    PCIE_SLOT_STATUS = 0x1a,
+    PCIE_ROOT_CONTROL = 0x1c,
+    PCIE_LINK_CAP_2 = 0x2c,
+    PCIE_LINK_CONTROL_2 = 0x30,
+
+    PCIE_VERSION_2 = 2,
+    PCIE_FLAGS_KIND_SHIFT = 4,
+    PCIE_FLAGS_SLOT = 0x100,
+
+    PCIE_DEVICE_CAP_ROLE_ERRORS = 0x8000,
+    /* Reporting of errors, relaxed order, no snooping, size of read requests. */
+    PCIE_DEVICE_CONTROL_WRITABLE = 0x781f,
+
+    PCIE_SPEED_2_5 = 1,
+    PCIE_SPEED_16 = 4,
+    PCIE_LINK_WIDTH_SHIFT = 4,
+    PCIE_LINK_CAP_ACTIVE_REPORTING = 1 << 20,
+    PCIE_LINK_CAP_PORT_SHIFT = 24,
+    /* Power management, common clock, extended synch. */
+    PCIE_LINK_CONTROL_WRITABLE = 0xc3,
+    PCIE_LINK_DISABLE = 0x10,
+    PCIE_LINK_ACTIVE = 0x2000,
+
+    PCIE_SLOT_CAP_BUTTON = 1,
+    PCIE_SLOT_CAP_POWER_CONTROLLER = 2,
+    PCIE_SLOT_CAP_ATTENTION_INDICATOR = 8,
+    PCIE_SLOT_CAP_POWER_INDICATOR = 0x10,
+    PCIE_SLOT_CAP_SURPRISE = 0x20,
+    PCIE_SLOT_CAP_HOTPLUG = 0x40,
+    PCIE_SLOT_NUMBER_SHIFT = 19,
+    PCIE_MAX_SLOT_NUMBER = 0x1fff,
+
+    /* Slot control; the first five enable interrupts by the same bits of slot status. */
+    PCIE_SLOT_ENABLES = 0x1f,
+    PCIE_SLOT_INTERRUPT = 0x20,
+    PCIE_SLOT_ATTENTION_SHIFT = 6,
+    PCIE_SLOT_POWER_INDICATOR_SHIFT = 8,
+    PCIE_SLOT_POWER_OFF = 0x400,
+    PCIE_SLOT_LINK_ENABLE = 0x1000,
+    PCIE_SLOT_CONTROL_WRITABLE = 0x17ff,
+    PCIE_INDICATOR_ON = 1,
+    PCIE_INDICATOR_BLINK = 2,
+    PCIE_INDICATOR_OFF = 3,
+
+    PCIE_SLOT_BUTTON_PRESSED = 1,
+    PCIE_SLOT_PRESENCE_CHANGED = 8,
+    PCIE_SLOT_COMMAND_COMPLETED = 0x10,
+    PCIE_SLOT_PRESENT = 0x40,
+    PCIE_SLOT_LINK_CHANGED = 0x100,
+    PCIE_SLOT_STATUS_CLEARABLE = 0x11f,
+
+    PCIE_ROOT_CONTROL_WRITABLE = 0xf,
+};
+
+#endif
