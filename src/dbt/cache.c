@@ -112,17 +112,28 @@ bool code_cache_unshare(struct code_cache *cache)
 
 /* Code that is near is near in the hash too: its pages are copied when a process that forked first
  * writes there. Regions of as many buckets as there are start at scattered places. */
-static struct block **bucket(const struct dbt *dbt, uint64_t pc, uint64_t phys, uint32_t mode)
+static struct block **bucket(const struct dbt *dbt, uint64_t key, uint64_t phys, uint32_t mode)
 {
-    uint64_t region = (pc >> (HASH_BITS + 1)) ^ (uint64_t)mode << 40 ^ phys >> BLOCK_PAGE_SHIFT << 8;
-    uint64_t start = (region * 0x9e3779b97f4a7c15) >> (64 - HASH_BITS);
-    return &dbt->hash[((pc >> 1) + start) & ((1 << HASH_BITS) - 1)];
+    uint64_t at = dbt->config.mmu ? phys : key;
+    uint64_t region = (at >> (dbt->hash_bits + 1)) ^ (uint64_t)mode << 40;
+    uint64_t start = (region * 0x9e3779b97f4a7c15) >> (64 - dbt->hash_bits);
+    return &dbt->hash[((at >> 1) + start) & ((1u << dbt->hash_bits) - 1)];
 }
 
-struct block *block_lookup(const struct dbt *dbt, uint64_t pc, uint64_t phys, uint32_t mode)
+bool block_is_relative(const struct dbt *dbt, uint32_t mode)
 {
-    struct block *b = __atomic_load_n(bucket(dbt, pc, phys, mode), __ATOMIC_ACQUIRE);
-    while (b && (b->pc != pc || b->phys != phys || b->mode != mode))
+    return dbt->config.mmu && (!dbt->arch->mode_relative || dbt->arch->mode_relative(mode));
+}
+
+uint64_t block_key(const struct dbt *dbt, uint64_t pc, uint32_t mode)
+{
+    return !dbt->breakpoints->len && block_is_relative(dbt, mode) ? 0 : pc;
+}
+
+struct block *block_lookup(const struct dbt *dbt, uint64_t key, uint64_t phys, uint32_t mode)
+{
+    struct block *b = __atomic_load_n(bucket(dbt, key, phys, mode), __ATOMIC_ACQUIRE);
+    while (b && (b->key != key || b->phys != phys || b->mode != mode))
         b = __atomic_load_n(&b->hash_next, __ATOMIC_ACQUIRE);
     return b;
 }
@@ -130,7 +141,7 @@ struct block *block_lookup(const struct dbt *dbt, uint64_t pc, uint64_t phys, ui
 struct block *block_lookup_next(const struct block *b)
 {
     struct block *next = __atomic_load_n(&b->hash_next, __ATOMIC_ACQUIRE);
-    while (next && (next->pc != b->pc || next->phys != b->phys || next->mode != b->mode))
+    while (next && (next->key != b->key || next->phys != b->phys || next->mode != b->mode))
         next = __atomic_load_n(&next->hash_next, __ATOMIC_ACQUIRE);
     return next;
 }
@@ -142,7 +153,7 @@ static struct page_link **page_list(struct dbt *dbt, uint64_t page)
 
 void block_insert(struct dbt *dbt, struct block *b)
 {
-    struct block **head = bucket(dbt, b->pc, b->phys, b->mode);
+    struct block **head = bucket(dbt, b->key, b->phys, b->mode);
 
     dbt->blocks[b->index] = b;
     __atomic_store_n(&dbt->n_blocks, b->index + 1, __ATOMIC_RELEASE);
@@ -162,7 +173,7 @@ void block_insert(struct dbt *dbt, struct block *b)
 
 void block_invalidate(struct dbt *dbt, struct block *b)
 {
-    struct block **link = bucket(dbt, b->pc, b->phys, b->mode);
+    struct block **link = bucket(dbt, b->key, b->phys, b->mode);
 
     if (b->invalid)
         return;
@@ -275,7 +286,8 @@ void dbt_arena_reset(struct dbt *dbt)
 void dbt_forget_blocks(struct dbt *dbt)
 {
     for (uint32_t i = 0; i < dbt->n_blocks; i++)
-        *bucket(dbt, dbt->blocks[i]->pc, dbt->blocks[i]->phys, dbt->blocks[i]->mode) = NULL;
+        *bucket(dbt, dbt->blocks[i]->key, dbt->blocks[i]->phys,
+                dbt->blocks[i]->mode) = NULL;
     dbt->n_blocks = 0;
     dbt->n_exits = 0;
     dbt->cache.used = dbt->cache.fixed;

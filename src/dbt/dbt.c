@@ -71,7 +71,8 @@ struct dbt *dbt_new(const struct dbt_config *config, GError **error)
     dbt->intrinsics = g_array_new(FALSE, FALSE, sizeof(struct dbt_intrinsic));
     dbt->max_blocks = (uint32_t)(dbt->config.cache_size / 64);
     dbt->max_exits = (uint32_t)(dbt->config.cache_size / 16);
-    dbt->hash = reserve(sizeof(dbt->hash[0]) << HASH_BITS);
+    dbt->hash_bits = config->mmu ? HASH_BITS_SYSTEM : HASH_BITS;
+    dbt->hash = reserve(sizeof(dbt->hash[0]) << dbt->hash_bits);
     dbt->blocks = reserve(dbt->max_blocks * sizeof(dbt->blocks[0]));
     dbt->exits = reserve(dbt->max_exits * sizeof(dbt->exits[0]));
     if (!dbt->hash || !dbt->blocks || !dbt->exits) {
@@ -95,7 +96,7 @@ void dbt_free(struct dbt *dbt)
     if (dbt->cache.rw)
         code_cache_free(&dbt->cache);
     host_free(dbt);
-    release(dbt->hash, sizeof(dbt->hash[0]) << HASH_BITS);
+    release(dbt->hash, sizeof(dbt->hash[0]) << dbt->hash_bits);
     release(dbt->blocks, dbt->max_blocks * sizeof(dbt->blocks[0]));
     release(dbt->exits, dbt->max_exits * sizeof(dbt->exits[0]));
     perf_close(dbt);
@@ -323,7 +324,7 @@ static enum lookup find_mapped(struct vcpu *cpu, uint32_t *mode, struct block **
         return LOOKUP_FAULT;
     if (!page->exec)
         *mode |= MODE_ONE_INSN;
-    b = block_lookup(cpu->dbt, cpu->pc, page->phys + offset, *mode);
+    b = block_lookup(cpu->dbt, block_key(cpu->dbt, cpu->pc, *mode), page->phys + offset, *mode);
     if (b && b->crosses) {
         page = softmmu_page(cpu, next, VCPU_FETCH);
         if (!page)
@@ -450,6 +451,8 @@ static enum vcpu_exit step(struct vcpu *cpu, struct access_record *record)
         if (cpu->tlb_request)
             softmmu_handle_requests(cpu);
     }
+    if (cpu->tlb)
+        cpu->code_at = cpu->pc;
     enum vcpu_exit reason = dbt_interpret(cpu, cpu->step_unit, cpu->tlb ? NULL : &hooks);
     __atomic_store_n(&cpu->in_code, false, __ATOMIC_SEQ_CST);
     return reason;
@@ -642,10 +645,11 @@ static enum vcpu_exit run_steps(struct vcpu *cpu)
     }
 }
 
-static void fill_jump_cache(struct vcpu *cpu, const struct block *b)
+/* To vcpu.pc, which is [b]. entry: which one of the cache, + 1; 0: the usual one. */
+static void fill_jump_cache(struct vcpu *cpu, const struct block *b, uint32_t entry)
 {
     if (cpu->tlb) {
-        softmmu_fill_jump(cpu, b->pc, cpu->dbt->cache.rx + b->code);
+        softmmu_fill_jump(cpu, entry ? entry - 1 : jump_index(cpu->pc), cpu->dbt->cache.rx + b->code);
         return;
     }
     struct jump_cache_entry *e = &cpu->jump_cache[b->pc >> 1 & (VCPU_JUMP_CACHE_SIZE - 1)];
@@ -681,14 +685,14 @@ static void link_block(struct dbt *dbt, uint32_t generation, const struct block_
     dbt_unlock(&dbt->lock);
 }
 
-static void log_entry(struct vcpu *cpu, const struct block *b)
+static void log_entry(struct vcpu *cpu)
 {
     const struct dbt *dbt = cpu->dbt;
 
-    if (!dbt_logs(dbt, b->pc))
+    if (!dbt_logs(dbt, cpu->pc))
         return;
     if (dbt->config.log & DBT_LOG_EXEC)
-        fprintf(dbt->config.log_file, "Trace %u: 0x%" PRIx64 "\n", cpu->index, b->pc);
+        fprintf(dbt->config.log_file, "Trace %u: 0x%" PRIx64 "\n", cpu->index, cpu->pc);
     if (dbt->config.log & DBT_LOG_CPU && dbt->arch->dump) {
         g_autoptr(GString) text = g_string_new(NULL);
 
@@ -697,23 +701,58 @@ static void log_entry(struct vcpu *cpu, const struct block *b)
     }
 }
 
-/* Run blocks from [b] on until translated code comes back for something that isn't just the next
- * block. in_code is set on entry and cleared on return. */
+/* System mode: where the code for vcpu.pc is, if the jump cache knows; the vCPU is in_code then. */
+static const void *find_cached(struct vcpu *cpu)
+{
+    const struct jump_cache_entry *e;
+
+    if (!cpu->tlb || cpu->dbt->config.no_chain)
+        return NULL;
+    __atomic_store_n(&cpu->in_code, true, __ATOMIC_SEQ_CST);
+    e = &cpu->jumps[jump_index(cpu->pc)];
+    if (!__atomic_load_n(&cpu->dbt->flushing, __ATOMIC_SEQ_CST) && !cpu->tlb_request &&
+        e->pc == cpu->pc)
+        return e->code;
+    __atomic_store_n(&cpu->in_code, false, __ATOMIC_SEQ_CST);
+    return NULL;
+}
+
+/* The first block: its code, or (if that isn't known yet) itself. Both NULL: a fault. */
+static const void *find_first(struct vcpu *cpu, struct block **b)
+{
+    const void *code = find_cached(cpu);
+
+    *b = code ? NULL : find_block(cpu, cpu->mode);
+    if (*b && cpu->tlb && !(*b)->interpret && !cpu->dbt->config.no_chain)
+        fill_jump_cache(cpu, *b, 0);
+    return code;
+}
+
+/* Run blocks from vcpu.pc on until translated code comes back for something that isn't just the next
+ * block. in_code is set while they run, and cleared on return. */
 static enum vcpu_exit run_blocks(struct vcpu *cpu)
 {
     struct dbt *dbt = cpu->dbt;
-    struct block *b = find_block(cpu, cpu->mode);
+    struct block *b;
+    const void *code = find_first(cpu, &b);
 
-    while (b) {
+    while (code || b) {
         uint32_t generation = dbt->generation;
         struct block_exit *link = NULL;
         struct block *old = NULL;
         uint64_t result = CODE_EXIT_INDIRECT;
         enum vcpu_exit reason = VCPU_EXIT_NONE;
 
+        uint32_t entry = 0;
+
+        if (cpu->tlb)
+            cpu->code_at = cpu->pc;
         if (G_UNLIKELY(dbt->config.log & (DBT_LOG_EXEC | DBT_LOG_CPU)))
-            log_entry(cpu, b);
-        if (G_UNLIKELY(b->interpret)) {
+            log_entry(cpu);
+        if (code) {
+            result = host_run_code(cpu, code);
+            code = NULL;
+        } else if (G_UNLIKELY(b->interpret)) {
             reason = dbt_interpret(cpu, b->ir, NULL);
             result = CODE_EXIT_REASON;
         } else if (G_UNLIKELY(dbt->config.lockstep)) {
@@ -726,15 +765,17 @@ static enum vcpu_exit run_blocks(struct vcpu *cpu)
         case CODE_EXIT_DIRECT:
         case CODE_EXIT_POLL:
             link = (result & 0xff) == CODE_EXIT_DIRECT ? &dbt->exits[index] : NULL;
-            cpu->pc = dbt->exits[index].pc;
+            cpu->pc = block_page(cpu, dbt->blocks[dbt->exits[index].block]) + dbt->exits[index].pc;
             break;
-        case CODE_EXIT_INDIRECT: break;
+        case CODE_EXIT_INDIRECT: entry = index; break;
         case CODE_EXIT_REDIRECT:
             old = dbt->blocks[index];
-            cpu->pc = old->pc;
+            cpu->pc = block_pc(cpu, old);
+            if (cpu->tlb) /* or the next entry would lead there again, if it isn't redirected now */
+                softmmu_forget_jump(cpu);
             break;
         case CODE_EXIT_REASON:
-            if (!b->interpret)
+            if (!reason)
                 reason = index;
             break;
         case CODE_EXIT_FAULT: reason = VCPU_EXIT_FAULT; break;
@@ -751,7 +792,7 @@ static enum vcpu_exit run_blocks(struct vcpu *cpu)
         if (old || (link && !dbt->config.no_chain))
             link_block(dbt, generation, link, old, b);
         else if (!link && !dbt->config.no_chain)
-            fill_jump_cache(cpu, b);
+            fill_jump_cache(cpu, b, entry);
     }
     return VCPU_EXIT_FAULT;
 }

@@ -37,7 +37,10 @@ struct page_link {
 };
 
 struct block {
-    uint64_t pc;
+    uint64_t pc;             /* system mode: where its code was at first */
+    bool relative;           /* its code may be at any address with the same offset in a page */
+    uint64_t base;           /* then: the page that it was lifted in; else 0 */
+    uint64_t key;            /* pc if it is good for this address only; else 0 */
     uint64_t phys;           /* system mode: guest-physical address of pc; user mode: 0 */
     uint64_t phys2;          /* if crosses: of the next page */
     uint32_t mode;
@@ -64,7 +67,7 @@ struct block {
 
 /* A direct exit of a block that can be linked. */
 struct block_exit {
-    uint64_t pc;             /* guest pc that it goes to */
+    uint64_t pc;             /* guest pc that it goes to, less block.base */
     uint32_t patch;          /* cache offset just behind the rel32 to patch; 0: not to be linked */
     uint32_t block;          /* index of the block that it is an exit of */
 };
@@ -73,7 +76,8 @@ struct block_exit {
 enum code_exit {
     CODE_EXIT_DIRECT,        /* index of a block_exit that isn't linked yet */
     CODE_EXIT_POLL,          /* the same, because of vcpu.poll */
-    CODE_EXIT_INDIRECT,      /* vcpu.pc isn't in the jump cache, or vcpu.poll */
+    CODE_EXIT_INDIRECT,      /* vcpu.pc isn't in the jump cache, or vcpu.poll. System mode: index - 1
+                                is the entry where it was looked up, unless it is 0 */
     CODE_EXIT_REDIRECT,      /* index of a block that is invalid */
     CODE_EXIT_REASON,        /* index is an enum vcpu_exit; vcpu.pc is set */
     CODE_EXIT_FAULT,         /* from the signal handler; all set */
@@ -104,7 +108,7 @@ struct host_thunks {
     uint32_t constants;
 };
 
-enum { HASH_BITS = 16, PAGE_HASH_BITS = 12, RETURN_STACK_SIZE = 256 * 1024 };
+enum { HASH_BITS = 16, HASH_BITS_SYSTEM = 18, PAGE_HASH_BITS = 12, RETURN_STACK_SIZE = 256 * 1024 };
 
 /* In a block's mode, besides the guest's: one instruction, to be interpreted. */
 #define MODE_ONE_INSN (1u << 31)
@@ -140,7 +144,8 @@ struct dbt {
     struct ir_unit *unit;        /* being translated */
     void *host;                  /* the back end's working state */
 
-    struct block **hash;         /* 1 << HASH_BITS chains */
+    struct block **hash;         /* 1 << hash_bits chains */
+    unsigned hash_bits;
     struct block **blocks;       /* by index, ascending code offset; reserved for max_blocks */
     volatile uint32_t n_blocks;
     uint32_t max_blocks;
@@ -174,7 +179,21 @@ bool code_cache_adopt_copy(struct code_cache *cache);
 /* In the child: the same with nothing but the thunks. False: no memory. */
 bool code_cache_unshare(struct code_cache *cache);
 
-struct block *block_lookup(const struct dbt *dbt, uint64_t pc, uint64_t phys, uint32_t mode);
+struct block *block_lookup(const struct dbt *dbt, uint64_t key, uint64_t phys, uint32_t mode);
+/* The key of a block at pc: in system mode code is shared by all addresses that lead to it, unless a
+ * debugger cares for some. */
+uint64_t block_key(const struct dbt *dbt, uint64_t pc, uint32_t mode);
+/* Whether blocks of that mode are relative. */
+bool block_is_relative(const struct dbt *dbt, uint32_t mode);
+/* Where the guest's code of a block is for the vCPU that runs it: what its base stands for, its pc. */
+static inline uint64_t block_page(const struct vcpu *cpu, const struct block *b)
+{
+    return b->relative ? vcpu_code_page(cpu) : 0;
+}
+static inline uint64_t block_pc(const struct vcpu *cpu, const struct block *b)
+{
+    return block_page(cpu, b) + (b->pc - b->base);
+}
 /* Another one with the same key: there may be several that cross. */
 struct block *block_lookup_next(const struct block *b);
 /* Lock held: publishes [b] in the hash, the page lists. */
@@ -245,5 +264,7 @@ void host_set_rounding(struct vcpu *cpu, unsigned frm);
 void host_thread_enter(struct dbt *dbt, struct vcpu *cpu);
 void host_log_code(struct dbt *dbt, const struct block *b, FILE *f);
 uint64_t host_run(struct vcpu *cpu, const struct block *b);
+/* The same by the address of a block's code. */
+uint64_t host_run_code(struct vcpu *cpu, const void *code);
 
 #endif

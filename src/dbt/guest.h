@@ -53,6 +53,9 @@ struct guest_arch {
 
     /* Rounding mode of the given vcpu.mode (enum ir_rm); 0xff if the mode's is invalid. */
     uint8_t (*mode_frm)(uint32_t mode);
+    /* System mode: is code of this vcpu.mode often found at several addresses (programs and libraries
+     * of several address spaces)? Then one translation serves all of them. NULL: always. */
+    bool (*mode_relative)(uint32_t mode);
 
     /* Assembler text of the instruction in [bytes] into [text]; returns its length in bytes. */
     unsigned (*disassemble)(const uint8_t *bytes, size_t size, uint64_t pc, char *text,

@@ -93,7 +93,8 @@ ir_val ir_append_slow(struct ir_unit *u, const struct ir_op *op)
     if (u->ended || u->overflow) {
         return 0;
     }
-    if (u->n_ops < IR_MAX_OPS && (op->op == IR_CONST || (ir_op_flags[op->op] & IR_E))) {
+    if (u->n_ops < IR_MAX_OPS && (op->op == IR_CONST || op->op == IR_PC ||
+                                  (ir_op_flags[op->op] & IR_E))) {
         u->ops[u->n_ops] = *op;
         return u->n_ops++;
     }
@@ -148,6 +149,22 @@ ir_val ir_const(struct ir_unit *u, enum ir_type type, uint64_t value)
         *slot = v;
     }
     return v;
+}
+
+ir_val ir_pc(struct ir_unit *u, uint64_t pc)
+{
+    int64_t distance = (int64_t)(pc - u->pc);
+    struct ir_op op = {.op = IR_PC, .type = IR_I64, .imm = pc};
+
+    if (!u->relative) {
+        return ir_const(u, IR_I64, pc);
+    }
+    if (!ir_fits_int32(distance - 4096) || !ir_fits_int32(distance + 4096)) {
+        op.imm = u->pc;
+        return ir_append2(u, IR_ADD, IR_I64, ir_append(u, &op),
+                          ir_const(u, IR_I64, (uint64_t)distance));
+    }
+    return ir_append(u, &op);
 }
 
 bool ir_is_const(const struct ir_unit *u, ir_val v, uint64_t *value)

@@ -130,6 +130,7 @@ enum {
     ROW(NOP, 0, 0)                                                                                 \
     ROW(INSN, 0, IR_S)      /* guest instruction at imm starts; aux32 = its length in bytes */     \
     ROW(CONST, 0, IR_P)     /* imm */                                                              \
+    ROW(PC, 0, IR_P)        /* I64: guest address imm, moved as far as the unit's code was */          \
     ROW(GET, 0, IR_P)       /* guest register number imm */                                        \
     ROW(PUT, 1, IR_S)       /* guest register number imm := a */                                   \
     ROW(LDS, 0, 0)          /* vCPU state at byte offset imm, of the op's type, zero-extended */   \
@@ -203,7 +204,7 @@ enum {
     ROW(FSETFLAGS, 1, IR_S)                                                                        \
     ROW(HELPER, 4, IR_S)    /* imm = const struct ir_helper *; unused arguments are 0 (no value) */ \
     ROW(EXIT_IF, 2, IR_X)   /* if a aux-cond b (as aux2-type) continue at guest pc imm */          \
-    ROW(JUMP, 1, IR_X | IR_E) /* to guest pc a (a CONST: direct) */                                \
+    ROW(JUMP, 1, IR_X | IR_E) /* to guest pc a (direct: a CONST; relative: a PC) */                 \
     ROW(CALL, 1, IR_X | IR_E) /* as JUMP, and predict a return to guest pc imm */                  \
     ROW(RET, 1, IR_X | IR_E)  /* as JUMP, predicted by the last CALL */                            \
     ROW(EXIT, 0, IR_X | IR_E) /* leave translated code: pc = imm, aux32 = enum vcpu_exit */
@@ -270,6 +271,8 @@ struct ir_unit {
     uint8_t frm;     /* rounding mode in force in this mode (enum ir_rm) */
     uint32_t n_ops;  /* ops[1 .. n_ops-1] are valid; ops[0] is a NOP */
     uint32_t n_insns;
+    bool relative;   /* the code may be run at other addresses with the same offset in a page: pc
+                        and all addresses derived from it are those that it was lifted at */
     bool overflow;   /* ops ran out: nothing more was recorded; the unit must be made shorter */
     bool ended;      /* an operation that ends the unit was emitted; what follows it is ignored */
     ir_val reg[IR_MAX_REGS]; /* builder: the value that a guest register holds now, 0 unknown */
@@ -309,6 +312,8 @@ ir_val ir_emit(struct ir_unit *u, struct ir_op op);
 
 void ir_insn(struct ir_unit *u, uint64_t pc, unsigned length);
 ir_val ir_const(struct ir_unit *u, enum ir_type type, uint64_t value);
+/* An address that depends on where the code is: a constant unless the unit is relative. */
+ir_val ir_pc(struct ir_unit *u, uint64_t pc);
 ir_val ir_get(struct ir_unit *u, unsigned reg);
 void ir_put(struct ir_unit *u, unsigned reg, ir_val v);
 ir_val ir_lds(struct ir_unit *u, enum ir_type type, size_t offset);

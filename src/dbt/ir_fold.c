@@ -512,6 +512,19 @@ ir_val ir_un(struct ir_unit *u, enum ir_opcode op, enum ir_type type, ir_val a)
     return ir_append2(u, op, type, a, 0);
 }
 
+/* An address relative to the code's; 0: it isn't one. Where the code is is a multiple of 4096. */
+static ir_val fold_pc(struct ir_unit *u, enum ir_opcode op, ir_val a, uint64_t c)
+{
+    uint64_t pc = u->ops[a].imm;
+
+    switch (op) {
+    case IR_ADD: return ir_pc(u, pc + c);
+    case IR_SUB: return ir_pc(u, pc - c);
+    case IR_AND: return (c | 0xfff) == UINT64_MAX ? ir_pc(u, pc & c) : 0;
+    default: return 0;
+    }
+}
+
 ir_val ir_bini(struct ir_unit *u, enum ir_opcode op, enum ir_type type, ir_val a, int64_t imm)
 {
     uint64_t c = ir_canonical(type, (uint64_t)imm);
@@ -519,6 +532,12 @@ ir_val ir_bini(struct ir_unit *u, enum ir_opcode op, enum ir_type type, ir_val a
 
     if (is_const(u, a)) {
         return fold_consts(u, op, type, u->ops[a].imm, c);
+    }
+    if (u->ops[a].op == IR_PC && type == IR_I64) {
+        v = fold_pc(u, op, a, c);
+        if (v) {
+            return v;
+        }
     }
     if (is_shift(op)) {
         c &= ir_word_bits(type) - 1;
@@ -764,7 +783,7 @@ void ir_exit_if(struct ir_unit *u, enum ir_cond cond, enum ir_type type, ir_val 
     struct ir_op op = {.op = IR_EXIT_IF, .imm = pc};
 
     if (known == KNOWN_TRUE) {
-        ir_jump(u, ir_const(u, IR_I64, pc));
+        ir_jump(u, ir_pc(u, pc));
     }
     if (known != UNKNOWN) {
         return;

@@ -141,6 +141,7 @@ static void print_op(const struct ir_unit *u, unsigned index, FILE *f)
     }
     print_opcode(op, f);
     switch (op->op) {
+    case IR_PC:
     case IR_CONST: fprintf(f, " 0x%" PRIx64, op->imm); break;
     case IR_GET: fprintf(f, " %s", reg_name(u, op->imm)); break;
     case IR_PUT: fprintf(f, " %s, v%u", reg_name(u, op->imm), op->arg[0]); break;

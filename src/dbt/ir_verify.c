@@ -351,6 +351,9 @@ static bool check_op(struct verifier *v)
         return want_type(v, IR_VOID) &&
                ((op->aux32 >= 1 && op->aux32 <= 15) || fail(v, "length %" PRIu32, op->aux32));
     case IR_CONST: return want_value(v, op->type);
+    case IR_PC:
+        return want_type(v, IR_I64) &&
+               (ir_fits_int32((int64_t)(op->imm - v->u->pc)) || fail(v, "too far from the code"));
     case IR_GET:
     case IR_PUT: return check_register(v);
     case IR_LDS:

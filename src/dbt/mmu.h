@@ -62,6 +62,9 @@ struct mmu_ops {
      * all vCPUs, until written is called; and stores by devices must lead to
      * dbt_invalidate_phys. Must not call dbt_tlb_*. */
     void (*code_page)(struct vcpu *cpu, uint64_t phys);
+    /* All contexts were flushed: what the guest architecture itself remembers of translations, and
+     * of where memory is, isn't valid any more either. NULL: it remembers nothing. */
+    void (*flushed)(struct vcpu *cpu);
 };
 
 /*
@@ -69,11 +72,15 @@ struct mmu_ops {
  * permissions depend on that the guest has used lately; switching flushes nothing. The number is
  * the guest's own choice, any 64 bits. A new vCPU's is 0.
  *
- * By the vCPU's own thread. In a helper (which then has IR_HELPER_SYNC): loads and stores behind
- * it use the new context; if a pc may lead to other code now, the unit must end right there with
+ * By the vCPU's own thread. In a helper: loads and stores behind it use the new context; if a pc may
+ * lead to other code now, it must have IR_HELPER_SYNC and the unit must end right there with
  * VCPU_EXIT_MODE.
  */
 void dbt_tlb_switch(struct vcpu *cpu, uint64_t context);
+/* The same for loads and stores only, or for code only: where what code may do to memory changes
+ * more often than what code there is. After the first one a unit may go on. */
+void dbt_tlb_switch_data(struct vcpu *cpu, uint64_t context);
+void dbt_tlb_switch_code(struct vcpu *cpu, uint64_t context);
 /* Flushes, for the vCPU's own thread, same rules: all contexts, one (global pages may stay),
  * or one address in all contexts (global too). The address may be any in the page; a large
  * page goes as a whole. */

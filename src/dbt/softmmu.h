@@ -4,8 +4,11 @@
  * A context has two tables that translated code reads, for loads and for stores, and one with all
  * that is known of the pages in them. The same index, the low bits of the page number, leads to a
  * page in all three. An entry of the first two is there only if the access needs nothing but the
- * host's memory; all else goes to C. Pages of code are in a table of their own: they are looked
- * up by C only, and a guest may see other permissions, or another page, there.
+ * host's memory; all else goes to C. The tables are as large as the guest needs them: they grow
+ * when pages often take each other's place. A context that is used anew starts small.
+ *
+ * Pages of code are looked up by C only, and a guest may see other permissions, or another page,
+ * there. They are in contexts of their own (struct tlb_code), with the jump caches.
  *
  * To look up, translated code computes address ^ tag: that is the offset in the page if it is the
  * right one, and at least the size of a page if not. So one comparison with the page size less
@@ -22,14 +25,16 @@
 #include "dbt/mmu.h"
 
 enum {
-    TLB_BITS = 10,
-    TLB_SIZE = 1 << TLB_BITS,
+    TLB_MIN_BITS = 9,
+    TLB_MAX_BITS = 13,
+    TLB_MAX_SIZE = 1 << TLB_MAX_BITS,
     TLB_CODE_BITS = 8,
     TLB_CODE_SIZE = 1 << TLB_CODE_BITS,
     TLB_CONTEXTS = 32,
     TLB_MODES = 4,           /* jump caches of a context */
-    TLB_JUMP_BITS = 11,
+    TLB_JUMP_BITS = 12,
     TLB_JUMP_SIZE = 1 << TLB_JUMP_BITS,
+    TLB_JUMP_PAGES = 2048,
     TLB_LARGE = 2,           /* ranges with large pages that a context remembers */
 };
 
@@ -44,27 +49,46 @@ struct tlb_page {
     struct mmu_page page;
 };
 
-/* Guest pc -> host code, for one mode; index jump_index. Else as vcpu.jump_cache. */
+/* Guest pc -> host code, for one mode; else as vcpu.jump_cache. A pc is at jump_index; where a page is
+ * entered at its start, which many are, translated code looks elsewhere. */
 struct jump_map {
     struct jump_cache_entry entry[TLB_JUMP_SIZE];
     uint32_t mode;
     uint64_t used;           /* when it was, as softmmu.clock; 0: never */
-    uint64_t pages;          /* bits of the pages of which there may be entries */
+    bool empty;
+    uint64_t pages[TLB_JUMP_PAGES / 64]; /* by page number: there may be entries of it */
 };
 
-struct tlb_context {
-    struct tlb_entry read[TLB_SIZE];
-    struct tlb_entry write[TLB_SIZE];
-    struct tlb_page pages[TLB_SIZE]; /* for loads and stores */
-    struct tlb_page code[TLB_CODE_SIZE];
-    uint32_t write_frames[TLB_SIZE]; /* low bits of the frame number of what [write] leads to */
-    struct jump_map *maps[TLB_MODES];
+/* Where large pages are: lower and upper half of the addresses. */
+struct tlb_large {
     struct tlb_range {
         uint64_t first, last;        /* inclusive; first > last: none */
-    } large[TLB_LARGE];              /* lower and upper half of the addresses */
+    } half[TLB_LARGE];
+};
+
+/* For loads and stores. The tables are mapped as large as they can become. */
+struct tlb_context {
+    uint64_t index_mask;             /* offsets of entries: (size - 1) * sizeof(struct tlb_entry) */
     uint64_t number;
-    uint64_t used;           /* when it was, as softmmu.clock */
-    bool clean;              /* nothing is in it */
+    uint64_t used;                   /* when it was, as softmmu.clock */
+    struct tlb_context *next;        /* where the guest went from here the last time, or NULL */
+    unsigned replaced;               /* pages that another took the place of, since it grew */
+    bool clean;                      /* nothing is in it */
+    struct tlb_large large;
+    struct tlb_entry read[TLB_MAX_SIZE];
+    struct tlb_entry write[TLB_MAX_SIZE];
+    struct tlb_page pages[TLB_MAX_SIZE];
+    uint32_t write_frames[TLB_MAX_SIZE]; /* low bits of the frame number of what [write] leads to */
+};
+
+/* For fetches and jumps. */
+struct tlb_code {
+    uint64_t number;
+    uint64_t used;
+    bool clean;
+    struct tlb_large large;
+    struct tlb_page pages[TLB_CODE_SIZE];
+    struct jump_map *maps[TLB_MODES];
 };
 
 enum {
@@ -79,8 +103,11 @@ struct softmmu {
     const struct mmu_ops *ops;
     struct tlb_context *contexts[TLB_CONTEXTS];
     unsigned n_contexts;
+    struct tlb_code *codes[TLB_CONTEXTS];
+    unsigned n_codes;
+    struct tlb_code *code;   /* the current one; the current context is vcpu.tlb */
     uint64_t clock;          /* counts switches */
-    struct tlb_context *ran; /* what the return-prediction stack was filled in */
+    struct tlb_code *ran;    /* what the return-prediction stack was filled in */
     uint32_t ran_mode;
     /* Under code_pages.lock: pages that must lose their fast entries for stores. */
     uint64_t protect[TLB_MAX_PROTECT];
@@ -100,8 +127,10 @@ void softmmu_free(struct vcpu *cpu);
 void softmmu_handle_requests(struct vcpu *cpu);
 /* Before translated code is entered, when context or mode may have changed. */
 void softmmu_sync(struct vcpu *cpu);
-/* Code for vcpu.pc in the current context and mode. */
-void softmmu_fill_jump(struct vcpu *cpu, uint64_t pc, const void *code);
+/* Code for vcpu.pc in the current context and mode, to be found in this entry of the jump cache. */
+void softmmu_fill_jump(struct vcpu *cpu, unsigned entry, const void *code);
+/* The jump cache's usual entry for vcpu.pc leads to code that isn't valid any more. */
+void softmmu_forget_jump(struct vcpu *cpu);
 /* The page of vaddr for the access; NULL: a fault. What it says stays true until the next call. */
 const struct mmu_page *softmmu_page(struct vcpu *cpu, uint64_t vaddr, enum vcpu_access access);
 /* The next store to vaddr asks the guest architecture again. */
@@ -121,19 +150,21 @@ bool softmmu_amo(struct vcpu *cpu, uint64_t vaddr, enum ir_amo kind, enum ir_typ
 bool softmmu_compare_swap(struct vcpu *cpu, uint64_t vaddr, unsigned size, uint64_t *expected,
                           uint64_t desired, bool *swapped);
 
-/* The page's number is mixed in, since all jumps from page to page go by the table. */
-enum { TLB_JUMP_MIX = MMU_PAGE_BITS - 1, TLB_JUMP_MASK = (TLB_JUMP_SIZE - 1) << 1 };
+enum { TLB_JUMP_MASK = (TLB_JUMP_SIZE - 1) << 1 };
 
 static inline unsigned jump_index(uint64_t pc)
 {
-    uint32_t low = (uint32_t)pc;
-
-    return ((low ^ low >> TLB_JUMP_MIX) & TLB_JUMP_MASK) >> 1;
+    return (pc & TLB_JUMP_MASK) >> 1;
 }
 
-static inline unsigned tlb_index(uint64_t vaddr)
+static inline unsigned tlb_index(const struct tlb_context *c, uint64_t vaddr)
 {
-    return vaddr >> MMU_PAGE_BITS & (TLB_SIZE - 1);
+    return (vaddr >> (MMU_PAGE_BITS - 4) & c->index_mask) / sizeof(struct tlb_entry);
+}
+
+static inline unsigned tlb_size(const struct tlb_context *c)
+{
+    return c->index_mask / sizeof(struct tlb_entry) + 1;
 }
 
 #endif

@@ -169,6 +169,7 @@ enum translate_result dbt_lift(struct vcpu *cpu, uint64_t pc, uint32_t mode, uns
     struct ir_mark mark;
 
     ir_unit_reset(u, dbt->arch, pc, mode);
+    u->relative = block_is_relative(dbt, mode);
     b->n_pages = 0;
     b->low = pc;
     b->high = pc + 1; /* also if it has no instruction: a breakpoint, an intrinsic */
@@ -212,7 +213,7 @@ enum translate_result dbt_lift(struct vcpu *cpu, uint64_t pc, uint32_t mode, uns
         ctx.pc = ctx.next_pc;
     }
     if (!u->ended)
-        ir_jump(u, ir_const(u, IR_I64, ctx.pc));
+        ir_jump(u, ir_pc(u, ctx.pc));
     b->unstable = !w.stable;
     return TRANSLATE_OK;
 }
@@ -273,7 +274,15 @@ enum translate_result dbt_translate(struct vcpu *cpu, uint64_t pc, uint32_t mode
         return TRANSLATE_FULL;
     struct block *b = dbt_arena_alloc(dbt, sizeof(*b));
     for (;;) {
-        *b = (struct block){ .pc = pc, .mode = mode, .index = dbt->n_blocks };
+        *b = (struct block){
+            .pc = pc,
+            .relative = block_is_relative(dbt, mode),
+            .key = block_key(dbt, pc, mode),
+            .mode = mode,
+            .index = dbt->n_blocks,
+        };
+        if (b->relative)
+            b->base = pc & ~(uint64_t)(MMU_PAGE_SIZE - 1);
         enum translate_result r = dbt_lift(cpu, pc, mode & ~MODE_ONE_INSN, max_insns, b);
         if (r != TRANSLATE_OK)
             return r;

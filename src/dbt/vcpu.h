@@ -112,6 +112,7 @@ struct vcpu {
     struct tlb_context *tlb;   /* the current one */
     struct jump_cache_entry *jumps; /* takes the place of jump_cache: of tlb and mode */
     struct softmmu *mmu;
+    uint64_t code_at;          /* an address in the page of the relative code that is being run */
     volatile uint8_t tlb_request; /* what other threads ask of this vCPU's */
 
     struct vcpu_section section;
@@ -128,6 +129,9 @@ struct vcpu {
 
 /* The address that translated code's state register holds: displacements -128 .. 127 cover r[]. */
 enum { VCPU_BASE_BIAS = 128 };
+
+/* The page of the relative code that is being run. */
+static inline uint64_t vcpu_code_page(const struct vcpu *cpu) { return cpu->code_at & ~UINT64_C(0xfff); }
 
 /* Ask a vCPU to leave translated code soon. Async-signal-safe; from any thread. */
 static inline void vcpu_kick(struct vcpu *cpu) { __atomic_store_n(&cpu->poll, 1, __ATOMIC_SEQ_CST); }

@@ -35,6 +35,7 @@ struct generator {
     int drift[2]; /* of the pointers in the base registers */
     uint64_t pc;
     bool pressure; /* use old values as often as new ones: many are live */
+    bool relative; /* units may be moved */
     bool chained;  /* the end may be any jump; else RET or EXIT */
     uint8_t frm;   /* most operations round as this mode says (enum ir_rm) */
 };
@@ -804,6 +805,25 @@ static void gen_insn(struct generator *g)
     ir_insn(g->folded, g->pc, 4);
 }
 
+/* An address that moves with the code, if the unit is relative. */
+static struct value pc_value(struct generator *g, uint64_t pc)
+{
+    struct ir_op op = {.op = IR_PC, .type = IR_I64, .imm = pc};
+
+    return (struct value){
+        .type = IR_I64,
+        .raw = g->relative ? ir_emit(g->raw, op) : raw_const(g, IR_I64, pc),
+        .folded = ir_pc(g->folded, pc),
+    };
+}
+
+static void gen_pc(struct generator *g)
+{
+    struct value v = pc_value(g, UNIT_PC + (uint64_t)((int32_t)g_rand_int(g->rand) / 2));
+
+    add_value(g, IR_I64, v.raw, v.folded);
+}
+
 static void gen_jump(struct generator *g)
 {
     struct value v = word(g, IR_I64);
@@ -813,8 +833,7 @@ static void gen_jump(struct generator *g)
         uint64_t pc =
             chance(g, 50) ? UNIT_PC - 0x100 + 2 * pick(g, 16) : UNIT_PC + 0x1000 + 2 * pick(g, 16);
 
-        v.raw = raw_const(g, IR_I64, pc);
-        v.folded = ir_const(g->folded, IR_I64, pc);
+        v = pc_value(g, pc);
     } else if (chance(g, 60)) {
         v.raw = ir_emit(g->raw, (struct ir_op){.op = IR_AND,
                                                .type = IR_I64,
@@ -865,6 +884,7 @@ static void generate(struct generator *g, const struct guest_arch *arch, uint32_
     g->pressure = chance(g, 30);
     ir_unit_reset(g->raw, arch, UNIT_PC, g->frm);
     ir_unit_reset(g->folded, arch, UNIT_PC, g->frm);
+    g->raw->relative = g->folded->relative = g->relative;
     g->n_values = 0;
     g->drift[0] = g->drift[1] = 0;
     g->pc = UNIT_PC - 4;
@@ -873,6 +893,8 @@ static void generate(struct generator *g, const struct guest_arch *arch, uint32_
     for (unsigned i = 0; i < steps; i++) {
         if (chance(g, 3)) {
             gen_exit_if(g);
+        } else if (chance(g, 3)) {
+            gen_pc(g);
         } else if (chance(g, 2)) {
             gen_helper(g);
         } else if (chance(g, 4)) {

@@ -38,6 +38,7 @@ static void check_seed(struct test_vcpu *tv, struct generator *g, uint32_t seed,
     g_autofree struct outcome *ends = g_new(struct outcome, 4);
     g_autofree uint64_t *memory = g_new(uint64_t, MEMORY_SIZE / 8);
 
+    g->relative = seed & 1;
     generate(g, &test_arch, seed);
     random_start(g, start, test_guest(memory));
     if (show) {

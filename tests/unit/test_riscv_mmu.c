@@ -315,6 +315,7 @@ static void test_walk_random(void)
         int mode = g_rand_int_range(rand, 8, 11);
 
         random_tables(m, rand, 6);
+        dbt_tlb_flush(m->cpu);
         riscv_set_privilege(m->cpu, PRIV_M);
         set_csr(m, 0x300, g_rand_int(rand) & (MSTATUS_SUM | MSTATUS_MXR));
         set_csr(m, 0x30a, (uint64_t)g_rand_int(rand) << 32);

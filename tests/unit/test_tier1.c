@@ -158,7 +158,13 @@ static struct block *compile(struct machine *m, const struct ir_unit *u)
         struct block *b = dbt_arena_alloc(dbt, sizeof(*b));
         bool too_big;
 
-        *b = (struct block){.pc = u->pc, .mode = u->mode, .index = dbt->n_blocks};
+        *b = (struct block){
+            .pc = u->pc,
+            .relative = u->relative,
+            .base = u->relative ? u->pc & ~UINT64_C(0xfff) : 0,
+            .mode = u->mode,
+            .index = dbt->n_blocks,
+        };
         if (dbt->n_blocks < dbt->max_blocks && host_compile(dbt, u, b, &too_big)) {
             block_insert(dbt, b);
             m->units++;
@@ -186,7 +192,7 @@ static enum vcpu_exit run_block(struct machine *m, const struct block *b)
     index = (uint32_t)(result >> 8);
     switch ((enum code_exit)(result & 0xff)) {
     case CODE_EXIT_DIRECT:
-    case CODE_EXIT_POLL: cpu->pc = m->dbt->exits[index].pc; return VCPU_EXIT_NONE;
+    case CODE_EXIT_POLL: cpu->pc = block_page(cpu, b) + m->dbt->exits[index].pc; return VCPU_EXIT_NONE;
     case CODE_EXIT_INDIRECT: return VCPU_EXIT_NONE;
     case CODE_EXIT_REASON: return index;
     case CODE_EXIT_FAULT: return VCPU_EXIT_FAULT;
@@ -320,9 +326,10 @@ static void check_unit(struct test *t, struct machine *m, const struct ir_unit *
 
         cpu->fault_addr = 0;
         set_state(m->tv, &t->start, tested_memory(t));
-        if (m->variant->mapped)
+        if (m->variant->mapped) {
             dbt_tlb_flush(cpu);
-        else if (page >= 0)
+            cpu->code_at = 0x123456789abc + (uint64_t)seed * PAGE; /* not where it was made for */
+        } else if (page >= 0)
             mprotect(t->memory + page * PAGE, PAGE, protection);
         faulting = page >= 0 ? cpu : NULL;
         reason = i == 0 ? interpret(m, u) : run_block(m, b);
@@ -357,6 +364,7 @@ static void check_seed(struct test *t, struct machine *m, uint32_t seed, bool sh
     int page = -1, protection = PROT_NONE;
 
     g->chained = true;
+    g->relative = m->variant->mapped;
     generate(g, m->variant->arch, seed);
     if (show) {
         ir_print(g->raw, stdout);

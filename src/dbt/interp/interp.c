@@ -23,6 +23,7 @@ struct interp {
     uint64_t guest_base;
     const struct interp_hooks *hooks;
     uint64_t *v; /* values by operation number */
+    uint64_t moved; /* how far a relative unit's code is from where it was lifted */
 };
 
 /* Values of floating-point type have no junk above their bits, whatever they came from. */
@@ -484,6 +485,7 @@ static inline uint64_t compute(struct interp *in, const struct ir_op *op)
 #undef ROW
         /* clang-format on */
     case IR_CONST: return clean(op->type, op->imm);
+    case IR_PC: return op->imm + in->moved;
     case IR_GET: return get_register(in, op);
     case IR_LDS: return load_state(in->cpu, op->imm, ir_type_bytes(op->type));
     case IR_SEXT: return (uint64_t)ir_sign_extend(a, ir_word_bits(op->aux));
@@ -512,7 +514,7 @@ static enum vcpu_exit run(struct interp *in)
         switch (op->op) {
         case IR_NOP: break;
         case IR_INSN:
-            cpu->pc = op->imm;
+            cpu->pc = op->imm + in->moved;
             if (cpu->section.on && section_preempted(cpu)) {
                 return VCPU_EXIT_RESTART;
             }
@@ -540,14 +542,14 @@ static enum vcpu_exit run(struct interp *in)
             break;
         case IR_EXIT_IF:
             if (condition(in, op)) {
-                cpu->pc = op->imm;
+                cpu->pc = op->imm + in->moved;
                 return VCPU_EXIT_NONE;
             }
             break;
         case IR_JUMP:
         case IR_CALL:
         case IR_RET: cpu->pc = v[op->arg[0]]; return VCPU_EXIT_NONE;
-        case IR_EXIT: cpu->pc = op->imm; return op->aux32;
+        case IR_EXIT: cpu->pc = op->imm + in->moved; return op->aux32;
         default: v[i] = compute(in, op); break;
         }
     }
@@ -559,7 +561,14 @@ enum vcpu_exit ir_interpret(struct vcpu *cpu, const struct ir_unit *u, uint64_t 
                             const struct interp_hooks *hooks)
 {
     uint64_t v[IR_MAX_OPS];
-    struct interp in = {cpu, u, guest_base, hooks, v};
+    struct interp in = {
+        .cpu = cpu,
+        .u = u,
+        .guest_base = guest_base,
+        .hooks = hooks,
+        .v = v,
+        .moved = u->relative ? vcpu_code_page(cpu) - (u->pc & ~UINT64_C(0xfff)) : 0,
+    };
 
     /* What arguments that an operation doesn't have read. */
     v[0] = 0;

@@ -364,16 +364,14 @@ static bool satp_allowed(const struct riscv_hart *h, unsigned index)
 /* 10.1.11: with a mode that isn't there nothing is written. */
 static void write_satp(struct riscv_hart *h, unsigned index, uint64_t value)
 {
-    uint64_t mode = value >> SATP_MODE_SHIFT, old = h->satp;
+    uint64_t mode = value >> SATP_MODE_SHIFT;
 
     if (mode != RISCV_SATP_BARE && (mode < RISCV_SATP_SV39 || mode > hart_model(h)->satp_mode)) {
         return;
     }
     h->satp = value;
-    /* Without sfence.vma old translations may be used, but nobody expects it of a new page table.
-     */
-    if (mode != RISCV_SATP_BARE && (old ^ value) & SATP_PPN) {
-        mmu_flush_asid(h, value >> SATP_ASID_SHIFT & 0xffff);
+    if (mode != RISCV_SATP_BARE) {
+        mmu_root_changed(h);
     }
     hart_update_mode(h);
 }

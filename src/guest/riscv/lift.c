@@ -41,7 +41,7 @@ static enum lift_result lift_misaligned(struct lift_ctx *ctx)
     struct ir_unit *u = ctx->u;
 
     ir_insn(u, ctx->pc, INSN_LONG);
-    ir_sts(u, IR_I64, offsetof(struct vcpu, fault_addr), ir_const(u, IR_I64, ctx->pc));
+    ir_sts(u, IR_I64, offsetof(struct vcpu, fault_addr), ir_pc(u, ctx->pc));
     ir_sts(u, IR_I8, offsetof(struct vcpu, fault_kind), ir_const(u, IR_I64, VCPU_FAULT_ALIGN));
     ir_sts(u, IR_I8, offsetof(struct vcpu, fault_access), ir_const(u, IR_I64, VCPU_FETCH));
     ir_exit(u, VCPU_EXIT_FAULT, ctx->pc);

@@ -77,7 +77,7 @@ bool riscv_lift_lui(struct riscv_lift *c, const struct riscv_arg_u *a)
 
 bool riscv_lift_auipc(struct riscv_lift *c, const struct riscv_arg_u *a)
 {
-    riscv_put_x(c, a->rd, ir_const(c->u, IR_I64, c->pc + upper_imm(a)));
+    riscv_put_x(c, a->rd, ir_pc(c->u, c->pc + upper_imm(a)));
     return true;
 }
 
@@ -207,9 +207,9 @@ bool riscv_lift_jal(struct riscv_lift *c, const struct riscv_arg_j *a)
 {
     uint64_t target = c->pc + (uint64_t)(int64_t)a->off;
 
-    riscv_put_x(c, a->rd, ir_const(c->u, IR_I64, c->next_pc));
+    riscv_put_x(c, a->rd, ir_pc(c->u, c->next_pc));
     if (is_link(a->rd)) {
-        ir_call(c->u, ir_const(c->u, IR_I64, target), c->next_pc);
+        ir_call(c->u, ir_pc(c->u, target), c->next_pc);
         c->result = LIFT_END;
     } else {
         c->next_pc = target;
@@ -224,7 +224,7 @@ bool riscv_lift_jalr(struct riscv_lift *c, const struct riscv_arg_i *a)
     ir_val target = ir_bini(c->u, IR_AND, IR_I64, sum, ~INT64_C(1));
 
     /* The target is read before rd is written: they may be the same register. */
-    riscv_put_x(c, a->rd, ir_const(c->u, IR_I64, c->next_pc));
+    riscv_put_x(c, a->rd, ir_pc(c->u, c->next_pc));
     if (is_link(a->rd)) {
         ir_call(c->u, target, c->next_pc);
     } else if (is_link(a->rs1) && a->imm == 0) {

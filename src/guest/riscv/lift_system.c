@@ -56,7 +56,7 @@ static bool before_fp(struct riscv_lift *c, uint32_t w)
 /* ---- CSRs ---- */
 
 /* Arguments: what instruction it is, in one number. */
-enum { CSR_RD_SHIFT = 12, CSR_WRITES = 1 << 17, CSR_SEED = 0x015 };
+enum { CSR_RD_SHIFT = 12, CSR_WRITES = 1 << 17, CSR_SEED = 0x015, CSR_SSTATUS = 0x100 };
 
 /* a: number, rd, CSR_WRITES; b: value, c: the bits of it to set. */
 static uint64_t do_csr(struct vcpu *cpu, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
@@ -64,7 +64,7 @@ static uint64_t do_csr(struct vcpu *cpu, uint64_t a, uint64_t b, uint64_t c, uin
     struct riscv_hart *h = riscv_hart(cpu);
     unsigned rd = a >> CSR_RD_SHIFT & 31;
     uint32_t mode = cpu->mode;
-    uint64_t context = h->tlb_context, old;
+    uint64_t context = h->code_context, old;
 
     if (!csr_access(h, a & 0xfff, a & CSR_WRITES, b, c, &old)) {
         cpu->exit_reason = VCPU_EXIT_ILLEGAL;
@@ -73,7 +73,7 @@ static uint64_t do_csr(struct vcpu *cpu, uint64_t a, uint64_t b, uint64_t c, uin
     if (rd) {
         cpu->r[rd] = old;
     }
-    if (h->flushed || mode != cpu->mode || context != h->tlb_context || cpu->poll) {
+    if (h->flushed || mode != cpu->mode || context != h->code_context || cpu->poll) {
         h->flushed = false;
         cpu->pc += 4;
         cpu->exit_reason = VCPU_EXIT_MODE;
@@ -109,6 +109,29 @@ static void plain_csr(struct riscv_lift *c, const struct riscv_csr_access *a, si
     }
 }
 
+/* a: whether it is to be set. */
+static uint64_t do_sum(struct vcpu *cpu, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
+    struct riscv_hart *h = riscv_hart(cpu);
+
+    h->mstatus = a ? h->mstatus | MSTATUS_SUM : h->mstatus & ~MSTATUS_SUM;
+    hart_update_data_context(h);
+    return 0;
+}
+
+static const struct ir_helper helper_sum = {"sum", do_sum, 0};
+
+/* A kernel lets itself at a program's memory for a few instructions, and so changes nothing but SUM, very
+ * often. */
+static bool is_sum_switch(struct riscv_lift *c, const struct riscv_csr_access *a)
+{
+    uint64_t bits;
+
+    return a->csr == CSR_SSTATUS && a->writes && !a->rd && a->op != RISCV_CSR_WRITE &&
+           lift_priv(c) == PRIV_S && a->rs1 > 0 &&
+           ir_is_const(c->u, riscv_get_x(c, a->rs1), &bits) && bits == MSTATUS_SUM;
+}
+
 static bool lift_csr(struct riscv_lift *c, const struct riscv_csr_access *a)
 {
     const struct csr_row *row = csr_find(c->model, a->csr);
@@ -122,6 +145,10 @@ static bool lift_csr(struct riscv_lift *c, const struct riscv_csr_access *a)
     }
     if (csr_is_plain(c->model, row, &offset, &mask)) {
         plain_csr(c, a, offset, mask);
+        return true;
+    }
+    if (is_sum_switch(c, a)) {
+        ir_helper(c->u, IR_VOID, &helper_sum, ir_const(c->u, IR_I64, a->op == RISCV_CSR_SET), 0, 0, 0);
         return true;
     }
     value = csr_source(c, a);
@@ -316,6 +343,12 @@ static enum lift_result lift_machine(struct lift_ctx *ctx)
     return riscv_lift_insn_at(ctx, &lift_system);
 }
 
+/* A kernel is at one address. */
+static bool mode_relative(uint32_t mode)
+{
+    return (mode >> MODE_PRIV_SHIFT & 3) == PRIV_U;
+}
+
 /* Of a vCPU that isn't connected to anything yet (riscv_system_init). */
 static void bare_reset(struct vcpu *cpu)
 {
@@ -332,6 +365,7 @@ const struct guest_arch riscv64_system_arch = {
     .pin_fp = riscv_pin_fp,
     .lift = lift_machine,
     .mode_frm = riscv_mode_frm,
+    .mode_relative = mode_relative,
     .disassemble = riscv_disassemble,
     .reset = bare_reset,
     .dump = hart_dump,

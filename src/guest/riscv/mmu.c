@@ -2,6 +2,8 @@
  * RISC-V address translation: Privileged 20240411, chapters 10.3 to 10.6 (Sv39, Sv48, Sv57),
  * Svnapot, Svpbmt, Svadu, and what the translator asks about memory in system mode (dbt/mmu.h).
  */
+#include <string.h>
+
 #include "guest/riscv/system_priv.h"
 
 #include <inttypes.h>
@@ -44,14 +46,78 @@ struct walk {
 
 enum walk_result { WALK_DONE, WALK_AGAIN, WALK_PAGE_FAULT, WALK_ACCESS_FAULT };
 
+/* ---- What is remembered ---- */
+
+/* Where the table that is indexed with the bits of vaddr at this level would be. */
+static struct walk_cache_entry *walk_entry(struct riscv_hart *h, uint64_t vaddr, unsigned level)
+{
+    uint64_t prefix = vaddr >> (MMU_PAGE_BITS + LEVEL_BITS * (level + 1));
+
+    return &h->walks.entry[level][prefix % WALK_CACHE_SIZE];
+}
+
+static void forget_walks(struct riscv_hart *h)
+{
+    memset(&h->walks, 0, sizeof(h->walks));
+    h->walks.window.first = 1;
+}
+
+/* Of one address, in all address spaces. */
+static void forget_walks_at(struct riscv_hart *h, uint64_t vaddr)
+{
+    for (unsigned level = 0; level < WALK_CACHE_LEVELS; level++) {
+        walk_entry(h, vaddr, level)->satp = 0;
+    }
+}
+
+/* The window that the page at phys is in; NULL: it isn't RAM, or protection differs in it. */
+static const struct ram_window *find_window(struct riscv_hart *h, uint64_t phys)
+{
+    struct ram_window *w = &h->walks.window;
+    uint64_t last = phys | (MMU_PAGE_SIZE - 1), above = UINT64_MAX;
+    struct memory_range range;
+
+    if (phys >= w->first && last <= w->last) {
+        return w;
+    }
+    address_space_look_up(h->config.memory, phys, &range);
+    if (!range.host || !range.ram || !range.writable || range.length < MMU_PAGE_SIZE) {
+        return NULL;
+    }
+    above = phys + (range.length - 1);
+    *w = (struct ram_window){
+        .first = phys,
+        .host = range.host,
+        .ram = range.ram,
+        .ram_offset = range.ram_offset,
+    };
+    w->rights = pmp_rights(h, phys, &w->first, &above);
+    w->last = above;
+    return last <= w->last ? w : NULL;
+}
+
 /* ---- Page tables ---- */
+
+/* Nobody wants to know of stores to phys. */
+static bool in_unwatched_ram(struct riscv_hart *h, uint64_t phys)
+{
+    const struct ram_window *w = find_window(h, phys & ~(uint64_t)(MMU_PAGE_SIZE - 1));
+
+    return w && !ram_block_is_watched(w->ram, w->ram_offset + (phys - w->first));
+}
 
 /* The entry at phys. *host: where it is, if it is in RAM that can be written; else NULL. */
 static bool read_pte(struct riscv_hart *h, uint64_t phys, uint64_t *pte, uint64_t **host)
 {
+    const struct ram_window *window = find_window(h, phys & ~(uint64_t)(MMU_PAGE_SIZE - 1));
     struct memory_range range;
     struct memory_attrs attrs = {0};
 
+    if (window && !(~window->rights & PMP_RW)) {
+        *host = (uint64_t *)(void *)(window->host + (phys - window->first));
+        *pte = GUINT64_FROM_LE(__atomic_load_n(*host, __ATOMIC_ACQUIRE));
+        return true;
+    }
     if (pmp_check(h, phys, PTE_SIZE, VCPU_READ, PRIV_S) != PMP_ALLOWED) {
         return false;
     }
@@ -87,7 +153,9 @@ static enum walk_result update_pte(struct riscv_hart *h, const struct walk *w, u
                                      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
         return WALK_AGAIN;
     }
-    address_space_written(h->config.memory, phys, PTE_SIZE);
+    if (!in_unwatched_ram(h, phys)) {
+        address_space_written(h->config.memory, phys, PTE_SIZE);
+    }
     return WALK_DONE;
 }
 
@@ -156,25 +224,68 @@ static enum walk_result walk_leaf(struct riscv_hart *h, struct walk *w, unsigned
     return result;
 }
 
+/* Where the walk can begin: *levels are left, the first one in the table at *phys, *host (NULL:
+ * it isn't remembered). */
+static void start_walk(struct riscv_hart *h, struct walk *w, unsigned *levels, uint64_t *phys,
+                       uint64_t **host)
+{
+    for (unsigned level = 0; level < WALK_CACHE_LEVELS && level < *levels; level++) {
+        const struct walk_cache_entry *e = walk_entry(h, w->vaddr, level);
+
+        if (e->satp == h->satp &&
+            e->prefix == w->vaddr >> (MMU_PAGE_BITS + LEVEL_BITS * (level + 1))) {
+            *levels = level + 1;
+            *phys = e->phys;
+            *host = e->host;
+            w->global = e->global;
+            return;
+        }
+    }
+    *phys = (h->satp & SATP_PPN) << MMU_PAGE_BITS;
+    *host = NULL;
+}
+
+/* The table that is used at this level was found; host: an entry of it, or NULL. */
+static void remember_walk(struct riscv_hart *h, const struct walk *w, unsigned level,
+                          uint64_t table, uint64_t phys, uint64_t *host)
+{
+    if (host && level < WALK_CACHE_LEVELS) {
+        *walk_entry(h, w->vaddr, level) = (struct walk_cache_entry){
+            .satp = h->satp,
+            .prefix = w->vaddr >> (MMU_PAGE_BITS + LEVEL_BITS * (level + 1)),
+            .host = host - (phys - table) / PTE_SIZE,
+            .phys = table,
+            .global = w->global,
+        };
+    }
+}
+
 /* 10.3.2. WALK_AGAIN: an entry was changed by another hart meanwhile. */
 static enum walk_result walk_once(struct riscv_hart *h, struct walk *w)
 {
     unsigned levels = 3 + (unsigned)(h->satp >> SATP_MODE_SHIFT) - RISCV_SATP_SV39;
     unsigned unused = 64 - MMU_PAGE_BITS - LEVEL_BITS * levels;
-    uint64_t table = (h->satp & SATP_PPN) << MMU_PAGE_BITS;
+    uint64_t table, *known;
 
     w->global = false;
     /* All bits above the highest level's equal its top bit. */
     if ((uint64_t)((int64_t)(w->vaddr << unused) >> unused) != w->vaddr) {
         return WALK_PAGE_FAULT;
     }
+    start_walk(h, w, &levels, &table, &known);
     for (unsigned level = levels; level-- > 0;) {
         unsigned shift = MMU_PAGE_BITS + LEVEL_BITS * level;
-        uint64_t phys = table + (w->vaddr >> shift & ((1 << LEVEL_BITS) - 1)) * PTE_SIZE;
-        uint64_t pte, *host;
+        unsigned index = w->vaddr >> shift & ((1 << LEVEL_BITS) - 1);
+        uint64_t phys = table + index * PTE_SIZE, pte, *host;
         bool leaf;
 
-        if (!read_pte(h, phys, &pte, &host)) {
+        if (known) {
+            host = known + index;
+            pte = GUINT64_FROM_LE(__atomic_load_n(host, __ATOMIC_ACQUIRE));
+            known = NULL;
+        } else if (read_pte(h, phys, &pte, &host)) {
+            remember_walk(h, w, level, table, phys, host);
+        } else {
             return WALK_ACCESS_FAULT;
         }
         leaf = pte & (PTE_R | PTE_X);
@@ -247,9 +358,16 @@ static bool fault(struct vcpu *cpu, uint64_t vaddr, enum vcpu_access access,
 static bool find_code(struct riscv_hart *h, const struct walk *w, struct mmu_page *page)
 {
     enum riscv_priv priv = (enum riscv_priv)h->priv;
-    enum pmp_result exec = pmp_check(h, page->phys, MMU_PAGE_SIZE, VCPU_FETCH, priv);
+    const struct ram_window *window = find_window(h, page->phys);
+    enum pmp_result exec;
     struct memory_range range;
 
+    if (window && window->rights & PMP_X && priv != PRIV_M) {
+        page->exec = true;
+        page->host = window->host + (page->phys - window->first);
+        return true;
+    }
+    exec = pmp_check(h, page->phys, MMU_PAGE_SIZE, VCPU_FETCH, priv);
     page->exec = exec == PMP_ALLOWED;
     if (exec == PMP_PARTLY) {
         exec = pmp_check(h, w->phys, 2, VCPU_FETCH, priv);
@@ -267,10 +385,21 @@ static bool find_code(struct riscv_hart *h, const struct walk *w, struct mmu_pag
 static bool find_data(struct riscv_hart *h, const struct walk *w, struct mmu_page *page)
 {
     enum riscv_priv priv = hart_data_priv(h);
-    enum pmp_result read = pmp_check(h, page->phys, MMU_PAGE_SIZE, VCPU_READ, priv);
-    enum pmp_result write = pmp_check(h, page->phys, MMU_PAGE_SIZE, VCPU_WRITE, priv);
+    const struct ram_window *window = find_window(h, page->phys);
+    enum pmp_result read, write;
     struct memory_range range;
 
+    if (window && priv != PRIV_M && !(~window->rights & PMP_RW)) {
+        uint64_t offset = page->phys - window->first;
+
+        page->read = w->read;
+        page->write = w->write;
+        page->host = window->host + offset;
+        page->watch_write = ram_block_is_watched(window->ram, window->ram_offset + offset);
+        return w->access == VCPU_WRITE ? page->write : page->read;
+    }
+    read = pmp_check(h, page->phys, MMU_PAGE_SIZE, VCPU_READ, priv);
+    write = pmp_check(h, page->phys, MMU_PAGE_SIZE, VCPU_WRITE, priv);
     page->read = w->read && read != PMP_DENIED;
     page->write = w->write && write != PMP_DENIED;
     if (!(w->access == VCPU_WRITE ? page->write : page->read)) {
@@ -294,6 +423,8 @@ static bool find_data(struct riscv_hart *h, const struct walk *w, struct mmu_pag
 
 /* A page is for fetching or for data, never both: they may have different privileges (MPRV), and
  * what a page of user mode allows supervisor mode differs (SUM). */
+static void leave_shared_context(struct riscv_hart *h, enum vcpu_access access);
+
 static bool find_page(struct vcpu *cpu, uint64_t vaddr, enum vcpu_access access,
                       struct mmu_page *page)
 {
@@ -308,6 +439,9 @@ static bool find_page(struct vcpu *cpu, uint64_t vaddr, enum vcpu_access access,
     case WALK_DONE: break;
     case WALK_ACCESS_FAULT: return fault(cpu, vaddr, access, VCPU_FAULT_BUS);
     default: return fault(cpu, vaddr, access, VCPU_FAULT_PROT);
+    }
+    if (!w.global) {
+        leave_shared_context(h, access);
     }
     *page = (struct mmu_page){
         .phys = w.phys & ~(uint64_t)(MMU_PAGE_SIZE - 1),
@@ -387,7 +521,13 @@ static void code_page(struct vcpu *cpu, uint64_t phys)
     }
 }
 
+static void flushed(struct vcpu *cpu)
+{
+    forget_walks(riscv_hart(cpu));
+}
+
 const struct mmu_ops riscv_system_mmu_ops = {
+    .flushed = flushed,
     .translate = translate,
     .load = load,
     .store = store,
@@ -397,40 +537,71 @@ const struct mmu_ops riscv_system_mmu_ops = {
 
 /* ---- TLB contexts ---- */
 
-enum { CONTEXT_ASID_SHIFT = 8 }; /* and the mode above it */
+enum { CONTEXT_SHARED = 1 << 6, CONTEXT_ASID_SHIFT = 8 }; /* and the mode above it */
 #define CONTEXT_ASID (UINT64_C(0xffff) << CONTEXT_ASID_SHIFT)
 
 /*
  * A context's number: what translation depends on besides the page tables, in a canonical form
  * (nothing that makes no difference). PPN of satp isn't part of it: an ASID stands for an address
  * space (10.1.11).
+ *
+ * Supervisor mode without SUM can't reach pages of users; what is left is usually the kernel's and
+ * global. So one context serves all address spaces, until a page that isn't global is found in it.
  */
-static uint64_t context_number(enum riscv_priv fetch, enum riscv_priv data, bool sum, bool mxr,
-                               uint64_t satp)
+static uint64_t context_number(const struct riscv_hart *h, enum riscv_priv fetch,
+                               enum riscv_priv data, bool sum, bool mxr)
 {
-    bool bare = satp >> SATP_MODE_SHIFT == RISCV_SATP_BARE;
+    bool bare = h->satp >> SATP_MODE_SHIFT == RISCV_SATP_BARE;
     bool paged = !bare && (fetch != PRIV_M || data != PRIV_M);
+    bool shared = fetch != PRIV_U && data != PRIV_U && !h->per_space;
+    uint64_t number = (uint64_t)fetch | (uint64_t)data << 2, space = h->satp >> SATP_ASID_SHIFT;
 
     if (!paged) {
-        return (uint64_t)fetch | (uint64_t)data << 2;
+        return number;
     }
     sum &= data == PRIV_S;
     mxr &= data != PRIV_M;
-    return (uint64_t)fetch | (uint64_t)data << 2 | (uint64_t)sum << 4 | (uint64_t)mxr << 5 |
-           satp >> SATP_ASID_SHIFT << CONTEXT_ASID_SHIFT;
+    if (shared && !sum) {
+        number |= CONTEXT_SHARED;
+        space &= ~(uint64_t)0xffff;
+    }
+    return number | (uint64_t)sum << 4 | (uint64_t)mxr << 5 | space << CONTEXT_ASID_SHIFT;
 }
 
 uint64_t mmu_context(const struct riscv_hart *h)
 {
-    return context_number((enum riscv_priv)h->priv, hart_data_priv(h),
-                          (h->mstatus & MSTATUS_SUM) != 0, (h->mstatus & MSTATUS_MXR) != 0,
-                          h->satp);
+    return context_number(h, (enum riscv_priv)h->priv, hart_data_priv(h),
+                          (h->mstatus & MSTATUS_SUM) != 0, (h->mstatus & MSTATUS_MXR) != 0);
 }
 
-/* ASID 0 also takes in the contexts without paging, which are filled again. */
-void mmu_flush_asid(struct riscv_hart *h, unsigned asid)
+uint64_t mmu_code_context(const struct riscv_hart *h)
 {
-    dbt_tlb_flush_contexts(&h->rv.cpu, (uint64_t)asid << CONTEXT_ASID_SHIFT, CONTEXT_ASID);
+    return context_number(h, (enum riscv_priv)h->priv, (enum riscv_priv)h->priv, false, false);
+}
+
+/* A page that isn't global was found. */
+static void leave_shared_context(struct riscv_hart *h, enum vcpu_access access)
+{
+    uint64_t context = access == VCPU_FETCH ? h->code_context : h->tlb_context;
+
+    if (context & CONTEXT_SHARED) {
+        h->per_space = true;
+        hart_update_mode(h);
+    }
+}
+
+void mmu_root_changed(struct riscv_hart *h)
+{
+    unsigned asid = h->satp >> SATP_ASID_SHIFT & 0xffff;
+    uint64_t *root = &h->asid_roots[asid % ASID_ROOTS];
+
+    if (*root == h->satp) {
+        return;
+    }
+    *root = h->satp;
+    /* ASID 0 also takes in the contexts without paging, which are filled again. */
+    dbt_tlb_flush_contexts(&h->rv.cpu, (uint64_t)asid << CONTEXT_ASID_SHIFT,
+                           CONTEXT_ASID | CONTEXT_SHARED);
     h->flushed = true;
 }
 
@@ -439,12 +610,17 @@ void mmu_fence(struct riscv_hart *h, bool with_address, uint64_t vaddr, bool wit
 {
     uint64_t value = asid << CONTEXT_ASID_SHIFT & CONTEXT_ASID;
 
+    if (with_address) {
+        forget_walks_at(h, vaddr);
+    } else {
+        forget_walks(h);
+    }
     if (with_address && with_asid) {
-        dbt_tlb_flush_page_in(&h->rv.cpu, vaddr, value, CONTEXT_ASID);
+        dbt_tlb_flush_page_in(&h->rv.cpu, vaddr, value, CONTEXT_ASID | CONTEXT_SHARED);
     } else if (with_address) {
         dbt_tlb_flush_page(&h->rv.cpu, vaddr);
     } else if (with_asid) {
-        dbt_tlb_flush_contexts(&h->rv.cpu, value, CONTEXT_ASID);
+        dbt_tlb_flush_contexts(&h->rv.cpu, value, CONTEXT_ASID | CONTEXT_SHARED);
     } else {
         dbt_tlb_flush(&h->rv.cpu);
     }

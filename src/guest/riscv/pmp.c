@@ -7,10 +7,6 @@
 #include "guest/riscv/system_priv.h"
 
 enum {
-    PMP_R = 1,
-    PMP_W = 2,
-    PMP_X = 4,
-    PMP_RWX = 7,
     PMP_A = 3 << 3,
     PMP_OFF = 0,
     PMP_TOR = 1 << 3,
@@ -90,6 +86,24 @@ enum pmp_result pmp_check(const struct riscv_hart *h, uint64_t phys, uint64_t si
         break;
     }
     return rights & wanted[access] ? PMP_ALLOWED : PMP_DENIED;
+}
+
+uint8_t pmp_rights(const struct riscv_hart *h, uint64_t phys, uint64_t *first, uint64_t *last)
+{
+    for (unsigned i = 0; i < h->n_pmp; i++) {
+        const struct pmp_range *r = &h->pmp[i];
+
+        if (phys < r->first) {
+            *last = MIN(*last, r->first - 1);
+        } else if (phys > r->last) {
+            *first = MAX(*first, r->last + 1);
+        } else {
+            *first = MAX(*first, r->first);
+            *last = MIN(*last, r->last);
+            return entry_rights(h, r->cfg, PRIV_S);
+        }
+    }
+    return default_rights(h, PRIV_S);
 }
 
 static bool make_range(const struct riscv_hart *h, unsigned entry, struct pmp_range *r)

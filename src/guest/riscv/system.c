@@ -33,17 +33,28 @@ static uint32_t cache_block_mode(const struct riscv_hart *h)
            (bits & ENVCFG_CBZE ? MODE_CBZE : 0);
 }
 
+void hart_update_data_context(struct riscv_hart *h)
+{
+    uint64_t context = mmu_context(h);
+
+    if (context != h->tlb_context) {
+        h->tlb_context = context;
+        dbt_tlb_switch_data(&h->rv.cpu, context);
+    }
+}
+
 void hart_update_mode(struct riscv_hart *h)
 {
     struct vcpu *cpu = &h->rv.cpu;
-    uint64_t fs = h->mstatus & MSTATUS_FS, context = mmu_context(h);
+    uint64_t fs = h->mstatus & MSTATUS_FS, code = mmu_code_context(h);
 
     cpu->mode = (cpu->mode & MODE_FRM) | (uint32_t)h->priv << MODE_PRIV_SHIFT |
                 (fs ? MODE_FS_ON : 0) | (fs == MSTATUS_FS ? MODE_FS_DIRTY : 0) |
                 cache_block_mode(h);
-    if (context != h->tlb_context) {
-        h->tlb_context = context;
-        dbt_tlb_switch(cpu, context);
+    hart_update_data_context(h);
+    if (code != h->code_context) {
+        h->code_context = code;
+        dbt_tlb_switch_code(cpu, code);
     }
 }
 
@@ -316,7 +327,9 @@ void riscv_state_after_load(struct vcpu *cpu)
     cpu->excl_addr = UINT64_MAX;
     h->counting = 0; /* what they counted is in counter[] */
     h->stip = false;
+    h->per_space = false;
     h->tlb_context = ~mmu_context(h); /* switch to it, whatever it was */
+    h->code_context = ~mmu_code_context(h);
     counters_update(h);
     pmp_update(h);
     dbt_tlb_flush(cpu);

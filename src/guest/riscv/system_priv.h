@@ -102,6 +102,38 @@ struct pmp_range {
     uint8_t cfg;
 };
 
+/*
+ * What walks through page tables found, so that the next one needs a single look into memory. It is
+ * the vCPU's own, and goes where entries of the TLB go: with fences, changes of protection, and
+ * changes of what is where in physical memory.
+ */
+enum { WALK_CACHE_LEVELS = 3, WALK_CACHE_SIZE = 64 };
+
+/* A page table in RAM that may be read, at some level. */
+struct walk_cache_entry {
+    uint64_t satp;       /* 0: unused (that is no paging) */
+    uint64_t prefix;     /* address bits above the part that the table is indexed with */
+    uint64_t *host;
+    uint64_t phys;
+    bool global;         /* a pointer on the way to it says so */
+};
+
+/* A piece of RAM in which physical protection is the same everywhere for U and S. */
+struct ram_window {
+    uint64_t first, last; /* inclusive; first > last: none */
+    uint8_t *host;        /* of first */
+    struct ram_block *ram;
+    uint64_t ram_offset;  /* of first */
+    uint8_t rights;       /* as pmp_rights */
+};
+
+struct walk_cache {
+    struct walk_cache_entry entry[WALK_CACHE_LEVELS][WALK_CACHE_SIZE];
+    struct ram_window window;
+};
+
+enum { ASID_ROOTS = 256 };
+
 struct riscv_hart {
     struct riscv_vcpu rv;
     struct riscv_system_config config;
@@ -132,7 +164,10 @@ struct riscv_hart {
     bool counters_by_priv;              /* a counter counts in some privileges only */
     struct pmp_range pmp[PMP_ENTRIES];  /* those that are on, in order */
     unsigned n_pmp;
-    uint64_t tlb_context;
+    uint64_t tlb_context, code_context;
+    bool per_space; /* mmu_context: supervisor mode has pages that aren't global */
+    struct walk_cache walks;
+    uint64_t asid_roots[ASID_ROOTS]; /* satp as an ASID was last used; index: low bits of it */
     bool flushed; /* the TLB was, since an instruction began that may do so */
     bool waiting; /* wfi was executed; pc is the next instruction */
 };
@@ -157,6 +192,8 @@ static inline bool hart_has(const struct riscv_hart *h, enum riscv_ext ext)
 /* After a change of the privilege, mstatus, satp or an envcfg: vcpu.mode and the TLB context
  * follow. */
 void hart_update_mode(struct riscv_hart *h);
+/* The same if only what loads and stores may do has changed. */
+void hart_update_data_context(struct riscv_hart *h);
 /* After a change that may let an interrupt in: if one is to be taken the vCPU is kicked. True then.
  */
 bool hart_check_interrupts(struct riscv_hart *h);
@@ -221,11 +258,15 @@ uint64_t counters_overflowed(const struct riscv_hart *h);
 
 /* ---- pmp.c ---- */
 
+enum { PMP_R = 1, PMP_W = 2, PMP_X = 4, PMP_RW = 3, PMP_RWX = 7 };
 enum pmp_result { PMP_DENIED, PMP_ALLOWED, PMP_PARTLY };
 
 /* May [phys, phys + size) be accessed so? PMP_PARTLY: the answer differs inside of it. */
 enum pmp_result pmp_check(const struct riscv_hart *h, uint64_t phys, uint64_t size,
                           enum vcpu_access access, enum riscv_priv priv);
+/* What U and S may do at phys (bits PMP_R, PMP_W, PMP_X); the same is true for all of
+ * [*first, *last], which are narrowed. */
+uint8_t pmp_rights(const struct riscv_hart *h, uint64_t phys, uint64_t *first, uint64_t *last);
 uint64_t pmpcfg_read(const struct riscv_hart *h, unsigned n);
 void pmpcfg_write(struct riscv_hart *h, unsigned n, uint64_t value);
 void pmpaddr_write(struct riscv_hart *h, unsigned n, uint64_t value);
@@ -238,9 +279,12 @@ void pmp_update(struct riscv_hart *h);
 /* sfence.vma; with_address, with_asid: the operand isn't x0. */
 void mmu_fence(struct riscv_hart *h, bool with_address, uint64_t vaddr, bool with_asid,
                uint64_t asid);
-/* Forgets what satp's address space leads to. */
-void mmu_flush_asid(struct riscv_hart *h, unsigned asid);
+/* satp has a page table. What is known of its ASID is forgotten, if that had another one when it
+ * was last used: no guest expects old translations, though it may get them (10.2.1). */
+void mmu_root_changed(struct riscv_hart *h);
 /* The context's number for the TLB (dbt_tlb_switch), of what translation depends on now. */
 uint64_t mmu_context(const struct riscv_hart *h);
+/* The same for code. */
+uint64_t mmu_code_context(const struct riscv_hart *h);
 
 #endif

@@ -50,17 +50,21 @@ enum far_kind {
     FAR_REASON,           /* leave with vcpu.exit_reason set by a helper */
     FAR_SLOW,             /* system mode: an access that isn't in the table; back to resume */
     FAR_JUMP,             /* system mode: to guest pc, which is in another page */
+    FAR_PAGE,             /* the same, but it isn't in the jump cache, entry id - 1 (id 0: the usual
+                             one): rax = guest pc;
+                             resume, if not NULL: landing pad of a call */
 };
 
 enum { SLOW_VALUE_IN_STATE = -2 };
 
 /* What far code is to do for an access, right behind the call to thunks.slow. */
 struct slow_access {
-    uint64_t pc;
+    uint64_t pc;          /* less block.base */
     uint8_t op;           /* enum ir_opcode */
     uint8_t mem;          /* enum ir_type in memory */
     uint8_t kind;         /* enum ir_amo */
     bool is_signed : 1;   /* the result is sign-extended */
+    bool relative : 1;    /* pc is relative to the page of the code */
     bool write : 1;       /* which table it was looked up in */
     int8_t offset_reg;    /* what the look-up left: address ^ tag, */
     int8_t index_reg;     /* and where in the table */
@@ -95,6 +99,7 @@ struct cg {
     struct dbt *dbt;
     const struct ir_unit *u;
     struct block *b;
+    bool in_far;                     /* far code is emitted: where values are isn't known any more */
     bool failed;                     /* spill slots or far code ran out: make the unit shorter */
     uint64_t cur_pc;                 /* of the guest instruction */
     uint32_t locked;                 /* scratch registers in use by the current operation */
@@ -176,6 +181,8 @@ void cg_mapped_ldx(struct cg *g, ir_val v, const struct ir_op *o);
 void cg_mapped_stx(struct cg *g, ir_val v, const struct ir_op *o);
 void cg_fp_op(struct cg *g, ir_val v, const struct ir_op *o);
 void cg_flow_op(struct cg *g, ir_val v, const struct ir_op *o);
+/* The guest address pc, of this unit's code or relative to it, into a register; flags are lost. */
+void cg_pc(struct cg *g, int reg, uint64_t pc);
 /* A helper that the host has instructions for; false: call it. */
 bool cg_native_helper(struct cg *g, ir_val v, const struct ir_op *o, enum ir_native native);
 void cg_call_generic(struct cg *g, ir_val v, const struct ir_op *o, ir_helper_fn fn, uint64_t attr);

@@ -7,6 +7,7 @@
  * when the comparison fails it is reset and the target looked up.
  */
 #include "dbt/host/x86_64/cg.h"
+#include "dbt/ir_build.h"
 #include "dbt/softmmu.h"
 
 struct far *cg_far(struct cg *g, enum far_kind kind, uint8_t *from)
@@ -28,8 +29,37 @@ uint32_t cg_new_exit(struct cg *g, uint64_t pc)
         g->failed = true;
         return 0;
     }
-    dbt->exits[dbt->n_exits] = (struct block_exit){ .pc = pc, .block = g->b->index };
+    dbt->exits[dbt->n_exits] = (struct block_exit){ .pc = pc - g->b->base,
+                                                        .block = g->b->index };
     return dbt->n_exits++;
+}
+
+void cg_pc(struct cg *g, int reg, uint64_t pc)
+{
+    if (!g->u->relative) {
+        as_mov_imm(&g->s, reg, pc);
+        return;
+    }
+    for (int r = 0; r < XMM0 && !g->in_far; r++) { /* from an address that is there already */
+        const struct ir_op *o = g->pinned & 1u << r ? &g->u->ops[g->home_val[g->reg_home[r]]] : NULL;
+        if (o && o->op == IR_PC && ir_fits_int32((int64_t)(pc - o->imm))) {
+            as_lea(&g->s, true, reg, mem_base(r, (int32_t)(pc - o->imm)));
+            return;
+        }
+    }
+    as_load(&g->s, reg, cpu_mem(CPU_DISP(code_at)));
+    as_alu_ri(&g->s, ALU_AND, true, reg, -MMU_PAGE_SIZE);
+    if (pc != g->b->base)
+        as_lea(&g->s, true, reg, mem_base(reg, (int32_t)(pc - g->b->base)));
+}
+
+/* Where a direct jump goes. */
+static bool direct_target(const struct cg *g, const struct ir_op *o, uint64_t *pc)
+{
+    const struct ir_op *target = &g->u->ops[o->arg[0]];
+
+    *pc = target->imm;
+    return target->op == (g->u->relative ? IR_PC : IR_CONST);
 }
 
 static const uint8_t *thunk(const struct cg *g, uint32_t offset)
@@ -86,28 +116,75 @@ static bool linkable(const struct cg *g, uint64_t pc)
            (pc & (MMU_PAGE_SIZE - 1)) <= MMU_PAGE_SIZE - MAX_INSN;
 }
 
-/* System mode, at the unit's end or in far code: looks pc up in the jump cache. Where its code is, if
- * the flags then say that it is equal. */
-static struct mem mapped_jump(struct cg *g, uint64_t pc, bool check_poll)
+/* The code at [pc] is next, maybe in another page. */
+static void enter_page(struct cg *g, int pc)
 {
-    const uint8_t *miss = thunk(g, g->dbt->thunks.indirect_miss);
-    struct mem entry = mem_base(RCX, (int32_t)(jump_index(pc) * sizeof(struct jump_cache_entry)));
-    as_mov_imm(&g->s, RAX, pc);
-    if (check_poll) {
-        poll(g);
-        as_jcc(&g->s, CC_NE, miss);
+    if (g->u->relative)
+        as_store(&g->s, cpu_mem(CPU_DISP(code_at)), pc);
+}
+
+enum { NO_ENTRY = UINT32_MAX };
+
+/*
+ * Which entry of the jump cache is for a jump from this unit to pc; NO_ENTRY: that depends on where the
+ * code is. Starts of pages are reached from the page before, and have one for themselves.
+ */
+static uint32_t jump_entry(const struct cg *g, uint64_t pc)
+{
+    enum { START = 16 };
+    uint64_t page = g->b->phys >> MMU_PAGE_BITS;
+
+    if (pc % MMU_PAGE_SIZE < START)
+        return (page * 0x9e3779b97f4a7c15) >> (64 - TLB_JUMP_BITS);
+    return g->u->relative ? NO_ENTRY : jump_index(pc);
+}
+
+/*
+ * System mode, at the unit's end or in far code: looks rax up in the jump cache, which is pc, and makes
+ * its page the current one. Returns where its code is. Else far code goes on; if it was a call, behind
+ * pushing what was called from: then its index is needed, to be told where that is.
+ */
+static struct mem mapped_jump(struct cg *g, uint64_t pc, unsigned *far_index)
+{
+    uint32_t n = jump_entry(g, pc);
+    struct mem entry = mem_base(RDX, 0);
+    struct far *f;
+
+    as_load(&g->s, RDX, cpu_mem(CPU_DISP(jumps)));
+    if (n == NO_ENTRY) { /* as in jump_cache */
+        as_mov_rr(&g->s, false, RCX, RAX);
+        as_alu_ri(&g->s, ALU_AND, false, RCX, TLB_JUMP_MASK);
+        entry.index = RCX;
+        entry.scale = 3;
+    } else {
+        entry.disp = (int32_t)(n * sizeof(struct jump_cache_entry));
     }
-    as_load(&g->s, RCX, cpu_mem(CPU_DISP(jumps)));
     as_rm(&g->s, 0x39, true, RAX, entry); /* cmp [entry], rax */
+    as_jcc(&g->s, CC_NE, g->s.p);
+    *far_index = g->n_far;
+    f = cg_far(g, FAR_PAGE, g->s.p);
+    f->id = n + 1; /* of NO_ENTRY: 0 */
+    enter_page(g, RAX);
     entry.disp += (int32_t)offsetof(struct jump_cache_entry, code);
     return entry;
 }
 
-static void jump_mapped(struct cg *g, uint64_t pc)
+/* Direct jump to pc, which is in rax. */
+static void jump_to_rax(struct cg *g, uint64_t pc)
 {
-    struct mem entry = mapped_jump(g, pc, backward(g, pc));
-    as_jcc(&g->s, CC_NE, thunk(g, g->dbt->thunks.indirect_miss));
+    unsigned far_index;
+    struct mem entry = mapped_jump(g, pc, &far_index);
     as_rm(&g->s, 0xff, false, 4, entry); /* jmp */
+}
+
+static void jump_mapped(struct cg *g, uint64_t pc, bool check_poll)
+{
+    cg_pc(g, RAX, pc);
+    if (check_poll) {
+        poll(g);
+        as_jcc(&g->s, CC_NE, thunk(g, g->dbt->thunks.indirect_miss));
+    }
+    jump_to_rax(g, pc);
 }
 
 static void op_exit_if(struct cg *g, const struct ir_op *o)
@@ -140,7 +217,7 @@ static void op_exit_if(struct cg *g, const struct ir_op *o)
 static void jump_direct(struct cg *g, uint64_t pc)
 {
     if (!linkable(g, pc)) {
-        jump_mapped(g, pc);
+        jump_mapped(g, pc, backward(g, pc));
         return;
     }
     uint32_t id = cg_new_exit(g, pc);
@@ -180,16 +257,13 @@ static struct mem jump_cache(struct cg *g, int r, int t, enum far_kind kind, boo
         entry.base = (int8_t)p;
         entry.disp = 0;
     }
+    enter_page(g, r);
     poll(g);
     as_jcc(&g->s, CC_NE, g->s.p);
     far_index[0] = g->n_far;
     far_indirect(g, kind, r, mask);
     /* index = (pc >> 1) % size, 16 bytes an entry: (pc & mask) * 8 */
     as_mov_rr(&g->s, false, t, r);
-    if (mapped) {
-        as_shift_ri(&g->s, SH_SHR, false, t, TLB_JUMP_MIX);
-        as_alu_rr(&g->s, ALU_XOR, false, t, r);
-    }
     as_alu_ri(&g->s, ALU_AND, false, t, mapped ? TLB_JUMP_MASK : (VCPU_JUMP_CACHE_SIZE - 1) << 1);
     as_rm(&g->s, 0x39, true, r, entry); /* cmp [entry], r */
     as_jcc(&g->s, CC_NE, g->s.p);
@@ -202,7 +276,7 @@ static struct mem jump_cache(struct cg *g, int r, int t, enum far_kind kind, boo
 static void op_jump(struct cg *g, const struct ir_op *o)
 {
     uint64_t pc;
-    if (cg_const(g, o->arg[0], &pc)) {
+    if (direct_target(g, o, &pc)) {
         jump_direct(g, pc);
         return;
     }
@@ -219,13 +293,14 @@ static void push_return(struct cg *g, uint64_t pc)
         as_nops(&g->s, 2);
     for (unsigned r = 0; r < XMM0; r++) {
         ir_val v = g->pinned & 1u << r ? g->home_val[g->reg_home[r]] : 0;
-        if (v && g->u->ops[v].op == IR_CONST && g->u->ops[v].imm == pc) {
+        enum ir_opcode op = g->u->ops[v].op;
+        if (v && op == (g->u->relative ? IR_PC : IR_CONST) && g->u->ops[v].imm == pc) {
             as_push(&g->s, (int)r);
             return;
         }
     }
     int t = cg_scratch(g);
-    as_mov_imm(&g->s, t, pc);
+    cg_pc(g, t, pc);
     as_push(&g->s, t);
     if (g->dbt->config.mmu) /* needed for the jump cache */
         g->locked &= ~(1u << t);
@@ -234,22 +309,30 @@ static void push_return(struct cg *g, uint64_t pc)
 /* System mode: a call into another page. */
 static void call_mapped(struct cg *g, uint64_t pc, uint64_t return_pc)
 {
+    bool check_poll = backward(g, pc);
+    unsigned far_index;
+
+    if (check_poll) { /* before anything is pushed */
+        cg_pc(g, RAX, pc);
+        poll(g);
+        as_jcc(&g->s, CC_NE, g->s.p);
+        cg_far(g, FAR_INDIRECT, g->s.p)->reg = RAX;
+    }
     push_return(g, return_pc);
-    struct mem entry = mapped_jump(g, pc, backward(g, pc));
-    as_jcc(&g->s, CC_NE, g->s.p);
-    struct far *f = cg_far(g, FAR_INDIRECT_CALL, g->s.p);
-    f->reg = RAX;
+    cg_pc(g, RAX, pc);
+    struct mem entry = mapped_jump(g, pc, &far_index);
     as_rm(&g->s, 0xff, false, 2, entry); /* call */
-    f->resume = g->s.p;
+    g->far[far_index].resume = g->s.p;
 }
 
 static void op_call(struct cg *g, const struct ir_op *o)
 {
     uint64_t pc, return_pc = o->imm;
     unsigned far_index[2] = { 0, 0 };
-    if (cg_const(g, o->arg[0], &pc) && !linkable(g, pc)) {
+    bool direct = direct_target(g, o, &pc);
+    if (direct && !linkable(g, pc)) {
         call_mapped(g, pc, return_pc);
-    } else if (cg_const(g, o->arg[0], &pc)) {
+    } else if (direct) {
         uint32_t id = cg_new_exit(g, pc);
         if (backward(g, pc))
             poll_direct(g, id);
@@ -266,11 +349,15 @@ static void op_call(struct cg *g, const struct ir_op *o)
         as_rm(&g->s, 0xff, false, 2, m); /* call */
         g->far[far_index[0]].resume = g->far[far_index[1]].resume = g->s.p;
     }
-    as_lea(&g->s, true, RSP, mem_base(RSP, 8));
     if (!linkable(g, return_pc)) {
-        jump_mapped(g, return_pc);
+        as_pop(&g->s, RAX);
+        jump_to_rax(g, return_pc);
         return;
     }
+    if (g->u->relative) /* the callee may be in another page */
+        as_rm(&g->s, 0x8f, false, 0, cpu_mem(CPU_DISP(code_at))); /* pop */
+    else
+        as_lea(&g->s, true, RSP, mem_base(RSP, 8));
     uint32_t id = cg_new_exit(g, return_pc);
     align_rel32(g, 1);
     as_jmp(&g->s, g->s.p);
@@ -280,7 +367,7 @@ static void op_call(struct cg *g, const struct ir_op *o)
 static void op_ret(struct cg *g, const struct ir_op *o)
 {
     uint64_t pc;
-    if (cg_const(g, o->arg[0], &pc)) {
+    if (direct_target(g, o, &pc)) {
         jump_direct(g, pc);
         return;
     }
@@ -294,10 +381,10 @@ static void op_ret(struct cg *g, const struct ir_op *o)
 
 static void store_pc(struct cg *g, uint64_t pc)
 {
-    if ((int64_t)pc == (int32_t)pc) {
+    if (!g->u->relative && (int64_t)pc == (int32_t)pc) {
         as_store_imm(&g->s, true, cpu_mem(CPU_DISP(pc)), (int32_t)pc);
     } else {
-        as_mov_imm(&g->s, RAX, pc);
+        cg_pc(g, RAX, pc);
         as_store(&g->s, cpu_mem(CPU_DISP(pc)), RAX);
     }
 }
@@ -458,14 +545,25 @@ static void far_slow(struct cg *g, const struct far *f)
 
 static void far_jump(struct cg *g, const struct far *f)
 {
-    struct mem entry = mapped_jump(g, f->pc, f->id);
-    as_jcc(&g->s, CC_NE, thunk(g, g->dbt->thunks.indirect_miss));
-    as_rm(&g->s, 0xff, false, 4, entry); /* jmp */
+    jump_mapped(g, f->pc, f->id);
+}
+
+/* What mapped_jump didn't find: rax = guest pc. */
+static void far_page(struct cg *g, const struct far *f)
+{
+    if (f->resume) {
+        as_lea(&g->s, true, RCX, mem_rip(f->resume));
+        as_push(&g->s, RCX);
+    }
+    as_store(&g->s, cpu_mem(CPU_DISP(pc)), RAX);
+    as_mov_imm(&g->s, RAX, (uint64_t)f->id << 8 | CODE_EXIT_INDIRECT);
+    as_jmp(&g->s, thunk(g, g->dbt->thunks.exit));
 }
 
 void cg_emit_far(struct cg *g)
 {
     const struct host_thunks *t = &g->dbt->thunks;
+    g->in_far = true;
     for (unsigned i = 0; i < g->n_far && g->s.p < g->s.end; i++) {
         const struct far *f = &g->far[i];
         as_patch_rel32(f->from, g->s.p);
@@ -500,6 +598,7 @@ void cg_emit_far(struct cg *g)
         case FAR_REASON: far_reason(g); break;
         case FAR_SLOW: far_slow(g, f); break;
         case FAR_JUMP: far_jump(g, f); break;
+        case FAR_PAGE: far_page(g, f); break;
         }
     }
 }

@@ -61,7 +61,8 @@ static struct far *look_up(struct cg *g, const struct ir_op *o, int t, int index
 
     as_mov_rr(&g->s, false, index, t);
     as_shift_ri(&g->s, SH_SHR, false, index, MMU_PAGE_BITS - 4);
-    as_alu_ri(&g->s, ALU_AND, false, index, (TLB_SIZE - 1) << 4);
+    as_alu_rm(&g->s, ALU_AND, false, index,
+              mem_base(R12, offsetof(struct tlb_context, index_mask)));
     as_alu_rm(&g->s, ALU_XOR, true, t, entry);
     as_alu_ri(&g->s, ALU_CMP, true, t, MMU_PAGE_SIZE - (int32_t)ir_type_bytes(o->aux2));
     if (g->dbt->config.far_paths)
@@ -70,7 +71,8 @@ static struct far *look_up(struct cg *g, const struct ir_op *o, int t, int index
         as_jcc(&g->s, CC_A, g->s.p);
     f = cg_far(g, FAR_SLOW, g->s.p);
     f->slow = (struct slow_access){
-        .pc = g->cur_pc, .op = o->op, .mem = o->aux2, .kind = (uint8_t)o->aux32,
+        
+        .pc = g->cur_pc - g->b->base, .relative = g->u->relative, .op = o->op, .mem = o->aux2, .kind = (uint8_t)o->aux32,
         .is_signed = o->op != IR_LOAD || o->aux & IR_MEM_SIGNED, .write = write,
         .offset_reg = (int8_t)t, .index_reg = (int8_t)index, .value_reg = NO_REG,
         .dest_reg = NO_REG,

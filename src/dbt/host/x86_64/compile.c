@@ -48,7 +48,7 @@ static void count_uses(struct cg *g)
     }
 }
 
-/* "target & ~1" of an indirect jump is folded into the jump. */
+/* "target & ~1" of an indirect jump is folded into the jump; a direct one knows where it goes. */
 static void fold_targets(struct cg *g)
 {
     const struct ir_unit *u = g->u;
@@ -56,9 +56,10 @@ static void fold_targets(struct cg *g)
     uint64_t c;
     if (last->op != IR_JUMP && last->op != IR_CALL && last->op != IR_RET)
         return;
-    const struct ir_op *and = &u->ops[last->arg[0]];
-    if (and->op == IR_AND && g->uses[last->arg[0]] == 1 && cg_const(g, and->arg[1], &c) &&
-        c == ~1ull)
+    const struct ir_op *target = &u->ops[last->arg[0]];
+    if (g->uses[last->arg[0]] == 1 &&
+        (target->op == IR_PC ||
+         (target->op == IR_AND && cg_const(g, target->arg[1], &c) && c == ~1ull)))
         g->skip[last->arg[0]] = true;
 }
 
@@ -68,6 +69,14 @@ static void compile_op(struct cg *g, ir_val v, const struct ir_op *o)
     case IR_NOP:
     case IR_CONST: return;
     case IR_INSN: g->cur_pc = o->imm; return;
+    case IR_PC: {
+        if (!g->uses[v])
+            break;
+        int d = cg_dest(g, v);
+        cg_pc(g, d, o->imm);
+        cg_bind(g, v, d);
+        break;
+    }
     case IR_GET:
         if (g->uses[v])
             cg_get(g, v, (unsigned)o->imm);
@@ -117,7 +126,7 @@ bool host_compile(struct dbt *dbt, const struct ir_unit *u, struct block *b, boo
     *too_big = false;
     g->u = u;
     g->b = b;
-    g->failed = false;
+    g->failed = g->in_far = false;
     g->n_far = g->n_faults = 0;
     g->cur_pc = u->pc;
     g->s = (struct as){ .p = dbt->cache.rw + dbt->cache.used, .start = dbt->cache.rw,
@@ -232,12 +241,17 @@ void host_thread_enter(struct dbt *dbt, struct vcpu *cpu)
         syscall(SYS_arch_prctl, ARCH_SET_GS, dbt->config.guest_base);
 }
 
-uint64_t host_run(struct vcpu *cpu, const struct block *b)
+uint64_t host_run_code(struct vcpu *cpu, const void *code)
 {
     const struct dbt *dbt = cpu->dbt;
     uint64_t (*enter)(struct vcpu *, const void *) =
         (uint64_t (*)(struct vcpu *, const void *))(uintptr_t)(dbt->cache.rx + dbt->thunks.enter);
-    return enter(cpu, dbt->cache.rx + b->code);
+    return enter(cpu, code);
+}
+
+uint64_t host_run(struct vcpu *cpu, const struct block *b)
+{
+    return host_run_code(cpu, cpu->dbt->cache.rx + b->code);
 }
 
 /* ---- Faults ---- */
@@ -318,7 +332,7 @@ bool dbt_handle_fault(struct vcpu *cpu, const siginfo_t *info, void *context)
             return false;
         save_homes(cpu, uc);
         cpu->return_stack = (void *)(uintptr_t)*greg(uc, RSP);
-        cpu->pc = b->pc + (uint64_t)(int64_t)f->guest;
+        cpu->pc = block_pc(cpu, b) + (uint64_t)(int64_t)f->guest;
         fault_details(cpu, info, uc);
         return leave(cpu, uc);
     }

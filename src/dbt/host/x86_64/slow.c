@@ -65,7 +65,7 @@ bool softmmu_slow(struct vcpu *cpu, const struct slow_access *in_code)
     unsigned bits = ir_type_bits(a.mem), size = bits / 8;
     bool ok, swapped;
 
-    cpu->pc = a.pc;
+    cpu->pc = (a.relative ? vcpu_code_page(cpu) : 0) + a.pc;
     switch (a.op) {
     case IR_LOAD: ok = dbt_load(cpu, addr, size, &result); break;
     case IR_STORE: ok = dbt_store(cpu, addr, size, value); break;

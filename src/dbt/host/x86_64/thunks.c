@@ -98,14 +98,12 @@ static void emit_indirect(struct cg *g)
         entry.disp = 0;
     }
     as_load(&g->s, RSP, cpu_mem(CPU_DISP(return_stack_top)));
+    if (mapped)
+        as_store(&g->s, cpu_mem(CPU_DISP(code_at)), RAX);
     as_rm_tail(&g->s, 0x80, false, 7, cpu_mem(CPU_DISP(poll)), 1, false);
     as_u8(&g->s, 0);
     as_jcc(&g->s, CC_NE, miss);
     as_mov_rr(&g->s, false, RCX, RAX);
-    if (mapped) {
-        as_shift_ri(&g->s, SH_SHR, false, RCX, TLB_JUMP_MIX);
-        as_alu_rr(&g->s, ALU_XOR, false, RCX, RAX);
-    }
     as_alu_ri(&g->s, ALU_AND, false, RCX, mapped ? TLB_JUMP_MASK : (VCPU_JUMP_CACHE_SIZE - 1) << 1);
     as_rm(&g->s, 0x39, true, RAX, entry);
     as_jcc(&g->s, CC_NE, miss);
@@ -134,6 +132,7 @@ static void emit_helpers(struct cg *g)
     move_homes(g, true, false);
     call_c(g);
     move_homes(g, false, false);
+    load_tlb(g);
     as_u8(&g->s, 0xc3);
 
     t->helper_sync = here(g);
