@@ -69,6 +69,7 @@ bench: ready
 	@bench/run.py --build $(BUILD) $(BENCH)
 	@bench/control.py --build $(BUILD)
 	@bench/machine.py --build $(BUILD)
+	@bench/storage.py --build $(BUILD)
 
 bench-quick: ready
 	@bench/run.py --build $(BUILD) --quick $(BENCH)
@@ -85,7 +86,9 @@ install: build
 install-qemu-names: install
 	@ln -sf nandu-user $(DESTDIR)$(PREFIX)/bin/qemu-riscv64
 	@ln -sf nandu $(DESTDIR)$(PREFIX)/bin/qemu-system-riscv64
-	@echo "installed qemu-riscv64 and qemu-system-riscv64 in $(DESTDIR)$(PREFIX)/bin"
+	@ln -sf nandu $(DESTDIR)$(PREFIX)/bin/qemu-img
+	@ln -sf nandu $(DESTDIR)$(PREFIX)/bin/qemu-io
+	@echo "installed qemu-riscv64, qemu-system-riscv64, qemu-img and qemu-io in $(DESTDIR)$(PREFIX)/bin"
 
 install-binfmt: build
 	@tools/install-binfmt $(or $(NANDU),$(PREFIX)/bin/nandu-user)

@@ -42,6 +42,7 @@ struct block_edge;
 struct block_graph;
 struct block_node;
 struct block_user;
+struct qapi_event_sink;
 
 /* ---- Buffers ---- */
 
@@ -200,6 +201,8 @@ void block_submit(struct block_user *user, struct block_request *request);
 
 /* Of the program's object tree, whose context (loop, log, fdsets) it uses. */
 struct block_graph *block_graph_new(struct object *root);
+/* Where events of nodes (QUORUM_...) go; before the first node is opened. */
+void block_graph_set_events(struct block_graph *graph, struct qapi_event_sink *events);
 /* Users must be gone; nodes are closed, caches written back. In a coroutine. */
 void co_block_graph_free(struct block_graph *graph);
 

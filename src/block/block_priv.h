@@ -21,6 +21,7 @@ struct block_graph {
     GPtrArray *drains;   /* struct drain, owned: sections that are open, in their order (drain.c) */
     uint64_t next_name;
     void *zeroes;         /* BLOCK_ZEROES bytes, never written */
+    struct qapi_event_sink *events; /* NULL: nobody listens */
     GMutex drain_lock;    /* of drainers; any thread that ends a request of a drained user */
     GQueue drainers;      /* struct coroutine, of the main loop: they wait for requests to end */
     unsigned n_busy;      /* commands at work, nodes that are being closed */

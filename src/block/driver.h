@@ -91,6 +91,9 @@ struct block_driver {
     bool (*co_change_backing)(struct block_node *node, const char *file, const char *format, GError **error);
     bool (*measure)(json_object *options, struct block_node *source, uint64_t size, uint64_t *required,
                     uint64_t *fully_allocated, uint64_t *bitmaps, GError **error);
+    /* A child's request is at a moment that tests know by name. */
+    void (*co_debug_event)(struct block_node *node, enum qapi_blkdebug_event event);
+    const struct block_debug_ops *debug;                /* NULL: requests can't be held */
     const struct block_snapshot_ops *snapshots;         /* NULL: none inside of the image */
     const struct block_bitmap_ops *bitmaps;             /* persistent dirty bitmaps; NULL: none */
 };
@@ -108,6 +111,14 @@ struct block_snapshot_ops {
 
 struct dirty_bitmap;
 
+/* Requests that come to an event are held until they are told to go on (break, resume, ... of nandu-io). */
+struct block_debug_ops {
+    bool (*set_break)(struct block_node *node, const char *event, const char *tag, GError **error);
+    bool (*remove_break)(struct block_node *node, const char *tag);     /* and lets go those that it holds */
+    bool (*resume)(struct block_node *node, const char *tag);           /* false: none is held */
+    bool (*is_suspended)(struct block_node *node, const char *tag);
+};
+
 struct block_bitmap_ops {
     bool (*co_can_store)(struct block_node *node, const char *name, uint32_t granularity, GError **error);
     /* A bitmap of the node (dirty_bitmap.h), in the image as it is now; while it is enabled the image's is never less
@@ -120,6 +131,16 @@ struct block_bitmap_ops {
 #define BLOCK_DRIVER(driver)                                                                                   \
     static const struct block_driver *const driver##_row                                                       \
         __attribute__((used, retain, section("nandu_block_drivers"))) = &(driver)
+
+/* Tells the child's node that its parent is at event, if that is of interest to it. */
+static inline void co_block_debug_event(struct block_edge *child, enum qapi_blkdebug_event event)
+{
+    if (G_UNLIKELY(child->node->driver->co_debug_event)) {
+        child->node->driver->co_debug_event(child->node, event);
+    }
+}
+/* The first node, from here down through primary children, whose requests can be held; NULL: none. */
+struct block_node *block_debug_node(struct block_node *node);
 
 /* NULL: none of this name is built. */
 const struct block_driver *block_driver_find(const char *name);

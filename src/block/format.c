@@ -1,4 +1,4 @@
-/* What formats share: errors that name the image, and files that new images are made in. */
+/* What formats share: errors, and files that new images are made in. */
 #include <errno.h>
 
 #include "block/sparse.h"
@@ -16,21 +16,16 @@ bool format_fail(GError **error, const char *format, ...)
     return false;
 }
 
+/* Who opens an image says its name; here it would be there twice. */
 bool format_error(const struct block_node *node, GError **error, const char *format, ...)
 {
-    const char *name = node->filename;
     g_autofree char *text = NULL;
     va_list args;
 
-    for (guint i = 0; !name && i < node->children->len; i++) {
-        const struct block_edge *edge = node->children->pdata[i];
-
-        name = edge->role & BLOCK_ROLE_PRIMARY ? edge->node->filename : NULL;
-    }
     va_start(args, format);
     text = g_strdup_vprintf(format, args);
     va_end(args);
-    return format_fail(error, "%s: %s: %s", node->driver->name, name ? name : node->name ? node->name : "image", text);
+    return format_fail(error, "%s", text);
 }
 
 bool format_read(const struct block_node *node, struct block_edge *file, uint64_t offset, void *data, size_t bytes,

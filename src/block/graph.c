@@ -83,6 +83,11 @@ void co_block_graph_free(struct block_graph *graph)
     g_free(graph);
 }
 
+void block_graph_set_events(struct block_graph *graph, struct qapi_event_sink *events)
+{
+    graph->events = events;
+}
+
 struct object *block_graph_root(const struct block_graph *graph)
 {
     return graph->root;

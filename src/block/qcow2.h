@@ -201,8 +201,9 @@ const void *qcow2_cache_peek(struct qcow2_cache *cache, uint64_t offset);
 bool qcow2_cache_is_dirty(const struct qcow2_cache *cache);
 /* Writes all that is dirty, adjacent tables together. No flush. */
 int co_qcow2_cache_write(struct qcow2_cache *cache);
-/* Forgets what lies in the range: the clusters were given back. */
-void qcow2_cache_forget(struct qcow2_cache *cache, uint64_t offset, uint64_t bytes);
+/* Forgets what lies in the range: the clusters were given back. False: somebody uses some of it, which only a damaged
+ * image makes happen. */
+bool qcow2_cache_forget(struct qcow2_cache *cache, uint64_t offset, uint64_t bytes);
 /* Forgets all; nothing may be dirty or pinned. */
 void qcow2_cache_empty(struct qcow2_cache *cache);
 /* Gives the memory of tables back that weren't used since the last call. */

@@ -225,7 +225,10 @@ int co_qcow2_cache_get_empty(struct qcow2_cache *cache, uint64_t offset, void **
     struct table *table;
     int ret;
 
-    qcow2_cache_forget(cache, offset, cache->size);
+    if (!offset || !qcow2_cache_forget(cache, offset, cache->size)) {
+        return co_qcow2_corrupt(cache->q, true, offset, cache->size, "Table (%s) at offset %#" PRIx64 " is in use and has "
+                                "a reference count of 0", cache->what, offset);
+    }
     ret = co_take(cache, &table);
     if (ret < 0) {
         return ret;
@@ -339,20 +342,23 @@ int co_qcow2_cache_write(struct qcow2_cache *cache)
     return 0;
 }
 
-void qcow2_cache_forget(struct qcow2_cache *cache, uint64_t offset, uint64_t bytes)
+bool qcow2_cache_forget(struct qcow2_cache *cache, uint64_t offset, uint64_t bytes)
 {
     uint64_t at = offset & ~(uint64_t)(cache->size - 1);
+    bool all = true;
 
     g_mutex_lock(&cache->q->tables);
     for (; at < offset + bytes; at += cache->size) {
         struct table *table = find(cache, at);
 
-        if (table) {
-            g_assert(!table->pins);
+        if (table && table->pins) {
+            all = false;
+        } else if (table) {
             remove_table(cache, table);
         }
     }
     g_mutex_unlock(&cache->q->tables);
+    return all;
 }
 
 void qcow2_cache_empty(struct qcow2_cache *cache)

@@ -98,6 +98,7 @@ static int co_read_extent(struct qcow2 *q, uint64_t offset, const struct qcow2_e
     case QCOW2_NORMAL:
         break;
     }
+    co_block_debug_event(q->data, QAPI_BLKDEBUG_EVENT_READ_AIO);
     if (q->crypto) {
         return co_read_encrypted(q, offset, extent->host, extent->bytes, buffer);
     }
@@ -150,6 +151,7 @@ static int co_write_data(struct qcow2 *q, uint64_t offset, uint64_t host, uint64
         }
     }
     flags &= BLOCK_FUA | BLOCK_REGISTERED;
+    co_block_debug_event(q->data, QAPI_BLKDEBUG_EVENT_WRITE_AIO);
     if (!q->crypto) {
         return co_child_write(q->data, host, bytes, buffer, flags);
     }

@@ -29,7 +29,8 @@ void qcow2_metadata_add(struct qcow2 *q, uint64_t offset, uint64_t bytes, enum q
 {
     uint64_t end = offset + bytes;
 
-    if (!(q->overlap_checks & sort)) {
+    /* What a damaged image says of places that no file has can't be met. */
+    if (!(q->overlap_checks & sort) || offset > INT64_MAX - bytes) {
         return;
     }
     g_mutex_lock(&q->tables);

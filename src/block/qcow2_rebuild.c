@@ -114,7 +114,7 @@ int co_qcow2_rebuild_refcounts(struct qcow2_checker *c)
     uint64_t old_offset = q->header.reftable_offset;
     uint32_t old_clusters = q->header.reftable_clusters;
     g_autoptr(GArray) blocks = needed_blocks(c);
-    struct layout l = {.blocks = blocks, .first = MAX(c->file_clusters, c->highest + 1)};
+    struct layout l = {.blocks = blocks, .first = MAX(c->file_clusters, c->highest) + 1};
     int ret = plan(c, &l);
 
     if (ret == 0) {

@@ -510,17 +510,20 @@ void qcow2_free_entry(struct qcow2 *q, uint64_t entry, enum qcow2_discard kind)
 }
 
 /* Nobody uses cluster number i any more. */
-static void forget_cluster(struct qcow2 *q, uint64_t i)
+static int co_forget_cluster(struct qcow2 *q, uint64_t i)
 {
     uint64_t offset = i << q->cluster_bits;
+    bool forgotten;
 
     q->free_hint = MIN(q->free_hint, i);
     if (q->compressed_next && q->compressed_next >> q->cluster_bits == i) {
         q->compressed_next = 0;
     }
-    qcow2_cache_forget(q->l2_cache, offset, q->cluster_size);
-    qcow2_cache_forget(q->refcount_cache, offset, q->cluster_size);
+    forgotten = qcow2_cache_forget(q->l2_cache, offset, q->cluster_size) &
+                qcow2_cache_forget(q->refcount_cache, offset, q->cluster_size);
     qcow2_metadata_remove(q, offset);
+    return forgotten ? 0 : co_qcow2_corrupt(q, true, offset, q->cluster_size, "Cluster %#" PRIx64 " is given back and "
+                                            "holds a table that is in use", offset);
 }
 
 /* Clusters from to end - 1 are free. Whether the disk takes note doesn't matter. */
@@ -552,7 +555,10 @@ int co_qcow2_count_down(struct qcow2 *q, const struct qcow2_free *what)
         qcow2_set_count(q, block, i & block_mask(q), count - 1);
         put_block(q, block);
         if (count == 1) {
-            forget_cluster(q, i);
+            ret = co_forget_cluster(q, i);
+            if (ret < 0) {
+                return ret;
+            }
             continue;
         }
         co_discard_run(q, what, run, i);

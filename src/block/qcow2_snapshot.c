@@ -448,6 +448,7 @@ static bool co_add(struct qcow2 *q, struct qcow2_snapshot *s, GError **error)
         q->n_snapshots--;
         return fail(error, ret, "Failed to write the snapshot table");
     }
+    *s = (struct qcow2_snapshot){0};    /* the list's now */
     qcow2_metadata_add(q, offset, bytes, QCOW2_META_INACTIVE_L1);
     ret = co_qcow2_settle(q);
     return ret < 0 ? fail(error, ret, "Could not write metadata") : true;

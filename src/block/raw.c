@@ -93,6 +93,7 @@ static int co_read(struct block_node *node, uint64_t offset, uint64_t bytes,
 {
     const struct raw_state *s = node->state;
 
+    co_block_debug_event(node->file, QAPI_BLKDEBUG_EVENT_READ_AIO);
     return co_child_read(node->file, s->offset + offset, bytes, buffer, flags);
 }
 
@@ -131,6 +132,7 @@ static int co_write(struct block_node *node, uint64_t offset, uint64_t bytes,
     if (becomes_another_format(node, offset, buffer)) {
         return -EPERM;
     }
+    co_block_debug_event(node->file, QAPI_BLKDEBUG_EVENT_WRITE_AIO);
     return co_child_write(node->file, s->offset + offset, bytes, buffer, flags);
 }
 

@@ -82,6 +82,7 @@ int co_sparse_read(struct block_node *node, uint64_t offset, uint64_t bytes, str
             break;
         }
         if (extent.kind == SPARSE_DATA) {
+            co_block_debug_event(extent.file, QAPI_BLKDEBUG_EVENT_READ_AIO);
             result = co_child_read(extent.file, extent.host, extent.bytes, buffer, 0);
         } else if (extent.kind == SPARSE_COMPRESSED) {
             result = co_read_compressed(node, offset, &extent, buffer);
@@ -229,6 +230,7 @@ int co_sparse_write(struct block_node *node, uint64_t offset, uint64_t bytes, st
         }
         co_mutex_unlock(&s->lock);
         if (result >= 0 && extent.kind == SPARSE_DATA) {
+            co_block_debug_event(extent.file, QAPI_BLKDEBUG_EVENT_WRITE_AIO);
             result = co_child_write(extent.file, extent.host, n, buffer, 0);
         }
         if (result < 0) {

@@ -73,7 +73,7 @@ void sparse_refresh_limits(struct block_node *node);
 
 /* ---- Errors and new images (format.c) ---- */
 
-/* "IMAGE: text". Always false. */
+/* Of an image that is being opened or is open. Always false. */
 bool format_error(const struct block_node *node, GError **error, const char *format, ...) G_GNUC_PRINTF(3, 4);
 /* The same without a node. */
 bool format_fail(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);

@@ -129,14 +129,14 @@ static bool co_take(struct block_node *node, const char *name, GError **error)
     return node->driver->snapshots->co_create(node, &info, error);
 }
 
-/* Whether the name is an id or a name of a snapshot. *id is the caller's to free. */
-static bool co_find(struct block_node *node, const char *name, char **id, GError **error)
+/* The snapshot of this name; by_id: or of this id, which goes first. *id: the caller's to free; NULL: there is none. */
+static bool co_find(struct block_node *node, const char *name, bool by_id, char **id, GError **error)
 {
     struct qapi_snapshot_info_list list = {0};
     bool ok = node->driver->snapshots->co_list(node, &list, error);
 
     *id = NULL;
-    for (int pass = 0; ok && pass < 2; pass++) {
+    for (int pass = !by_id; ok && pass < 2; pass++) {
         for (size_t i = 0; i < list.n && !*id; i++) {
             if (g_str_equal(pass ? list.v[i].name : list.v[i].id, name)) {
                 *id = g_strdup(list.v[i].id);
@@ -157,7 +157,7 @@ static int co_apply_or_delete(struct img *img, struct block_node *node, const ch
     g_autofree char *id = NULL;
     g_autoptr(GError) error = NULL;
 
-    if (!co_find(node, name, &id, &error)) {
+    if (!co_find(node, name, apply, &id, &error)) {
         return img_fail_error(img, &error, "Could not %s snapshot '%s'", what, name);
     }
     if (!id) {

@@ -182,7 +182,8 @@ int img_print_create_help(struct img *img, const char *filename, const char *for
         return amend ? img_fail(img, "Format driver '%s' does not support option amendment", format)
                      : img_fail(img, "Format driver '%s' does not support image creation", format);
     }
-    for (const struct block_create_option *row = rows_of(driver); row->name; row++) {
+    for (const struct block_create_option *row = amend && driver->amend_options ? driver->amend_options : rows_of(driver);
+         row->name; row++) {
         if (!amend || row->amendable) {
             g_ptr_array_add(rows, (void *)row);
         }
@@ -305,7 +306,8 @@ static bool co_create_format(struct img *img, const char *filename, const struct
     }
     put_node(members, "file", file);
     json_object_object_add(members, "driver", json_object_new_string(driver->name));
-    ok = ok && create_by(img->graph, driver, members, error);
+    ok = ok && (!driver->co_create_prepare || driver->co_create_prepare(img->graph, filename, members, error)) &&
+         create_by(img->graph, driver, members, error);
     co_block_node_unref(data);
     co_block_node_unref(file);
     if (!ok && lstat(path_of(filename), &st) == 0 && S_ISREG(st.st_mode)) {
@@ -476,11 +478,11 @@ bool co_img_create(struct img *img, const struct img_new *image)
     }
     g_clear_pointer(&members, json_object_put);
     members = img_schema_options(driver, options, true, NULL);
-    size = is_plain(driver) ? size : (size + 511) & ~511ull;
-    put_number(members, "size", size);
     if (image->print) {
         print_formatting(image->filename, driver, options, size);
     }
+    size = (size + 511) & ~511ull;
+    put_number(members, "size", size);
     ok = co_create_file(img, image->filename, driver, options, is_plain(driver) ? size : 0, &error) &&
          (is_plain(driver) || co_create_format(img, image->filename, driver, options, members, &error));
     if (!ok) {

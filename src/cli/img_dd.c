@@ -79,6 +79,9 @@ static bool co_copy(struct img *img, const struct img_args *args, const struct d
     bool ok = false;
 
     range_of(dd, block_user_length(whole), &start, &end);
+    if (dd->skip && start == end) {
+        img_fail(img, "%s: cannot skip to specified offset", dd->in);
+    }
     image.size = end - start;
     if (!co_img_create(img, &image)) {
         return false;

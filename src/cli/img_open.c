@@ -54,6 +54,9 @@ static json_object *image_options(const struct img_image *image, bool direct, bo
     put(options, "force-share", image->force_share);
     put(options, "cache.direct", direct);
     put(options, "cache.no-flush", no_flush);
+    if (json_object_object_get_ex(options, "file.aio", NULL)) {
+        put(options, "file.cache.direct", direct);      /* where its format is looked for, too */
+    }
     if (image->discard && !json_object_object_get_ex(options, "discard", NULL)) {
         json_object_object_add(options, "discard", json_object_new_string("unmap"));
     }

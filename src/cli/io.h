@@ -37,7 +37,7 @@ struct io_command {
     const char *name, *alias;       /* alias: NULL: none */
     int min, max;                   /* arguments; max -1: any number */
     bool no_image, writes;          /* works without an image; needs one that can be written */
-    const char *arguments, *summary;
+    const char *arguments, *summary;        /* arguments: NULL: none */
     const char *const *details;     /* lines of "help NAME"; NULL: none */
     /* False: it failed, and said so. argv[0] is its name. */
     bool (*co_run)(struct io *io, const struct io_command *command, int argc, char **argv);

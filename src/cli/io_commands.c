@@ -251,6 +251,9 @@ static json_object *reopen_options(const struct block_node *node, json_object *c
     json_object *options = as_strings(node->options);
 
     json_object_object_add(options, "node-name", json_object_new_string(node->name));
+    if (node->driver->supports_backing) {
+        json_object_object_add(options, "backing", json_object_new_string(""));
+    }
     for (guint i = 0; i < node->children->len; i++) {
         const struct block_edge *edge = node->children->pdata[i];
 
@@ -319,7 +322,7 @@ static bool co_reopen(struct io *io, const struct io_command *command, int argc,
             cache = optarg;
         } else if (c == 'r' || c == 'w') {
             if (has_mode) {
-                img_fail(&io->img, "Only one -r/-w option can be given");
+                img_fail(&io->img, "Only one -r/-w option may be given");
                 return false;
             }
             has_mode = true;
@@ -433,7 +436,8 @@ static const struct io_command *find(const char *name)
 
 bool io_usage(const struct io_command *command)
 {
-    printf("%s%s%s -- %s\n", command->name, *command->arguments ? " " : "", command->arguments, command->summary);
+    printf("%s%s%s -- %s\n", command->name, command->arguments ? " " : "", command->arguments ? command->arguments : "",
+           command->summary);
     return false;
 }
 
@@ -487,24 +491,24 @@ static const char *const reopen_details[] = {
 static const char *const sigraise_details[] = {"Raises a signal. Example: sigraise 15", NULL};
 
 static const struct io_command commands[] = {
-    {"abort", NULL, 0, 0, true, false, "", "simulate a program crash using abort(3)", NULL, co_abort},
+    {"abort", NULL, 0, 0, true, false, NULL, "simulate a program crash using abort(3)", NULL, co_abort},
     {"alloc", NULL, 1, 2, false, false, "offset [count]", "checks if offset is allocated in the file", NULL, co_alloc},
     {"break", NULL, 2, 2, false, false, "event tag", "sets a breakpoint on event and tags the stopped request as tag",
      NULL, co_break},
-    {"close", "c", 0, 0, false, false, "", "close the current open file", NULL, co_close},
+    {"close", "c", 0, 0, false, false, NULL, "close the current open file", NULL, co_close},
     {"help", "?", 0, 1, true, false, "[command]", "help for one or all commands", NULL, co_help},
-    {"info", "i", 0, 0, false, false, "", "prints information about the current file", NULL, co_info},
-    {"length", "l", 0, 0, false, false, "", "gets the length of the current file", NULL, co_length},
+    {"info", "i", 0, 0, false, false, NULL, "prints information about the current file", NULL, co_info},
+    {"length", "l", 0, 0, false, false, NULL, "gets the length of the current file", NULL, co_length},
     {"map", NULL, 0, 1, false, false, "", "prints the allocated areas of a file", NULL, co_map},
     {"open", "o", 1, -1, true, false, "[-rsCnkU] [-t cache] [-d discard] [-o options] [path]",
      "open the file specified by path", open_details, co_open},
-    {"quit", "q", 0, 0, true, false, "", "exit the program", NULL, co_quit},
+    {"quit", "q", 0, 0, true, false, NULL, "exit the program", NULL, co_quit},
     {"remove_break", NULL, 1, 1, false, false, "tag", "remove a breakpoint by tag", NULL, co_remove_break},
     {"reopen", NULL, 0, -1, false, false, "[(-r|-w)] [-c cache] [-o options]", "reopens an image with new options",
      reopen_details, co_reopen},
     {"resume", NULL, 1, 1, false, false, "tag", "resumes the request tagged as tag", NULL, co_resume},
     {"sigraise", NULL, 1, 1, true, false, "signal", "raises a signal", sigraise_details, co_sigraise},
-    {"sleep", NULL, 1, 1, true, false, "", "waits for the given value in milliseconds", NULL, co_do_sleep},
+    {"sleep", NULL, 1, 1, true, false, NULL, "waits for the given value in milliseconds", NULL, co_do_sleep},
     {"truncate", "t", 1, 3, false, true, "[-m prealloc_mode] off", "truncates the current file at the given offset",
      NULL, co_truncate},
     {"wait_break", NULL, 1, 1, false, false, "tag", "waits for the suspension of a request", NULL, co_wait_break},
@@ -519,11 +523,11 @@ static bool check_arguments(const struct io_command *command, int n)
         return true;
     }
     if (command->max < 0) {
-        printf("bad argument count %d to %s, expected at least %d arguments\n", n, command->name, command->min);
+        fprintf(stderr, "bad argument count %d to %s, expected at least %d arguments\n", n, command->name, command->min);
     } else if (command->min == command->max) {
-        printf("bad argument count %d to %s, expected %d arguments\n", n, command->name, command->min);
+        fprintf(stderr, "bad argument count %d to %s, expected %d arguments\n", n, command->name, command->min);
     } else {
-        printf("bad argument count %d to %s, expected between %d and %d arguments\n", n, command->name, command->min,
+        fprintf(stderr, "bad argument count %d to %s, expected between %d and %d arguments\n", n, command->name, command->min,
                command->max);
     }
     return false;
@@ -550,11 +554,11 @@ static bool co_run_words(struct io *io, int argc, char **argv)
     const struct io_command *command = find(argv[0]);
 
     if (!command) {
-        printf("command \"%s\" not found\n", argv[0]);
+        fprintf(stderr, "command \"%s\" not found\n", argv[0]);
         return false;
     }
     if (!command->no_image && !io->user) {
-        puts("no file open, try 'help open'");
+        fputs("no file open, try 'help open'\n", stderr);
         return false;
     }
     return check_arguments(command, argc - 1) && (!command->writes || may_write(io)) &&

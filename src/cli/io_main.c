@@ -89,10 +89,8 @@ static json_object *node_options(const struct io_open *open)
     if (open->aio) {
         put(options, driver && driver->protocols ? "aio" : "file.aio", open->aio);
     }
-    if (open->discard) {
-        put(options, "discard", g_str_equal(open->discard, "off") ? "ignore"
-                                : g_str_equal(open->discard, "on") ? "unmap" : open->discard);
-    }
+    put(options, "discard", !open->discard || g_str_equal(open->discard, "on") ? "unmap"
+                            : g_str_equal(open->discard, "off")                ? "ignore" : open->discard);
     return options;
 }
 
@@ -208,7 +206,7 @@ static const struct io_option options[N_OPTIONS] = {
     {"native-aio", 'k', NULL, "the same as -i native"},
     {"aio", 'i', "AIO", "how requests are made: threads, native, io_uring"},
     {"cache", 't', "CACHE", "cache mode (default: writeback)"},
-    {"discard", 'd', "MODE", "discards: unmap, ignore"},
+    {"discard", 'd', "MODE", "discards: unmap (the default) or ignore"},
     {"trace", 'T', "TRACE", "trace: [[enable=]PATTERN][,events=FILE][,file=FILE]"},
     {"force-share", 'U', NULL, "open although others may write to it"},
     {"object", OBJECT, "OBJECT", "make an object, for example secret,id=ID,file=PATH"},

@@ -18,7 +18,7 @@ struct io_request {
     const char *name;               /* of the command, for what an asynchronous one says */
     enum request_kind kind;
     unsigned flags;                 /* enum block_flags */
-    bool quiet, machine, dump, verify, async, vm_state, registered, invalid, exact;
+    bool quiet, machine, dump, verify, async, vm_state, invalid, exact;
     int pattern;                    /* -1: none was given */
     int64_t verify_from, verify_bytes;      /* -1: all of it */
     const char *pattern_file;
@@ -59,11 +59,11 @@ static bool fill_from_file(struct io_request *r)
     gsize size;
 
     if (!g_file_get_contents(r->pattern_file, &text, &size, NULL)) {
-        printf("%s: %s\n", r->pattern_file, g_strerror(errno));
+        fprintf(stderr, "%s: %s\n", r->pattern_file, g_strerror(errno));
         return false;
     }
     if (!size) {
-        printf("%s: file is empty\n", r->pattern_file);
+        fprintf(stderr, "%s: file is empty\n", r->pattern_file);
         return false;
     }
     for (uint64_t i = 0; i < r->bytes; i += size) {
@@ -86,9 +86,6 @@ static int co_perform(struct io_request *r)
     struct block_buffer buffer = {r->iov, r->n_iov, 0};
     int ret;
 
-    if (r->registered && r->bytes) {
-        block_graph_register_memory(r->io->img.graph, r->data, r->bytes);
-    }
     switch (r->kind) {
     case READ:
         ret = co_block_read(user, r->offset, r->bytes, buffer, r->flags);
@@ -102,9 +99,6 @@ static int co_perform(struct io_request *r)
     default:
         ret = co_block_discard(user, r->offset, r->bytes);
         break;
-    }
-    if (r->registered && r->bytes) {
-        block_graph_unregister_memory(r->io->img.graph, r->data, r->bytes);
     }
     return ret;
 }
@@ -208,11 +202,11 @@ static bool take_option(struct io_request *r, int c)
     case 'i': r->invalid = true; return true;
     case 'l': r->verify_bytes = io_number(optarg); return r->verify_bytes >= 0;
     case 'n': r->flags |= BLOCK_NO_FALLBACK; return true;
-    case 'a':                       /* these two were never more than names of what is so anyway */
-    case 'p': return true;
+    case 'a':                       /* asks for what is so anyway */
+    case 'p':
+    case 'r': return true;          /* drivers pin buffers that stay; this one doesn't */
     case 'P': return set_pattern(r, optarg);
     case 'q': r->quiet = true; return true;
-    case 'r': r->registered = true; r->flags |= BLOCK_REGISTERED; return true;
     case 's':
         if (r->kind == READ) {
             r->verify_from = io_number(optarg);
@@ -393,7 +387,7 @@ static bool co_flush(struct io *io, const struct io_command *command, int argc, 
     return co_block_flush(io->user) >= 0;
 }
 
-#define COMMON_DETAILS "-C  statistics for programs", "-q  no statistics", "-r  register the buffer"
+#define COMMON_DETAILS "-C  statistics for programs", "-q  no statistics", "-r  no meaning"
 
 static const char *const read_details[] = {
     "Reads LENGTH bytes at OFFSET. Example: read -v 512 1k", "-b  the machine's state, not the disk",
@@ -437,8 +431,8 @@ const struct io_command io_request_commands[] = {
      "asynchronously reads a number of bytes", aio_details, co_aio_read},
     {"aio_write", NULL, 2, -1, false, true, "[-Cfiqruz] [-P pattern] off len [len..]",
      "asynchronously writes a number of bytes", aio_details, co_aio_write},
-    {"aio_flush", NULL, 0, -1, false, false, "", "completes all outstanding aio requests", NULL, co_aio_flush},
-    {"flush", "f", 0, -1, false, false, "", "flush all in-core file state to disk", NULL, co_flush},
+    {"aio_flush", NULL, 0, -1, false, false, NULL, "completes all outstanding aio requests", NULL, co_aio_flush},
+    {"flush", "f", 0, -1, false, false, NULL, "flush all in-core file state to disk", NULL, co_flush},
     {"discard", "d", 2, -1, false, true, "[-Cq] off len", "discards a number of bytes at a specified offset",
      discard_details, co_discard},
     {NULL, NULL, 0, 0, false, false, NULL, NULL, NULL, NULL},

@@ -495,6 +495,7 @@ static bool start(struct system *s, GError **error)
     s->blocks = s->qmp.blocks = s->vm->blocks = block_graph_new(s->vm->root);
     s->monitors = monitors_new(&qapi_system_schema, &s->qmp, s->vm->clocks, s->log);
     s->vm->events = monitors_event_sink(s->monitors);
+    block_graph_set_events(s->blocks, s->vm->events);
     s->chardevs = (struct chardev_context){
         .root = s->vm->root, .loop = s->loop, .clocks = s->vm->clocks, .log = s->log, .fdsets = s->fdsets,
         .events = s->vm->events, .escape = escape, .escape_opaque = s,
@@ -515,6 +516,9 @@ static void clean_up(struct system *s)
     g_clear_pointer(&s->gdb, gdb_server_free);
     if (s->vm) {
         s->vm->events = NULL;
+        if (s->blocks) {
+            block_graph_set_events(s->blocks, NULL);
+        }
         vm_close_machine(s->vm);
         netdev_close_all(s->vm->root);
         chardev_close_all(s->vm->root);

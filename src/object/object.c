@@ -155,6 +155,14 @@ const struct object_context *object_context(struct object *obj)
     return ((struct container *)root)->context;
 }
 
+/* Properties and children are found by the same names. But a device's bus is called as the user
+ * called the device: there the property is what is found, and the child by its path. */
+static bool is_taken(const struct object *parent, const char *name)
+{
+    return object_child(parent, name) ||
+           (object_type_property(parent->type, name) && !object_is(parent, "device"));
+}
+
 bool object_add_child(struct object *parent, const char *name, struct object *child, GError **error)
 {
     g_assert(!child->parent && !child->name);
@@ -163,7 +171,7 @@ bool object_add_child(struct object *parent, const char *name, struct object *ch
                     name);
         return false;
     }
-    if (object_child(parent, name) || object_type_property(parent->type, name)) {
+    if (is_taken(parent, name)) {
         g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
                     "attempt to add duplicate property '%s' to object (type '%s')", name,
                     parent->type->name);

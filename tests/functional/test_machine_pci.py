@@ -416,3 +416,24 @@ def test_loader(nandu_system, tmp_path):
             assert memory.read_bytes() == b"\x55"
             qmp.command("system_reset")
             qmp.event("RESET")
+
+
+def test_port_called_as_a_property(nandu_system, tmp_path):
+    """A root port's bus has its id, whatever that is."""
+    with Machine(nandu_system, tmp_path, "-S", "-device", "pcie-root-port,id=port,chassis=1", "-device",
+                 "pcie-root-port,id=slot,chassis=2", "-device", "virtio-rng-pci,bus=port,id=rng", machine="virt") as m:
+        qmp = m.client()
+        assert qmp.command("qom-get", path="/machine/peripheral/port", property="port") == 0
+        assert "bus: slot" in qmp.command("human-monitor-command", command_line="info qtree")
+
+
+@pytest.mark.parametrize("device", ["balloon", "net", "rng", "serial"])
+def test_transitional(nandu_system, tmp_path, device):
+    """Ids say what a driver from before virtio 1.0 can do with it, on any bus."""
+    with Machine(nandu_system, tmp_path, "-S", "-device", "pcie-root-port,id=rp,chassis=1",
+                 "-device", f"virtio-{device}-pci-transitional,bus=pcie.0,id=old",
+                 "-device", f"virtio-{device}-pci-non-transitional,bus=pcie.0,id=new", machine="virt") as m:
+        found = {d["qdev_id"]: d for d in m.client().command("query-pci")[0]["devices"]}
+        assert found["old"]["id"]["device"] < 0x1040 <= found["new"]["id"]["device"]
+        assert any(r["type"] == "io" for r in found["old"]["regions"])
+        assert all(r["type"] == "memory" for r in found["new"]["regions"])

@@ -272,6 +272,68 @@ def test_hub(guest, tmp_path):
         g.sh("ping -c 2 -W 10 10.0.2.2")
 
 
+def pair_of_options(kind, folder):
+    """What -netdev of two machines that are to be connected says."""
+    if kind == "stream":
+        address = f"addr.type=unix,addr.path={folder}/s"
+        return f"stream,server=on,{address}", f"stream,{address},reconnect-ms=50"
+    if kind == "socket":
+        port = free_port(socket.SOCK_STREAM)
+        return f"socket,listen=127.0.0.1:{port}", f"socket,connect=127.0.0.1:{port}"
+    if kind == "dgram":
+        ends = [f"{folder}/d{i}" for i in range(2)]
+        return [f"dgram,local.type=unix,local.path={ends[i]},remote.type=unix,remote.path={ends[not i]}"
+                for i in range(2)]
+    ports = [free_port(socket.SOCK_DGRAM) for _ in range(2)]
+    return [f"socket,udp=127.0.0.1:{ports[not i]},localaddr=127.0.0.1:{ports[i]}" for i in range(2)]
+
+
+@pytest.mark.parametrize("kind,other", [("stream", "nandu"), ("socket", "nandu"), ("dgram", "nandu"), ("udp", "nandu"),
+                                        ("stream", "qemu"), ("dgram", "qemu")])
+def test_two_machines(nandu_system, opensbi, kernel, initrd, tmp_path, kind, other):  # noqa: F811
+    second = nandu_system if other == "nandu" else shutil.which("qemu-system-riscv64")
+    if not second:
+        pytest.skip("qemu-system-riscv64 is not installed")
+    options = pair_of_options(kind, tmp_path)
+    guests = []
+    for i, program in enumerate((nandu_system, second)):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        guests.append(Guest(program, folder, kernel, initrd, "-netdev", f"{options[i]},id=n0", "-device",
+                            f"virtio-net-device,netdev=n0,mac=52:54:00:00:00:0{i + 1}"))
+    with guests[0] as a, guests[1] as b:
+        for i, g in enumerate((a, b)):
+            g.sh(f"ip addr add 10.1.1.{i + 1}/24 dev eth0; ip link set eth0 up")
+        assert " 0% packet loss" in a.sh("ping -c 3 -s 1400 -W 20 10.1.1.2")
+        b.sh("(sleep 1000 | nc -l -p 7 >/tmp/got) & sleep 1")
+        sent = a.sh("head -c 3000000 /dev/urandom >/tmp/sent; sha256sum </tmp/sent")
+        a.sh("nc 10.1.1.2 7 </tmp/sent")
+        assert b.sh("until [ $(wc -c </tmp/got) = 3000000 ]; do sleep 0.2; done; sha256sum </tmp/got") == sent
+        # QEMU keeps the connection of a netdev that is gone.
+        if (kind, other) == ("stream", "nandu"):
+            qmp = a.machine.client()
+            qmp.command("set_link", name="n0", up=False)
+            assert a.try_sh("ping -c 1 -W 1 10.1.1.2")[0] != 0
+            qmp.command("set_link", name="n0", up=True)
+            b.machine.client().command("netdev_del", id="n0")
+            assert qmp.event("NETDEV_STREAM_DISCONNECTED")["data"] == {"netdev-id": "n0"}
+
+
+def test_stream_events(nandu_system, tmp_path):
+    path = tmp_path / "s"
+    with Machine(nandu_system, tmp_path, "-netdev", f"stream,id=n0,server=on,addr.type=unix,addr.path={path}") as m:
+        qmp = m.client()
+        for _ in range(2):
+            with socket.socket(socket.AF_UNIX) as peer:
+                peer.connect(str(path))
+                assert qmp.event("NETDEV_STREAM_CONNECTED")["data"]["netdev-id"] == "n0"
+            qmp.event("NETDEV_STREAM_DISCONNECTED")
+        qmp.command("netdev_add", type="dgram", id="n1", local={"type": "inet", "host": "127.0.0.1", "port": "0"},
+                    remote={"type": "inet", "host": "127.0.0.1", "port": "9"})
+        assert "n1: index=0,type=dgram,udp=127.0.0.1:0/127.0.0.1:9" in qmp.command(
+            "human-monitor-command", command_line="info network")
+
+
 def test_nic(guest):
     with guest("-nic", "user,model=virtio-net-device,mac=52:54:00:01:02:03,net=10.9.0.0/24") as g:
         assert g.dhcp()["ip"] == "10.9.0.15"

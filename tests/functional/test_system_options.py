@@ -235,6 +235,17 @@ def test_config_files(system, nandu_system, tmp_path):
         c = m.client()
         assert c.command("query-name") == {"name": "from file"}
         assert c.command("query-iothreads")[0]["poll-max-ns"] == 9
+    # Options that are text on the command line are groups, too.
+    config.write_text('[netdev "n0"]\n  type = "user"\n  net = "10.9.0.0/16"\n[chardev "c0"]\n  backend = "null"\n'
+                      '[drive "d0"]\n  if = "none"\n  driver = "null-co"\n')
+    with Machine(nandu_system, tmp_path, "-readconfig", config, "-set", "netdev.n0.restrict=on", "-netdev",
+                 "user,id=n1", "-set", "netdev.n1.net=10.8.0.0/16", "-set", "drive.d0.readonly=on") as m:
+        c = m.client()
+        networks = c.command("human-monitor-command", command_line="info network")
+        assert "n0: index=0,type=user,net=10.9.0.0,restrict=on" in networks
+        assert "n1: index=0,type=user,net=10.8.0.0,restrict=off" in networks
+        assert "c0" in [x["label"] for x in c.command("query-chardev")]
+        assert [x["inserted"]["ro"] for x in c.command("query-block")] == [True]
     done = system("-name", "x", "-object", "iothread,id=t", "-writeconfig", "-", "-object", "nonsense,id=q")
     assert '[name]\n  guest = "x"\n' in done.text and '[object "t"]\n  qom-type = "iothread"' in done.text
     for text, place in (("[nonsense]\n", ":1: "), ("[name]\nguest\n", ":2: "), ('guest = "x"\n', ":1: "),

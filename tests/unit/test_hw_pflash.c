@@ -315,6 +315,40 @@ static void test_busy(void)
     drive_test_clear(&d);
 }
 
+/* What a saved machine had in its flash is on its drive once it runs again, and not before. */
+static void test_restored(void)
+{
+    g_autofree uint8_t *memory = NULL, *zeroes = g_malloc0(4 * SECTOR);
+    g_autofree char *before = NULL, *after = NULL;
+    struct clocks *manual, *clocks = clocks_new();
+    struct drive_test d;
+    gsize size;
+
+    drive_test_init(&d, 4 * SECTOR, false);
+    manual = d.t.hw.clocks;
+    d.t.hw.clocks = clocks;     /* one that can be started */
+    hw_test_make_device(&d.t);
+    memory = g_malloc(4 * SECTOR);
+    memset(memory, 0xff, SECTOR);
+    memset(memory + SECTOR, 0, 3 * SECTOR);
+    contents = memory;
+    d.t.setup = keep_contents;
+    hw_replace(&d.t);
+    g_assert_true(g_file_get_contents(d.path, &before, &size, NULL));
+    g_assert_cmpmem(before, size, zeroes, 4 * SECTOR);
+    g_assert_cmphex(hw_read(&d.t, 0, 4), ==, 0xffffffff);
+    clocks_start_virtual(clocks);
+    clocks_stop_virtual(clocks);
+    g_assert_true(g_file_get_contents(d.path, &after, &size, NULL));
+    g_assert_cmpmem(after, size, memory, 4 * SECTOR);
+    contents = NULL;
+    object_remove(&d.t.dev->device.object);
+    d.t.dev = NULL;
+    d.t.hw.clocks = manual;
+    clocks_unref(clocks);
+    drive_test_clear(&d);
+}
+
 static void test_wrong_size(void)
 {
     g_autoptr(json_object) properties = NULL;
@@ -337,6 +371,7 @@ int main(int argc, char **argv)
     g_test_add_func("/hw/pflash/drive", test_drive);
     g_test_add_func("/hw/pflash/drive/read-only", test_read_only_drive);
     g_test_add_func("/hw/pflash/drive/busy", test_busy);
+    g_test_add_func("/hw/pflash/drive/restored", test_restored);
     g_test_add_func("/hw/pflash/drive/wrong-size", test_wrong_size);
     return g_test_run();
 }

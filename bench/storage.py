@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""Disk images: Nandu's tools against QEMU 10's.
+
+    bench/storage.py [--build DIR] [--reps N] [--size MIB] [--folder DIR] [--quick]
+
+Each workload is run by both in turn; a ratio is the median of the repetitions' ratios (above 1: Nandu is faster). Files
+are in a temporary folder of DIR (default: that of bench/results, a real disk). Writes storage.json to bench/results (--out).
+"""
+
+import argparse
+import json
+import math
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(HERE)
+
+
+class Bench:
+    def __init__(self, args, folder):
+        self.reps = args.reps
+        self.mib = args.size
+        self.folder = folder
+        self.rows = []
+        qemu = shutil.which("qemu-img")
+        if not qemu:
+            sys.exit("storage.py: qemu-img (the peer) is not installed; run: make deps")
+        self.tools = {"qemu": qemu, "nandu": os.path.join(args.build, "nandu-img")}
+        self.io = {"qemu": shutil.which("qemu-io"), "nandu": os.path.join(args.build, "nandu-io")}
+
+    def run(self, program, *args):
+        start = time.perf_counter()
+        done = subprocess.run([program, *args], cwd=self.folder, capture_output=True, text=True, check=False)
+        seconds = time.perf_counter() - start
+        if done.returncode:
+            sys.exit(f"storage.py: {program} {' '.join(args)}: {done.stderr}")
+        return seconds, done.stdout
+
+    def prepare(self, *args):
+        """What isn't measured is QEMU's work for both."""
+        self.run(self.tools["qemu"], *args)
+
+    def compare(self, group, name, *args, seconds=lambda wall, _: wall, before=None):
+        """Runs the command by both, in turn and in turned order."""
+        times = {"qemu": [], "nandu": []}
+        for rep in range(self.reps):
+            for who in sorted(times, reverse=rep % 2):
+                if before:
+                    before()
+                times[who].append(seconds(*self.run(self.tools[who], *args)))
+        row = {"group": group, "name": name, "qemu": statistics.median(times["qemu"]),
+               "nandu": statistics.median(times["nandu"]),
+               "ratio": statistics.median(q / n for q, n in zip(times["qemu"], times["nandu"]))}
+        self.rows.append(row)
+        print(f"{group:8} {name:44} {row['qemu'] * 1e3:10.1f} ms {row['nandu'] * 1e3:10.1f} ms {row['ratio']:7.2f}x", flush=True)
+
+    # ---- Workloads ----
+
+    def make_source(self):
+        """Half text, a quarter noise, a quarter holes."""
+        rng = random.Random(1)
+        with open(os.path.join(TOP, "docs", "architecture.md"), "rb") as f:
+            text = f.read()
+        text = (text * (1 + (1 << 20) // len(text)))[:1 << 20]
+        with open(os.path.join(self.folder, "src.raw"), "wb") as f:
+            f.truncate(self.mib << 20)
+            for i in range(self.mib):
+                f.seek(i << 20)
+                if i % 4 == 0:
+                    f.write(rng.randbytes(1 << 20))
+                elif i % 4 < 3:
+                    f.write(text)
+
+    def remove(self, name):
+        path = os.path.join(self.folder, name)
+        return lambda: os.path.exists(path) and os.unlink(path)
+
+    def convert(self, direct):
+        cache = ["-T", "none", "-t", "none"] if direct else []
+        where = "past the cache" if direct else "in the cache"
+        cases = (("raw to qcow2", ["-f", "raw", "-O", "qcow2", "src.raw"]),
+                 ("qcow2 to raw", ["-f", "qcow2", "-O", "raw", "src.qcow2"]),
+                 ("raw to raw", ["-f", "raw", "-O", "raw", "src.raw"]),
+                 ("qcow2 with backing to qcow2", ["-f", "qcow2", "-O", "qcow2", "top.qcow2"]))
+        for name, args in cases:
+            self.compare("convert", f"{name}, {where}", "convert", *cache, *args, "out", before=self.remove("out"))
+
+    def compressed(self):
+        for kind in ("zlib", "zstd"):
+            self.compare("packed", f"raw to compressed qcow2, {kind}", "convert", "-c", "-f", "raw", "-O", "qcow2",
+                         "-o", f"compression_type={kind}", "src.raw", "out", before=self.remove("out"))
+
+    def requests(self, count):
+        def own_time(_, out):
+            return float(out.rsplit("completed in ", 1)[1].split()[0]) or 1e-6
+
+        images = (("null-co", ["--image-opts", "driver=null-co,size=1G,read-zeroes=on"]),
+                  ("raw", ["-f", "raw", "-t", "none", "full.raw"]),
+                  ("qcow2", ["-f", "qcow2", "-t", "none", "full.qcow2"]))
+        # A step that no power of 2 divides comes by everywhere, as if at random.
+        for order, step in (("sequential", 4096), ("scattered", 4096 * 7919)):
+            for image, where in images:
+                for write in ([], ["-w"]):
+                    for depth in (1, 32):
+                        n = count * (20 if image == "null-co" else 1)
+                        self.compare("requests", f"{order} {'write' if write else 'read'}, {image}, depth {depth}", "bench", *write,
+                                     "-c", str(n), "-d", str(depth), "-S", str(step), *where, seconds=own_time)
+
+    def large_image(self):
+        self.prepare("create", "-q", "-f", "qcow2", "large.qcow2", "1T")
+        for i in range(10):
+            writes = [x for k in range(20) for x in ("-c", f"write -P {i + 1} {(k * 53 + i * 7) << 30} 64k")]
+            self.run(self.io["qemu"], "-f", "qcow2", *writes, "large.qcow2")
+            self.prepare("snapshot", "-c", f"s{i}", "large.qcow2")
+        self.compare("start", "create 1 TiB", "create", "-q", "-f", "qcow2", "new.qcow2", "1T", before=self.remove("new.qcow2"))
+        self.compare("start", "info of 1 TiB with 10 snapshots", "info", "large.qcow2")
+        self.compare("start", "map of 1 TiB with 10 snapshots", "map", "--output=json", "large.qcow2")
+
+    def stable_writes(self, count):
+        """Nandu's writes that carry FUA against a write and a flush."""
+        for depth in (1, 16):
+            for jobs in (1, 16):
+                each = max(count // jobs, 1)
+                fua = self.stable_jobs(jobs, depth, each, "-f ", "")
+                flush = self.stable_jobs(jobs, depth, each, "", "flush")
+                row = {"group": "FUA", "name": f"depth {depth}, {jobs} jobs", "flush": flush, "fua": fua, "ratio": flush / fua}
+                self.rows.append(row)
+                print(f"{'FUA':8} {row['name'] + ': against write and flush':44} {flush * 1e3:10.1f} ms {fua * 1e3:10.1f} ms "
+                      f"{row['ratio']:7.2f}x", flush=True)
+
+    def stable_jobs(self, jobs, depth, count, flag, then):
+        """Seconds for jobs processes with depth writes at a time each, in an image of its own."""
+        script = "".join("".join(f"aio_write -q {flag}{(i * depth + k) * 4096 % (64 << 20)} 4k\n" for k in range(depth)) + "aio_flush\n" +
+                         (then + "\n" if then else "") for i in range(max(count // depth, 1)))
+        times = []
+        for _ in range(self.reps):
+            start = time.perf_counter()
+            processes = []
+            for i in range(jobs):
+                image = f"driver=raw,file.filename=job{i}.raw,cache.direct=on,file.aio=io_uring"
+                processes.append(subprocess.Popen([self.io["nandu"], "--image-opts", image], cwd=self.folder, stdin=subprocess.PIPE,
+                                                  stdout=subprocess.DEVNULL, text=True))
+            for process in processes:
+                process.stdin.write(script)
+                process.stdin.close()
+            if any(process.wait() for process in processes):
+                sys.exit("storage.py: nandu-io failed")
+            times.append(time.perf_counter() - start)
+        return statistics.median(times)
+
+    def all(self, quick):
+        print(f"{'':8} {'':44} {'QEMU 10':>13} {'Nandu':>13} {'ratio':>8}")
+        self.make_source()
+        self.prepare("convert", "-f", "raw", "-O", "qcow2", "src.raw", "src.qcow2")
+        self.prepare("create", "-q", "-f", "qcow2", "-b", "src.qcow2", "-F", "qcow2", "top.qcow2")
+        self.run(self.io["qemu"], "-f", "qcow2", *[x for i in range(0, self.mib, 8) for x in ("-c", f"write -P 7 {i}M 512k")], "top.qcow2")
+        for direct in (False, True):
+            self.convert(direct)
+        self.compressed()
+        for name in ("src.qcow2", "src.raw", "top.qcow2", "out"):
+            self.remove(name)()
+        for i in range(16):
+            self.prepare("create", "-q", "-f", "raw", "-o", "preallocation=full", f"job{i}.raw", "64M" if i == 0 else "64M")
+        self.prepare("create", "-q", "-f", "raw", "-o", "preallocation=full", "full.raw", "256M")
+        self.prepare("create", "-q", "-f", "qcow2", "-o", "preallocation=full", "full.qcow2", "256M")
+        self.requests(1000 if quick else 10000)
+        self.stable_writes(64 if quick else 1024)
+        self.large_image()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build", default=os.path.join(TOP, "build"))
+    parser.add_argument("--reps", type=int, default=5)
+    parser.add_argument("--size", type=int, default=1024, help="MiB of what is converted")
+    parser.add_argument("--folder", default=HERE)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--out", default=os.path.join(HERE, "results"))
+    args = parser.parse_args()
+    args.build = os.path.abspath(args.build)
+
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        bench = Bench(args, folder)
+        bench.all(args.quick)
+    means = {}
+    for group in dict.fromkeys(row["group"] for row in bench.rows):
+        ratios = [row["ratio"] for row in bench.rows if row["group"] == group]
+        means[group] = math.exp(statistics.fmean(math.log(r) for r in ratios))
+        print(f"{group:8} {'geometric mean':44} {'':13} {'':13} {means[group]:9.2f}x")
+    os.makedirs(args.out, exist_ok=True)
+    with open(os.path.join(args.out, "storage.json"), "w", encoding="utf-8") as f:
+        json.dump({"reps": args.reps, "mib": args.size, "rows": bench.rows, "means": means}, f, indent=1)
+        f.write("\n")
+
+
+if __name__ == "__main__":
+    main()
