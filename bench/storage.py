@@ -101,7 +101,7 @@ class Bench:
         def own_time(_, out):
             return float(out.rsplit("completed in ", 1)[1].split()[0]) or 1e-6
 
-        images = (("null-co", ["--image-opts", "driver=null-co,size=1G,read-zeroes=on"]),
+        images = (("null-co", ["--image-opts", "driver=null-co,size=1073741824,read-zeroes=on"]),
                   ("raw", ["-f", "raw", "-t", "none", "full.raw"]),
                   ("qcow2", ["-f", "qcow2", "-t", "none", "full.qcow2"]))
         # A step that no power of 2 divides comes by everywhere, as if at random.
@@ -116,7 +116,7 @@ class Bench:
     def large_image(self):
         self.prepare("create", "-q", "-f", "qcow2", "large.qcow2", "1T")
         for i in range(10):
-            writes = [x for k in range(20) for x in ("-c", f"write -P {i + 1} {(k * 53 + i * 7) << 30} 64k")]
+            writes = [x for k in range(20) for x in ("-c", f"write -P {i + 1} {(k * 50 + i * 7) << 30} 64k")]
             self.run(self.io["qemu"], "-f", "qcow2", *writes, "large.qcow2")
             self.prepare("snapshot", "-c", f"s{i}", "large.qcow2")
         self.compare("start", "create 1 TiB", "create", "-q", "-f", "qcow2", "new.qcow2", "1T", before=self.remove("new.qcow2"))
@@ -124,34 +124,29 @@ class Bench:
         self.compare("start", "map of 1 TiB with 10 snapshots", "map", "--output=json", "large.qcow2")
 
     def stable_writes(self, count):
-        """Nandu's writes that carry FUA against a write and a flush."""
+        """Writes that are on stable storage when they end: QEMU's against Nandu's, and Nandu's with FUA against a write and a
+        flush each. Jobs are processes with a file of their own."""
         for depth in (1, 16):
-            for jobs in (1, 16):
-                each = max(count // jobs, 1)
-                fua = self.stable_jobs(jobs, depth, each, "-f ", "")
-                flush = self.stable_jobs(jobs, depth, each, "", "flush")
-                row = {"group": "FUA", "name": f"depth {depth}, {jobs} jobs", "flush": flush, "fua": fua, "ratio": flush / fua}
-                self.rows.append(row)
-                print(f"{'FUA':8} {row['name'] + ': against write and flush':44} {flush * 1e3:10.1f} ms {fua * 1e3:10.1f} ms "
-                      f"{row['ratio']:7.2f}x", flush=True)
+            self.compare("stable", f"write, raw, depth {depth}", "bench", "-w", "-c", str(count), "-d", str(depth), "-f", "raw",
+                         "-t", "directsync", "job0.raw")
+        for jobs in (1, 16):
+            flush = self.jobs(jobs, count // jobs, "-t", "none", "--flush-interval", "1", "--no-drain")
+            fua = self.jobs(jobs, count // jobs, "-t", "directsync")
+            row = {"group": "FUA", "name": f"{jobs} jobs of depth 1", "flush": flush, "fua": fua, "ratio": flush / fua}
+            self.rows.append(row)
+            print(f"{'FUA':8} {row['name'] + ', against write+flush':44} {flush * 1e3:10.1f} ms {fua * 1e3:10.1f} ms "
+                  f"{row['ratio']:7.2f}x", flush=True)
 
-    def stable_jobs(self, jobs, depth, count, flag, then):
-        """Seconds for jobs processes with depth writes at a time each, in an image of its own."""
-        script = "".join("".join(f"aio_write -q {flag}{(i * depth + k) * 4096 % (64 << 20)} 4k\n" for k in range(depth)) + "aio_flush\n" +
-                         (then + "\n" if then else "") for i in range(max(count // depth, 1)))
+    def jobs(self, jobs, count, *options):
+        """Seconds for all of them."""
         times = []
         for _ in range(self.reps):
             start = time.perf_counter()
-            processes = []
-            for i in range(jobs):
-                image = f"driver=raw,file.filename=job{i}.raw,cache.direct=on,file.aio=io_uring"
-                processes.append(subprocess.Popen([self.io["nandu"], "--image-opts", image], cwd=self.folder, stdin=subprocess.PIPE,
-                                                  stdout=subprocess.DEVNULL, text=True))
-            for process in processes:
-                process.stdin.write(script)
-                process.stdin.close()
-            if any(process.wait() for process in processes):
-                sys.exit("storage.py: nandu-io failed")
+            processes = [subprocess.Popen([self.tools["nandu"], "bench", "-q", "-w", "-d", "1", "-c", str(count), "-f", "raw",
+                                           "-i", "io_uring", *options, f"job{i}.raw"], cwd=self.folder, stdout=subprocess.DEVNULL)
+                         for i in range(jobs)]
+            if any([process.wait() for process in processes]):
+                sys.exit("storage.py: nandu-img bench failed")
             times.append(time.perf_counter() - start)
         return statistics.median(times)
 
@@ -167,7 +162,7 @@ class Bench:
         for name in ("src.qcow2", "src.raw", "top.qcow2", "out"):
             self.remove(name)()
         for i in range(16):
-            self.prepare("create", "-q", "-f", "raw", "-o", "preallocation=full", f"job{i}.raw", "64M" if i == 0 else "64M")
+            self.prepare("create", "-q", "-f", "raw", "-o", "preallocation=full", f"job{i}.raw", "64M")
         self.prepare("create", "-q", "-f", "raw", "-o", "preallocation=full", "full.raw", "256M")
         self.prepare("create", "-q", "-f", "qcow2", "-o", "preallocation=full", "full.qcow2", "256M")
         self.requests(1000 if quick else 10000)

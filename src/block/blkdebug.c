@@ -1,6 +1,7 @@
 /*
- * Driver blkdebug: a filter for tests. Rules wait for an event (something that a driver above does, or a request to
- * this node); then they make requests fail, change a state that other rules ask for, or hold the request.
+ * Driver blkdebug: a filter for tests. Rules wait for an event (something that a driver above does,
+ * or a request to this node); then they make requests fail, change a state that other rules ask
+ * for, or hold the request.
  */
 #include "block/blkdebug.h"
 
@@ -13,12 +14,12 @@
 
 static void hold(struct blkdebug *s, const struct blkdebug_rule *rule)
 {
-    struct blkdebug_held held = { g_strdup(rule->tag), coroutine_self(), false };
+    struct blkdebug_held held = {g_strdup(rule->tag), coroutine_self(), false};
 
     g_queue_push_tail(&s->held, &held);
     while (!held.go) {
         g_mutex_unlock(&s->lock);
-        co_yield();
+        co_yield ();
         g_mutex_lock(&s->lock);
     }
     g_free(held.tag);
@@ -69,7 +70,7 @@ static void co_debug_event(struct block_node *node, enum qapi_blkdebug_event eve
     take_effect(s, event);
     rule = coroutine_self() ? find_break(s, event) : NULL;
     if (rule) {
-        struct blkdebug_rule mine = { .tag = g_strdup(rule->tag) };
+        struct blkdebug_rule mine = {.tag = g_strdup(rule->tag)};
 
         /* One request: the break is used up. */
         g_ptr_array_remove(s->rules, rule);
@@ -80,7 +81,8 @@ static void co_debug_event(struct block_node *node, enum qapi_blkdebug_event eve
 }
 
 /* The error that the request gets, or 0. */
-static int co_check_rules(struct block_node *node, enum qapi_blkdebug_io_type type, uint64_t offset, uint64_t bytes)
+static int co_check_rules(struct block_node *node, enum qapi_blkdebug_io_type type, uint64_t offset,
+                          uint64_t bytes)
 {
     struct blkdebug *s = node->state;
     int error = 0;
@@ -93,8 +95,8 @@ static int co_check_rules(struct block_node *node, enum qapi_blkdebug_io_type ty
         if (!rule->active || !(rule->iotypes & 1u << type)) {
             continue;
         }
-        if (rule->offset < 0 ||
-            (bytes && (uint64_t)rule->offset >= offset && (uint64_t)rule->offset - offset < bytes)) {
+        if (rule->offset < 0 || (bytes && (uint64_t)rule->offset >= offset &&
+                                 (uint64_t)rule->offset - offset < bytes)) {
             error = rule->error;
             immediately = rule->immediately;
             if (rule->once) {
@@ -107,7 +109,7 @@ static int co_check_rules(struct block_node *node, enum qapi_blkdebug_io_type ty
     g_mutex_unlock(&s->lock);
     if (error && !immediately) {
         coroutine_wake(coroutine_self());
-        co_yield();
+        co_yield ();
     }
     return -error;
 }
@@ -117,7 +119,7 @@ static int co_check_rules(struct block_node *node, enum qapi_blkdebug_io_type ty
 static bool set_break(struct block_node *node, const char *event, const char *tag, GError **error)
 {
     struct blkdebug *s = node->state;
-    struct blkdebug_rule rule = { .action = BLKDEBUG_SUSPEND };
+    struct blkdebug_rule rule = {.action = BLKDEBUG_SUSPEND};
 
     while (rule.event < QAPI_BLKDEBUG_EVENT__COUNT &&
            !g_str_equal(qapi_enum_name(&qapi_type_blkdebug_event, (int)rule.event), event)) {
@@ -196,7 +198,10 @@ static bool is_suspended(struct block_node *node, const char *tag)
 }
 
 static const struct block_debug_ops debug_ops = {
-    .set_break = set_break, .remove_break = remove_break, .resume = resume, .is_suspended = is_suspended,
+    .set_break = set_break,
+    .remove_break = remove_break,
+    .resume = resume,
+    .is_suspended = is_suspended,
 };
 
 struct block_node *block_debug_node(struct block_node *node)
@@ -217,36 +222,40 @@ static bool is_power(int64_t n)
     return n > 0 && !(n & (n - 1));
 }
 
-static bool check_alignment(struct block_node *node, const char *name, bool has, int64_t value, bool power,
-                            uint32_t align, uint32_t *limit, GError **error)
+static bool check_alignment(struct block_node *node, const char *name, bool has, int64_t value,
+                            bool power, uint32_t align, uint32_t *limit, GError **error)
 {
     if (!has || (!value && !g_str_equal(name, "align"))) {
         return true;
     }
     if (value <= 0 || value > INT32_MAX || value % align || (power && !is_power(value))) {
-        return format_error(node, error, "Cannot meet constraints with %s %" G_GINT64_FORMAT, name, value);
+        return format_error(node, error, "Cannot meet constraints with %s %" G_GINT64_FORMAT, name,
+                            value);
     }
     *limit = (uint32_t)value;
     return true;
 }
 
-static bool take_limits(struct block_node *node, const struct qapi_blockdev_options_blkdebug *o, GError **error)
+static bool take_limits(struct block_node *node, const struct qapi_blockdev_options_blkdebug *o,
+                        GError **error)
 {
     struct blkdebug *s = node->state;
     uint32_t align = s->image->node->limits.request_align;
 
-    if (!check_alignment(node, "align", o->has_align, o->align, true, 1, &s->limits.request_align, error)) {
+    if (!check_alignment(node, "align", o->has_align, o->align, true, 1, &s->limits.request_align,
+                         error)) {
         return false;
     }
     if (s->limits.request_align > BLOCK_ZEROES) {
-        return format_error(node, error, "Cannot meet constraints with align %" PRIu32 ": at most %d",
+        return format_error(node, error,
+                            "Cannot meet constraints with align %" PRIu32 ": at most %d",
                             s->limits.request_align, BLOCK_ZEROES);
     }
     align = MAX(align, s->limits.request_align);
     return check_alignment(node, "max-transfer", o->has_max_transfer, o->max_transfer, false, align,
                            &s->limits.max_transfer, error) &&
-           check_alignment(node, "opt-write-zero", o->has_opt_write_zero, o->opt_write_zero, true, align,
-                           &s->limits.zeroes_align, error) &&
+           check_alignment(node, "opt-write-zero", o->has_opt_write_zero, o->opt_write_zero, true,
+                           align, &s->limits.zeroes_align, error) &&
            check_alignment(node, "max-write-zero", o->has_max_write_zero, o->max_write_zero, false,
                            MAX(s->limits.zeroes_align, align), &s->limits.max_zeroes, error) &&
            check_alignment(node, "opt-discard", o->has_opt_discard, o->opt_discard, true, align,
@@ -271,7 +280,8 @@ static unsigned permissions(const struct qapi_block_permission_list *list)
     return all;
 }
 
-static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options, GError **error)
+static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options,
+                    GError **error)
 {
     const struct qapi_blockdev_options_blkdebug *o = &options->u.blkdebug;
     struct blkdebug *s = node->state;
@@ -285,12 +295,14 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
     if (!blkdebug_read_rules(node, o, error)) {
         return false;
     }
-    s->image = co_block_open_child(node, "image", o->image, BLOCK_ROLE_FILTERED | BLOCK_ROLE_PRIMARY, error);
+    s->image = co_block_open_child(node, "image", o->image,
+                                   BLOCK_ROLE_FILTERED | BLOCK_ROLE_PRIMARY, error);
     if (!s->image || !take_limits(node, o, error)) {
         return false;
     }
     node->length = s->image->node->length;
-    node->supported_write_flags = s->image->node->supported_write_flags & ~(unsigned)BLOCK_REGISTERED;
+    node->supported_write_flags =
+        s->image->node->supported_write_flags & ~(unsigned)BLOCK_REGISTERED;
     node->supported_zeroes_flags = s->image->node->supported_zeroes_flags;
     take_effect(s, QAPI_BLKDEBUG_EVENT_NONE);
     return true;
@@ -320,8 +332,8 @@ static void refresh_limits(struct block_node *node)
     to->max_discard = s->limits.max_discard ? s->limits.max_discard : to->max_discard;
 }
 
-static void child_perm(const struct block_node *node, const struct block_edge *edge, unsigned perm, unsigned shared,
-                       unsigned *need, unsigned *share)
+static void child_perm(const struct block_node *node, const struct block_edge *edge, unsigned perm,
+                       unsigned shared, unsigned *need, unsigned *share)
 {
     const struct blkdebug *s = node->state;
 
@@ -336,10 +348,12 @@ static bool parse_filename(const char *filename, json_object *options, GError **
     json_object *child;
 
     if (!image || !image[1]) {
-        return format_fail(error, "blkdebug requires both config file and image path: blkdebug:CONFIG:IMAGE");
+        return format_fail(
+            error, "blkdebug requires both config file and image path: blkdebug:CONFIG:IMAGE");
     }
     if (image > config) {
-        json_object_object_add(options, "config", json_object_new_string_len(config, (int)(image - config)));
+        json_object_object_add(options, "config",
+                               json_object_new_string_len(config, (int)(image - config)));
     }
     child = json_object_new_object();
     json_object_object_add(child, "driver", json_object_new_string("file"));
@@ -350,8 +364,8 @@ static bool parse_filename(const char *filename, json_object *options, GError **
 
 /* ---- Requests ---- */
 
-static int co_read(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                   unsigned flags)
+static int co_read(struct block_node *node, uint64_t offset, uint64_t bytes,
+                   struct block_buffer buffer, unsigned flags)
 {
     struct blkdebug *s = node->state;
     int result = co_check_rules(node, QAPI_BLKDEBUG_IO_TYPE_READ, offset, bytes);
@@ -359,8 +373,8 @@ static int co_read(struct block_node *node, uint64_t offset, uint64_t bytes, str
     return result < 0 ? result : co_child_read(s->image, offset, bytes, buffer, flags);
 }
 
-static int co_write(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                    unsigned flags)
+static int co_write(struct block_node *node, uint64_t offset, uint64_t bytes,
+                    struct block_buffer buffer, unsigned flags)
 {
     struct blkdebug *s = node->state;
     int result;
@@ -403,7 +417,8 @@ static int co_flush(struct block_node *node)
     return co_check_rules(node, QAPI_BLKDEBUG_IO_TYPE_FLUSH, 0, 0);
 }
 
-static int co_status(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_status *status)
+static int co_status(struct block_node *node, uint64_t offset, uint64_t bytes,
+                     struct block_status *status)
 {
     struct blkdebug *s = node->state;
     int result = co_check_rules(node, QAPI_BLKDEBUG_IO_TYPE_BLOCK_STATUS, offset, bytes);
@@ -411,7 +426,7 @@ static int co_status(struct block_node *node, uint64_t offset, uint64_t bytes, s
     return result < 0 ? result : co_node_status(s->image->node, offset, bytes, status);
 }
 
-static const char *const protocols[] = { "blkdebug", NULL };
+static const char *const protocols[] = {"blkdebug", NULL};
 
 static const struct block_driver blkdebug = {
     .name = "blkdebug",

@@ -9,15 +9,15 @@ enum blkdebug_action { BLKDEBUG_INJECT, BLKDEBUG_SET_STATE, BLKDEBUG_SUSPEND };
 struct blkdebug_rule {
     enum blkdebug_action action;
     enum qapi_blkdebug_event event;
-    int64_t state;                  /* 0: in any */
+    int64_t state; /* 0: in any */
     /* BLKDEBUG_INJECT */
-    unsigned iotypes;               /* bits of enum qapi_blkdebug_io_type */
+    unsigned iotypes; /* bits of enum qapi_blkdebug_io_type */
     int error;
-    int64_t offset;                 /* bytes; -1: any */
+    int64_t offset; /* bytes; -1: any */
     bool once, immediately;
     bool active, spent;
-    int64_t new_state;              /* BLKDEBUG_SET_STATE */
-    char *tag;                      /* BLKDEBUG_SUSPEND */
+    int64_t new_state; /* BLKDEBUG_SET_STATE */
+    char *tag;         /* BLKDEBUG_SUSPEND */
 };
 
 /* A request that is held. */
@@ -29,18 +29,18 @@ struct blkdebug_held {
 
 struct blkdebug {
     struct block_edge *image;
-    struct block_limits limits;     /* of options; 0: the image's */
+    struct block_limits limits; /* of options; 0: the image's */
     unsigned take_perms, unshare_perms;
-    GMutex lock;                    /* of the rest */
-    bool locked;                    /* the lock is there */
+    GMutex lock; /* of the rest */
+    bool locked; /* the lock is there */
     int64_t state;
-    GPtrArray *rules;               /* struct blkdebug_rule, owned */
-    GQueue held;                    /* struct blkdebug_held */
+    GPtrArray *rules; /* struct blkdebug_rule, owned */
+    GQueue held;      /* struct blkdebug_held */
 };
 
 void blkdebug_rule_free(struct blkdebug_rule *rule);
 /* Rules of the options and of their file. */
-bool blkdebug_read_rules(struct block_node *node, const struct qapi_blockdev_options_blkdebug *options,
-                         GError **error);
+bool blkdebug_read_rules(struct block_node *node,
+                         const struct qapi_blockdev_options_blkdebug *options, GError **error);
 
 #endif

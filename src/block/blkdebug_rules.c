@@ -12,10 +12,12 @@ void blkdebug_rule_free(struct blkdebug_rule *rule)
     g_free(rule);
 }
 
-static bool add_inject(struct block_node *node, const struct qapi_blkdebug_inject_error_options *o, GError **error)
+static bool add_inject(struct block_node *node, const struct qapi_blkdebug_inject_error_options *o,
+                       GError **error)
 {
     struct blkdebug *s = node->state;
-    struct blkdebug_rule rule = { .action = BLKDEBUG_INJECT, .event = o->event, .state = o->has_state ? o->state : 0 };
+    struct blkdebug_rule rule = {
+        .action = BLKDEBUG_INJECT, .event = o->event, .state = o->has_state ? o->state : 0};
 
     rule.error = o->has_errno ? (int)CLAMP(o->errno_, 0, 4095) : EIO;
     rule.offset = o->has_sector && o->sector >= 0 ? (int64_t)((uint64_t)o->sector * SECTOR) : -1;
@@ -25,7 +27,8 @@ static bool add_inject(struct block_node *node, const struct qapi_blkdebug_injec
                                  : (1u << QAPI_BLKDEBUG_IO_TYPE__COUNT) - 1 -
                                        (1u << QAPI_BLKDEBUG_IO_TYPE_BLOCK_STATUS);
     if (o->has_sector && (o->sector < -1 || o->sector > INT64_MAX / SECTOR)) {
-        return format_error(node, error, "sector %" G_GINT64_FORMAT " of a rule is out of range", o->sector);
+        return format_error(node, error, "sector %" G_GINT64_FORMAT " of a rule is out of range",
+                            o->sector);
     }
     g_ptr_array_add(s->rules, g_memdup2(&rule, sizeof(rule)));
     return true;
@@ -34,7 +37,9 @@ static bool add_inject(struct block_node *node, const struct qapi_blkdebug_injec
 static void add_set_state(struct blkdebug *s, const struct qapi_blkdebug_set_state_options *o)
 {
     struct blkdebug_rule rule = {
-        .action = BLKDEBUG_SET_STATE, .event = o->event, .state = o->has_state ? o->state : 0,
+        .action = BLKDEBUG_SET_STATE,
+        .event = o->event,
+        .state = o->has_state ? o->state : 0,
         .new_state = o->new_state,
     };
 
@@ -44,7 +49,8 @@ static void add_set_state(struct blkdebug *s, const struct qapi_blkdebug_set_sta
 /* ---- Files ---- */
 
 /* A section is complete. */
-static bool take_section(struct block_node *node, const char *name, json_object *members, GError **error)
+static bool take_section(struct block_node *node, const char *name, json_object *members,
+                         GError **error)
 {
     struct qapi_blkdebug_inject_error_options inject;
     struct qapi_blkdebug_set_state_options set;
@@ -152,7 +158,8 @@ static bool read_file(struct block_node *node, const char *path, GError **error)
     return true;
 }
 
-bool blkdebug_read_rules(struct block_node *node, const struct qapi_blockdev_options_blkdebug *o, GError **error)
+bool blkdebug_read_rules(struct block_node *node, const struct qapi_blockdev_options_blkdebug *o,
+                         GError **error)
 {
     if (o->config && *o->config && !read_file(node, o->config, error)) {
         return false;

@@ -1,6 +1,7 @@
 /*
- * Driver blklogwrites: a filter that writes down what is written, in the format of the kernel's dm-log-writes
- * (Documentation/admin-guide/device-mapper/log-writes.rst), so that any moment can be replayed.
+ * Driver blklogwrites: a filter that writes down what is written, in the format of the kernel's
+ * dm-log-writes (Documentation/admin-guide/device-mapper/log-writes.rst), so that any moment can be
+ * replayed.
  */
 #include <errno.h>
 #include <string.h>
@@ -9,9 +10,12 @@
 #include "block/sparse.h"
 
 enum {
-    LOG_FLUSH = 1, LOG_FUA = 2, LOG_DISCARD = 4,
+    LOG_FLUSH = 1,
+    LOG_FUA = 2,
+    LOG_DISCARD = 4,
     LOG_VERSION = 1,
-    DEFAULT_SECTOR = 512, MAX_SECTOR = 64 << 10,
+    DEFAULT_SECTOR = 512,
+    MAX_SECTOR = 64 << 10,
     DEFAULT_INTERVAL = 4096,
 };
 static const uint64_t log_magic = 0x6a736677736872;
@@ -30,15 +34,18 @@ struct blklogwrites {
     struct block_edge *file, *log;
     uint32_t sector;
     uint64_t interval;
-    struct co_mutex lock;           /* of the rest: the order of entries */
-    uint64_t next, n_entries;       /* sector of the next entry */
+    struct co_mutex lock;     /* of the rest: the order of entries */
+    uint64_t next, n_entries; /* sector of the next entry */
 };
 
 static int co_write_super(struct blklogwrites *s)
 {
     g_autofree uint8_t *sector = g_malloc0(s->sector);
     struct super super = {
-        GUINT64_TO_LE(log_magic), GUINT64_TO_LE(LOG_VERSION), GUINT64_TO_LE(s->n_entries), GUINT32_TO_LE(s->sector),
+        GUINT64_TO_LE(log_magic),
+        GUINT64_TO_LE(LOG_VERSION),
+        GUINT64_TO_LE(s->n_entries),
+        GUINT32_TO_LE(s->sector),
     };
     int result;
 
@@ -60,8 +67,9 @@ static bool co_find_end(struct block_node *node, GError **error)
         return false;
     }
     s->sector = GUINT32_FROM_LE(super.sector_size);
-    if (GUINT64_FROM_LE(super.magic) != log_magic || GUINT64_FROM_LE(super.version) != LOG_VERSION ||
-        s->sector < DEFAULT_SECTOR || s->sector > MAX_SECTOR || s->sector & (s->sector - 1)) {
+    if (GUINT64_FROM_LE(super.magic) != log_magic ||
+        GUINT64_FROM_LE(super.version) != LOG_VERSION || s->sector < DEFAULT_SECTOR ||
+        s->sector > MAX_SECTOR || s->sector & (s->sector - 1)) {
         return format_error(node, error, "Not a valid log superblock to append to");
     }
     n = GUINT64_FROM_LE(super.n_entries);
@@ -72,18 +80,21 @@ static bool co_find_end(struct block_node *node, GError **error)
 
         if (s->next > length / s->sector ||
             !format_read(node, s->log, s->next * s->sector, &e, sizeof(e), "log entry", error)) {
-            return error && *error ? false : format_error(node, error, "its log is shorter than it says");
+            return error && *error ? false
+                                   : format_error(node, error, "its log is shorter than it says");
         }
         data = GUINT64_FROM_LE(e.flags) & LOG_DISCARD ? 0 : GUINT64_FROM_LE(e.n_sectors);
         if (data > length / s->sector) {
-            return format_error(node, error, "entry %" PRIu64 " of its log is damaged", s->n_entries);
+            return format_error(node, error, "entry %" PRIu64 " of its log is damaged",
+                                s->n_entries);
         }
         s->next += 1 + data;
     }
     return true;
 }
 
-static bool take_options(struct block_node *node, const struct qapi_blockdev_options_blklogwrites *o, GError **error)
+static bool take_options(struct block_node *node,
+                         const struct qapi_blockdev_options_blklogwrites *o, GError **error)
 {
     struct blklogwrites *s = node->state;
     bool append = o->has_log_append && o->log_append;
@@ -92,9 +103,12 @@ static bool take_options(struct block_node *node, const struct qapi_blockdev_opt
         return format_error(node, error, "log-append and log-sector-size are mutually exclusive");
     }
     s->sector = o->has_log_sector_size ? o->log_sector_size : DEFAULT_SECTOR;
-    s->interval = o->has_log_super_update_interval ? o->log_super_update_interval : DEFAULT_INTERVAL;
+    s->interval =
+        o->has_log_super_update_interval ? o->log_super_update_interval : DEFAULT_INTERVAL;
     if (s->sector < DEFAULT_SECTOR || s->sector > MAX_SECTOR || s->sector & (s->sector - 1)) {
-        return format_error(node, error, "Invalid log sector size %" PRIu32 ": a power of 2 from 512 to 65536", s->sector);
+        return format_error(node, error,
+                            "Invalid log sector size %" PRIu32 ": a power of 2 from 512 to 65536",
+                            s->sector);
     }
     if (!s->interval) {
         return format_error(node, error, "Invalid log superblock update interval 0");
@@ -103,13 +117,15 @@ static bool take_options(struct block_node *node, const struct qapi_blockdev_opt
     return !append || co_find_end(node, error);
 }
 
-static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options, GError **error)
+static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options,
+                    GError **error)
 {
     const struct qapi_blockdev_options_blklogwrites *o = &options->u.blklogwrites;
     struct blklogwrites *s = node->state;
 
     co_mutex_init(&s->lock);
-    s->file = co_block_open_child(node, "file", o->file, BLOCK_ROLE_FILTERED | BLOCK_ROLE_PRIMARY, error);
+    s->file =
+        co_block_open_child(node, "file", o->file, BLOCK_ROLE_FILTERED | BLOCK_ROLE_PRIMARY, error);
     if (!s->file) {
         return false;
     }
@@ -139,11 +155,12 @@ static void refresh_limits(struct block_node *node)
 }
 
 /* The log can't be used by others; of the file what everybody does. */
-static void child_perm(const struct block_node *node, const struct block_edge *edge, unsigned perm, unsigned shared,
-                       unsigned *need, unsigned *share)
+static void child_perm(const struct block_node *node, const struct block_edge *edge, unsigned perm,
+                       unsigned shared, unsigned *need, unsigned *share)
 {
     if (g_str_equal(edge->name, "log")) {
-        *need = BLOCK_PERM_CONSISTENT_READ | (node->read_only ? 0 : BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE);
+        *need = BLOCK_PERM_CONSISTENT_READ |
+                (node->read_only ? 0 : BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE);
         *share = BLOCK_PERM_CONSISTENT_READ | BLOCK_PERM_WRITE_UNCHANGED;
         return;
     }
@@ -154,23 +171,27 @@ static void child_perm(const struct block_node *node, const struct block_edge *e
 /* ---- The log ---- */
 
 /* buffer NULL: zeroes. */
-static int co_log_data(struct blklogwrites *s, uint64_t at, uint64_t bytes, const struct block_buffer *buffer)
+static int co_log_data(struct blklogwrites *s, uint64_t at, uint64_t bytes,
+                       const struct block_buffer *buffer)
 {
-    return buffer ? co_child_write(s->log, at, bytes, *buffer, 0) : co_child_write_zeroes(s->log, at, bytes, 0);
+    return buffer ? co_child_write(s->log, at, bytes, *buffer, 0)
+                  : co_child_write_zeroes(s->log, at, bytes, 0);
 }
 
-static int co_log(struct block_node *node, uint64_t offset, uint64_t bytes, const struct block_buffer *buffer,
-                  unsigned flags)
+static int co_log(struct block_node *node, uint64_t offset, uint64_t bytes,
+                  const struct block_buffer *buffer, unsigned flags)
 {
     struct blklogwrites *s = node->state;
-    struct entry e = { GUINT64_TO_LE(offset / s->sector), GUINT64_TO_LE(bytes / s->sector), GUINT64_TO_LE(flags), 0 };
+    struct entry e = {GUINT64_TO_LE(offset / s->sector), GUINT64_TO_LE(bytes / s->sector),
+                      GUINT64_TO_LE(flags), 0};
     uint64_t data = flags & LOG_DISCARD ? 0 : bytes;
     g_autofree uint8_t *sector = g_malloc0(s->sector);
     int result;
 
     memcpy(sector, &e, sizeof(e));
     co_mutex_lock(&s->lock);
-    result = co_child_write(s->log, s->next * s->sector, s->sector, BLOCK_BUFFER(sector, s->sector), 0);
+    result =
+        co_child_write(s->log, s->next * s->sector, s->sector, BLOCK_BUFFER(sector, s->sector), 0);
     if (result >= 0 && data) {
         result = co_log_data(s, (s->next + 1) * s->sector, data, buffer);
     }
@@ -187,16 +208,16 @@ static int co_log(struct block_node *node, uint64_t offset, uint64_t bytes, cons
 
 /* ---- Requests: the file, then the log ---- */
 
-static int co_read(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                   unsigned flags)
+static int co_read(struct block_node *node, uint64_t offset, uint64_t bytes,
+                   struct block_buffer buffer, unsigned flags)
 {
     const struct blklogwrites *s = node->state;
 
     return co_child_read(s->file, offset, bytes, buffer, flags);
 }
 
-static int co_write(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                    unsigned flags)
+static int co_write(struct block_node *node, uint64_t offset, uint64_t bytes,
+                    struct block_buffer buffer, unsigned flags)
 {
     const struct blklogwrites *s = node->state;
     int result = co_child_write(s->file, offset, bytes, buffer, flags);

@@ -1,4 +1,5 @@
-/* Driver blkverify: all requests go to two nodes; what is read from the tested one must be what the other one has. */
+/* Driver blkverify: all requests go to two nodes; what is read from the tested one must be what the
+ * other one has. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,8 @@ struct blkverify {
     struct block_edge *test, *raw;
 };
 
-static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options, GError **error)
+static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options,
+                    GError **error)
 {
     struct blkverify *s = node->state;
 
@@ -21,7 +23,8 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
     if (!s->raw) {
         return false;
     }
-    s->test = co_block_open_child(node, "test", options->u.blkverify.test, BLOCK_ROLE_DATA | BLOCK_ROLE_PRIMARY, error);
+    s->test = co_block_open_child(node, "test", options->u.blkverify.test,
+                                  BLOCK_ROLE_DATA | BLOCK_ROLE_PRIMARY, error);
     if (!s->test) {
         return false;
     }
@@ -32,19 +35,21 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
 }
 
 /* They behave the same, or somebody has to look. */
-static int judge(struct block_node *node, const char *what, uint64_t offset, uint64_t bytes, int test, int raw)
+static int judge(struct block_node *node, const char *what, uint64_t offset, uint64_t bytes,
+                 int test, int raw)
 {
     if ((test < 0) != (raw < 0) || (test < 0 && test != raw)) {
         log_error(object_context(block_graph_root(node->graph))->log,
-                  "blkverify: %s offset=%" PRIu64 " bytes=%" PRIu64 ": the results differ: %d, and of raw %d", what, offset,
-                  bytes, test, raw);
+                  "blkverify: %s offset=%" PRIu64 " bytes=%" PRIu64
+                  ": the results differ: %d, and of raw %d",
+                  what, offset, bytes, test, raw);
         return -EIO;
     }
     return MIN(test, 0);
 }
 
-static int co_read(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                   unsigned flags)
+static int co_read(struct block_node *node, uint64_t offset, uint64_t bytes,
+                   struct block_buffer buffer, unsigned flags)
 {
     const struct blkverify *s = node->state;
     uint64_t most = MIN(bytes, MAX_BOUNCE);
@@ -55,15 +60,16 @@ static int co_read(struct block_node *node, uint64_t offset, uint64_t bytes, str
         uint64_t n = MIN(bytes, most), at = 0;
         int raw_result = co_child_read(s->raw, offset, n, BLOCK_BUFFER(raw, n), 0);
 
-        result = judge(node, "read", offset, n, co_child_read(s->test, offset, n, BLOCK_BUFFER(test, n), 0),
-                       raw_result);
+        result = judge(node, "read", offset, n,
+                       co_child_read(s->test, offset, n, BLOCK_BUFFER(test, n), 0), raw_result);
         if (result >= 0 && memcmp(test, raw, n)) {
             while (test[at] == raw[at]) {
                 at++;
             }
             log_error(object_context(block_graph_root(node->graph))->log,
-                      "blkverify: read offset=%" PRIu64 " bytes=%" PRIu64 ": contents mismatch at offset %" PRIu64, offset, n,
-                      offset + at);
+                      "blkverify: read offset=%" PRIu64 " bytes=%" PRIu64
+                      ": contents mismatch at offset %" PRIu64,
+                      offset, n, offset + at);
             result = -EIO;
         }
         if (result >= 0) {
@@ -76,13 +82,14 @@ static int co_read(struct block_node *node, uint64_t offset, uint64_t bytes, str
     return result;
 }
 
-static int co_write(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                    unsigned flags)
+static int co_write(struct block_node *node, uint64_t offset, uint64_t bytes,
+                    struct block_buffer buffer, unsigned flags)
 {
     const struct blkverify *s = node->state;
     int test = co_child_write(s->test, offset, bytes, buffer, flags);
 
-    return judge(node, "write", offset, bytes, test, co_child_write(s->raw, offset, bytes, buffer, flags));
+    return judge(node, "write", offset, bytes, test,
+                 co_child_write(s->raw, offset, bytes, buffer, flags));
 }
 
 static int co_write_zeroes(struct block_node *node, uint64_t offset, uint64_t bytes, unsigned flags)
@@ -90,7 +97,8 @@ static int co_write_zeroes(struct block_node *node, uint64_t offset, uint64_t by
     const struct blkverify *s = node->state;
     int test = co_child_write_zeroes(s->test, offset, bytes, flags);
 
-    return judge(node, "write zeroes", offset, bytes, test, co_child_write_zeroes(s->raw, offset, bytes, flags));
+    return judge(node, "write zeroes", offset, bytes, test,
+                 co_child_write_zeroes(s->raw, offset, bytes, flags));
 }
 
 static bool parse_filename(const char *filename, json_object *options, GError **error)
@@ -100,7 +108,8 @@ static bool parse_filename(const char *filename, json_object *options, GError **
     json_object *raw_options, *test_options;
 
     if (!test || !*raw_name || !test[1]) {
-        return format_fail(error, "blkverify requires raw copy and original image path: blkverify:RAW:IMAGE");
+        return format_fail(
+            error, "blkverify requires raw copy and original image path: blkverify:RAW:IMAGE");
     }
     raw_options = json_object_new_object();
     test_options = json_object_new_object();
@@ -113,7 +122,7 @@ static bool parse_filename(const char *filename, json_object *options, GError **
     return true;
 }
 
-static const char *const protocols[] = { "blkverify", NULL };
+static const char *const protocols[] = {"blkverify", NULL};
 
 static const struct block_driver blkverify = {
     .name = "blkverify",

@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "block/block_priv.h"
+#include "block/dirty_bitmap.h"
 #include "block/limits.h"
 #include "block/drive.h"
 #include "block/file.h"
@@ -142,6 +143,8 @@ static bool co_describe_node(struct block_node *node, const struct block_user *u
         return false;
     }
     info->encrypted = info->image->encrypted;
+    dirty_bitmaps_describe(node, &info->dirty_bitmaps);
+    info->has_dirty_bitmaps = info->dirty_bitmaps.n > 0;
     return true;
 }
 

@@ -8,24 +8,26 @@ enum { MAX_ALIGN = BLOCK_ZEROES };
 
 struct compress {
     struct block_edge *file;
-    uint64_t cluster;               /* bytes */
+    uint64_t cluster; /* bytes */
 };
 
-static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options, GError **error)
+static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options,
+                    GError **error)
 {
     struct compress *s = node->state;
     struct qapi_image_info info;
     struct block_node *child;
 
-    s->file = co_block_open_child(node, "file", options->u.compress.file, BLOCK_ROLE_FILTERED | BLOCK_ROLE_PRIMARY,
-                                  error);
+    s->file = co_block_open_child(node, "file", options->u.compress.file,
+                                  BLOCK_ROLE_FILTERED | BLOCK_ROLE_PRIMARY, error);
     if (!s->file) {
         return false;
     }
     child = s->file->node;
     node->length = child->length;
     if (!(child->supported_write_flags & BLOCK_COMPRESSED)) {
-        return format_error(node, error, "Compression is not supported for driver '%s'", child->driver->name);
+        return format_error(node, error, "Compression is not supported for driver '%s'",
+                            child->driver->name);
     }
     if (!co_block_image_info(child, false, &info, error)) {
         qapi_clear(&qapi_type_image_info, &info);
@@ -40,25 +42,27 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
     return true;
 }
 
-/* Parts of clusters are read, changed and written as a whole by the core, as far as it does that. */
+/* Parts of clusters are read, changed and written as a whole by the core, as far as it does that.
+ */
 static void refresh_limits(struct block_node *node)
 {
     const struct compress *s = node->state;
 
     node->limits = s->file->node->limits;
-    node->limits.request_align = (uint32_t)MAX(node->limits.request_align, MIN(s->cluster, MAX_ALIGN));
+    node->limits.request_align =
+        (uint32_t)MAX(node->limits.request_align, MIN(s->cluster, MAX_ALIGN));
 }
 
-static int co_read(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                   unsigned flags)
+static int co_read(struct block_node *node, uint64_t offset, uint64_t bytes,
+                   struct block_buffer buffer, unsigned flags)
 {
     const struct compress *s = node->state;
 
     return co_child_read(s->file, offset, bytes, buffer, flags);
 }
 
-static int co_write(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                    unsigned flags)
+static int co_write(struct block_node *node, uint64_t offset, uint64_t bytes,
+                    struct block_buffer buffer, unsigned flags)
 {
     const struct compress *s = node->state;
     int result = 0;

@@ -10,27 +10,31 @@ enum { SECTOR = 512, ERASURES = 7 };
 
 static bool complain(const struct crypt_place *place, GError **error, const char *text)
 {
-    return place->node ? format_error(place->node, error, "%s", text) : format_fail(error, "%s", text);
+    return place->node ? format_error(place->node, error, "%s", text)
+                       : format_fail(error, "%s", text);
 }
 
-static bool co_read(const struct crypt_place *place, uint64_t offset, void *data, size_t bytes, const char *what,
-                    GError **error)
+static bool co_read(const struct crypt_place *place, uint64_t offset, void *data, size_t bytes,
+                    const char *what, GError **error)
 {
     return format_read(place->node, place->edge, place->offset + offset, data, bytes, what, error);
 }
 
-static bool co_write(const struct crypt_place *place, uint64_t offset, const void *data, size_t bytes, GError **error)
+static bool co_write(const struct crypt_place *place, uint64_t offset, const void *data,
+                     size_t bytes, GError **error)
 {
     int result;
 
     if (place->file) {
         return co_format_write(place->file, place->offset + offset, data, bytes, error);
     }
-    result = co_child_write(place->edge, place->offset + offset, bytes, BLOCK_BUFFER(data, bytes), BLOCK_FUA);
+    result = co_child_write(place->edge, place->offset + offset, bytes, BLOCK_BUFFER(data, bytes),
+                            BLOCK_FUA);
     return result >= 0 || complain(place, error, "could not write the LUKS header");
 }
 
-bool co_crypt_read_header(const struct crypt_place *place, struct luks_header *header, GError **error)
+bool co_crypt_read_header(const struct crypt_place *place, struct luks_header *header,
+                          GError **error)
 {
     uint8_t data[LUKS_HEADER_BYTES];
     GError *why = NULL;
@@ -66,14 +70,15 @@ static void open_slot(void *opaque)
 }
 
 /* *opened: whether the password is this slot's. False: its material can't be read. */
-static bool co_try_slot(const struct crypt_place *place, const struct luks_header *header, unsigned slot,
-                        GBytes *password, uint8_t *key, bool *opened, GError **error)
+static bool co_try_slot(const struct crypt_place *place, const struct luks_header *header,
+                        unsigned slot, GBytes *password, uint8_t *key, bool *opened, GError **error)
 {
     size_t bytes = luks_material_bytes(header);
     g_autofree uint8_t *material = g_malloc(bytes);
-    struct slot_job job = { header, slot, password, material, key, false };
+    struct slot_job job = {header, slot, password, material, key, false};
 
-    if (!co_read(place, (uint64_t)header->slots[slot].offset * SECTOR, material, bytes, "key material", error)) {
+    if (!co_read(place, (uint64_t)header->slots[slot].offset * SECTOR, material, bytes,
+                 "key material", error)) {
         return false;
     }
     co_run_in_pool(open_slot, &job);
@@ -82,8 +87,8 @@ static bool co_try_slot(const struct crypt_place *place, const struct luks_heade
     return true;
 }
 
-bool co_crypt_find_key(const struct crypt_place *place, const struct luks_header *header, struct object *root,
-                       const char *secret, uint8_t *key, GError **error)
+bool co_crypt_find_key(const struct crypt_place *place, const struct luks_header *header,
+                       struct object *root, const char *secret, uint8_t *key, GError **error)
 {
     g_autoptr(GBytes) password = NULL;
 
@@ -97,7 +102,8 @@ bool co_crypt_find_key(const struct crypt_place *place, const struct luks_header
     for (unsigned i = 0; i < LUKS_SLOTS; i++) {
         bool opened = false;
 
-        if (header->slots[i].active && !co_try_slot(place, header, i, password, key, &opened, error)) {
+        if (header->slots[i].active &&
+            !co_try_slot(place, header, i, password, key, &opened, error)) {
             return false;
         }
         if (opened) {
@@ -107,8 +113,8 @@ bool co_crypt_find_key(const struct crypt_place *place, const struct luks_header
     return complain(place, error, "Invalid password, cannot unlock any keyslot");
 }
 
-struct cipher *co_crypt_unlock(const struct crypt_place *place, const struct luks_header *header, struct object *root,
-                               const char *secret, GError **error)
+struct cipher *co_crypt_unlock(const struct crypt_place *place, const struct luks_header *header,
+                               struct object *root, const char *secret, GError **error)
 {
     struct cipher *cipher = NULL;
     uint8_t key[CIPHER_MAX_KEY];
@@ -126,7 +132,8 @@ struct fill_job {
     GBytes *password;
     uint8_t *key, *material;
     uint64_t iter_ms;
-    const struct qapi_qcrypto_block_create_options_luks *create;    /* a new header first; NULL: none */
+    const struct qapi_qcrypto_block_create_options_luks
+        *create; /* a new header first; NULL: none */
     GError *error;
     bool ok;
 };
@@ -141,8 +148,8 @@ static void fill_slot(void *opaque)
         return;
     }
     job->material = g_malloc(luks_material_bytes(job->header));
-    job->ok = luks_fill_slot(job->header, job->slot, password, bytes, job->key, job->iter_ms, job->material,
-                             &job->error);
+    job->ok = luks_fill_slot(job->header, job->slot, password, bytes, job->key, job->iter_ms,
+                             job->material, &job->error);
 }
 
 /* material: of the slot. */
@@ -158,12 +165,15 @@ static bool co_fill_slot(struct fill_job *job, GBytes **material, GError **error
     return true;
 }
 
-bool co_crypt_prepare(const struct qapi_qcrypto_block_create_options_luks *options, struct object *root,
-                      struct luks_header *header, uint8_t *key, GBytes **material, GError **error)
+bool co_crypt_prepare(const struct qapi_qcrypto_block_create_options_luks *options,
+                      struct object *root, struct luks_header *header, uint8_t *key,
+                      GBytes **material, GError **error)
 {
     g_autoptr(GBytes) password = NULL;
     struct fill_job job = {
-        .header = header, .key = key, .create = options,
+        .header = header,
+        .key = key,
+        .create = options,
         .iter_ms = options->has_iter_time ? (uint64_t)options->iter_time : LUKS_DEFAULT_ITER_MS,
     };
 
@@ -178,7 +188,8 @@ bool co_crypt_prepare(const struct qapi_qcrypto_block_create_options_luks *optio
     return co_fill_slot(&job, material, error);
 }
 
-static bool co_write_header(const struct crypt_place *place, const struct luks_header *header, GError **error)
+static bool co_write_header(const struct crypt_place *place, const struct luks_header *header,
+                            GError **error)
 {
     uint8_t data[LUKS_HEADER_BYTES];
 
@@ -186,8 +197,8 @@ static bool co_write_header(const struct crypt_place *place, const struct luks_h
     return co_write(place, 0, data, sizeof(data), error);
 }
 
-bool co_crypt_write(const struct crypt_place *place, const struct luks_header *header, GBytes *material,
-                    GError **error)
+bool co_crypt_write(const struct crypt_place *place, const struct luks_header *header,
+                    GBytes *material, GError **error)
 {
     gsize bytes;
     const void *data = g_bytes_get_data(material, &bytes);
@@ -220,8 +231,8 @@ static unsigned count_active(const struct luks_header *header)
 static bool check_slot_number(const struct amend *a, GError **error)
 {
     return !a->o->has_keyslot || (a->o->keyslot >= 0 && a->o->keyslot < LUKS_SLOTS) ||
-           format_fail(error, "Invalid keyslot %" G_GINT64_FORMAT ". Must be between 0 and %d", a->o->keyslot,
-                       LUKS_SLOTS - 1);
+           format_fail(error, "Invalid keyslot %" G_GINT64_FORMAT ". Must be between 0 and %d",
+                       a->o->keyslot, LUKS_SLOTS - 1);
 }
 
 static bool choose_slot(const struct amend *a, unsigned *slot, GError **error)
@@ -229,7 +240,8 @@ static bool choose_slot(const struct amend *a, unsigned *slot, GError **error)
     if (a->o->has_keyslot) {
         *slot = (unsigned)a->o->keyslot;
         return !a->header->slots[*slot].active || a->force ||
-               format_fail(error, "Refusing to overwrite active keyslot %u - please erase it first", *slot);
+               format_fail(error, "Refusing to overwrite active keyslot %u - please erase it first",
+                           *slot);
     }
     for (*slot = 0; *slot < LUKS_SLOTS; ++*slot) {
         if (!a->header->slots[*slot].active) {
@@ -244,7 +256,8 @@ static bool co_add(const struct amend *a, GError **error)
     g_autoptr(GBytes) password = NULL, material = NULL;
     uint8_t key[CIPHER_MAX_KEY];
     struct fill_job job = {
-        .header = a->header, .key = key,
+        .header = a->header,
+        .key = key,
         .iter_ms = a->o->has_iter_time ? (uint64_t)a->o->iter_time : LUKS_DEFAULT_ITER_MS,
     };
     gsize bytes;
@@ -260,8 +273,8 @@ static bool co_add(const struct amend *a, GError **error)
         return false;
     }
     password = secret_get(a->root, a->o->new_secret, error);
-    if (!password || !co_crypt_find_key(a->place, a->header, a->root, a->o->secret ? a->o->secret : a->secret, key,
-                                        error)) {
+    if (!password || !co_crypt_find_key(a->place, a->header, a->root,
+                                        a->o->secret ? a->o->secret : a->secret, key, error)) {
         return false;
     }
     job.password = password;
@@ -269,7 +282,8 @@ static bool co_add(const struct amend *a, GError **error)
     if (ok) {
         const void *data = g_bytes_get_data(material, &bytes);
 
-        ok = co_write(a->place, (uint64_t)a->header->slots[job.slot].offset * SECTOR, data, bytes, error) &&
+        ok = co_write(a->place, (uint64_t)a->header->slots[job.slot].offset * SECTOR, data, bytes,
+                      error) &&
              co_write_header(a->place, a->header, error);
     }
     explicit_bzero(key, sizeof(key));
@@ -289,7 +303,8 @@ static bool co_erase(const struct amend *a, unsigned slot, GError **error)
     ok = co_write_header(a->place, a->header, error);
     for (int i = 0; i < ERASURES && ok; i++) {
         ok = gnutls_rnd(GNUTLS_RND_NONCE, data, bytes) == 0 &&
-             co_write(a->place, (uint64_t)a->header->slots[slot].offset * SECTOR, data, bytes, error);
+             co_write(a->place, (uint64_t)a->header->slots[slot].offset * SECTOR, data, bytes,
+                      error);
     }
     return ok;
 }
@@ -297,7 +312,7 @@ static bool co_erase(const struct amend *a, unsigned slot, GError **error)
 static bool co_erase_by_password(const struct amend *a, GError **error)
 {
     g_autoptr(GBytes) password = secret_get(a->root, a->o->old_secret, error);
-    bool matching[LUKS_SLOTS] = { 0 };
+    bool matching[LUKS_SLOTS] = {0};
     unsigned n = 0;
 
     if (!password) {
@@ -317,8 +332,10 @@ static bool co_erase_by_password(const struct amend *a, GError **error)
         return format_fail(error, "No keyslots match given (old) password for erase operation");
     }
     if (n == count_active(a->header) && !a->force) {
-        return format_fail(error, "All the active keyslots match the (old) password that was given and erasing them will "
-                           "erase all the data in the image irreversibly - refusing operation");
+        return format_fail(
+            error,
+            "All the active keyslots match the (old) password that was given and erasing them will "
+            "erase all the data in the image irreversibly - refusing operation");
     }
     for (unsigned i = 0; i < LUKS_SLOTS; i++) {
         if (matching[i] && !co_erase(a, i, error)) {
@@ -340,31 +357,38 @@ static bool co_remove(const struct amend *a, GError **error)
         return co_erase_by_password(a, error);
     }
     if (!a->o->has_keyslot) {
-        return format_fail(error, "To erase keyslot(s), either explicit keyslot index or the password currently contained "
-                           "in them must be given");
+        return format_fail(
+            error,
+            "To erase keyslot(s), either explicit keyslot index or the password currently contained "
+            "in them must be given");
     }
     if (!a->header->slots[slot].active && !a->force) {
         return format_fail(error, "Given keyslot %u is already erased (inactive)", slot);
     }
     if (count_active(a->header) == 1 && a->header->slots[slot].active && !a->force) {
-        return format_fail(error, "Attempt to erase the only active keyslot %u which will erase all the data in the image "
-                           "irreversibly - refusing operation", slot);
+        return format_fail(
+            error,
+            "Attempt to erase the only active keyslot %u which will erase all the data in the image "
+            "irreversibly - refusing operation",
+            slot);
     }
     return co_erase(a, slot, error);
 }
 
-bool co_crypt_amend(const struct crypt_place *place, struct luks_header *header, struct object *root,
-                    const char *secret, json_object *options, bool force, GError **error)
+bool co_crypt_amend(const struct crypt_place *place, struct luks_header *header,
+                    struct object *root, const char *secret, json_object *options, bool force,
+                    GError **error)
 {
     struct qapi_qcrypto_block_amend_options_luks o;
-    struct amend a = { place, header, root, secret, &o, force };
+    struct amend a = {place, header, root, secret, &o, force};
     bool ok;
 
     if (!qapi_from_keyval(&qapi_type_qcrypto_block_amend_options_luks, options, &o, error)) {
         return false;
     }
     ok = check_slot_number(&a, error) &&
-         (o.state == QAPI_QCRYPTO_BLOCK_LUKS_KEYSLOT_STATE_ACTIVE ? co_add(&a, error) : co_remove(&a, error));
+         (o.state == QAPI_QCRYPTO_BLOCK_LUKS_KEYSLOT_STATE_ACTIVE ? co_add(&a, error)
+                                                                  : co_remove(&a, error));
     qapi_clear(&qapi_type_qcrypto_block_amend_options_luks, &o);
     return ok;
 }

@@ -4,6 +4,7 @@
 #include "block/sparse.h"
 #include "qapi/error.h"
 
+/* One line, whatever an image has in its names. */
 bool format_fail(GError **error, const char *format, ...)
 {
     g_autofree char *text = NULL;
@@ -12,6 +13,9 @@ bool format_fail(GError **error, const char *format, ...)
     va_start(args, format);
     text = g_strdup_vprintf(format, args);
     va_end(args);
+    for (char *c = text; *c; c++) {
+        *c = g_ascii_iscntrl(*c) ? '?' : *c;
+    }
     g_set_error_literal(error, QAPI_ERROR, QAPI_ERROR_GENERIC, text);
     return false;
 }
@@ -28,21 +32,25 @@ bool format_error(const struct block_node *node, GError **error, const char *for
     return format_fail(error, "%s", text);
 }
 
-bool format_read(const struct block_node *node, struct block_edge *file, uint64_t offset, void *data, size_t bytes,
-                 const char *what, GError **error)
+bool format_read(const struct block_node *node, struct block_edge *file, uint64_t offset,
+                 void *data, size_t bytes, const char *what, GError **error)
 {
     int result;
 
     if (offset > file->node->length || bytes > file->node->length - offset) {
-        return format_error(node, error, "the %s (%zu bytes at offset %" G_GUINT64_FORMAT ") is beyond the end of the "
-                            "file", what, bytes, offset);
+        return format_error(node, error,
+                            "the %s (%zu bytes at offset %" G_GUINT64_FORMAT
+                            ") is beyond the end of the "
+                            "file",
+                            what, bytes, offset);
     }
     result = co_child_read(file, offset, bytes, BLOCK_BUFFER(data, bytes), 0);
-    return result >= 0 || format_error(node, error, "could not read the %s: %s", what, g_strerror(-result));
+    return result >= 0 ||
+           format_error(node, error, "could not read the %s: %s", what, g_strerror(-result));
 }
 
-bool co_format_open(struct block_graph *graph, const struct qapi_blockdev_ref *ref, struct format_file *file,
-                    GError **error)
+bool co_format_open(struct block_graph *graph, const struct qapi_blockdev_ref *ref,
+                    struct format_file *file, GError **error)
 {
     if (ref->kind == QAPI_BLOCKDEV_REF_KIND_DEFINITION) {
         file->node = co_block_open(graph, &ref->u.definition, 0, error);
@@ -57,14 +65,16 @@ bool co_format_open(struct block_graph *graph, const struct qapi_blockdev_ref *r
     }
     file->user = block_user_new(graph, "create", NULL, NULL);
     if (!block_user_attach(file->user, file->node,
-                           BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE | BLOCK_PERM_CONSISTENT_READ, BLOCK_PERM_ALL, error) ||
+                           BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE | BLOCK_PERM_CONSISTENT_READ,
+                           BLOCK_PERM_ALL, error) ||
         co_block_truncate(file->user, 0, false, QAPI_PREALLOC_MODE_OFF, 0, error) < 0) {
         return co_format_close(file, false, error);
     }
     return true;
 }
 
-bool co_format_write(struct format_file *file, uint64_t offset, const void *data, size_t bytes, GError **error)
+bool co_format_write(struct format_file *file, uint64_t offset, const void *data, size_t bytes,
+                     GError **error)
 {
     int result = 0;
 
@@ -73,10 +83,12 @@ bool co_format_write(struct format_file *file, uint64_t offset, const void *data
         return false;
     }
     result = bytes ? co_block_write(file->user, offset, bytes, BLOCK_BUFFER(data, bytes), 0) : 0;
-    return result >= 0 || format_fail(error, "could not write '%s': %s", file->node->filename, g_strerror(-result));
+    return result >= 0 || format_fail(error, "could not write '%s': %s", file->node->filename,
+                                      g_strerror(-result));
 }
 
-bool co_format_resize(struct format_file *file, uint64_t size, enum qapi_prealloc_mode prealloc, GError **error)
+bool co_format_resize(struct format_file *file, uint64_t size, enum qapi_prealloc_mode prealloc,
+                      GError **error)
 {
     return co_block_truncate(file->user, size, false, prealloc, 0, error) >= 0;
 }

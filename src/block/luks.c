@@ -24,19 +24,20 @@ static struct crypt_place place_of(struct block_node *node)
 {
     struct luks *s = node->state;
 
-    return (struct crypt_place) { .node = node, .edge = s->header_edge ? s->header_edge : node->file };
+    return (struct crypt_place){.node = node, .edge = s->header_edge ? s->header_edge : node->file};
 }
 
 /* ---- Open ---- */
 
-static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options, GError **error)
+static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options,
+                    GError **error)
 {
     const struct qapi_blockdev_options_luks *o = &options->u.luks;
     struct luks *s = node->state;
     struct crypt_place place;
 
-    if (!co_block_open_child(node, "file", o->file, BLOCK_ROLE_PRIMARY | BLOCK_ROLE_METADATA | BLOCK_ROLE_DATA,
-                             error)) {
+    if (!co_block_open_child(node, "file", o->file,
+                             BLOCK_ROLE_PRIMARY | BLOCK_ROLE_METADATA | BLOCK_ROLE_DATA, error)) {
         return false;
     }
     s->header_edge = co_block_open_child(node, "header", o->header, BLOCK_ROLE_METADATA, error);
@@ -49,7 +50,9 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
     }
     s->payload = (uint64_t)s->header.payload * SECTOR;
     if (s->payload > node->file->node->length) {
-        return format_error(node, error, "its data at offset %" PRIu64 " are beyond the end of the file", s->payload);
+        return format_error(node, error,
+                            "its data at offset %" PRIu64 " are beyond the end of the file",
+                            s->payload);
     }
     node->length = (node->file->node->length - s->payload) & ~(uint64_t)(SECTOR - 1);
     node->supported_write_flags = BLOCK_FUA;
@@ -57,7 +60,8 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
     if (node->open_flags & BLOCK_OPEN_NO_IO) {
         return true;
     }
-    s->cipher = co_crypt_unlock(&place, &s->header, block_graph_root(node->graph), s->secret, error);
+    s->cipher =
+        co_crypt_unlock(&place, &s->header, block_graph_root(node->graph), s->secret, error);
     return s->cipher != NULL;
 }
 
@@ -73,7 +77,7 @@ static void refresh_limits(struct block_node *node)
 {
     node->limits = node->file->node->limits;
     node->limits.request_align = MAX(node->limits.request_align, SECTOR);
-    node->limits.memory_align = 1;          /* all goes through buffers of its own */
+    node->limits.memory_align = 1; /* all goes through buffers of its own */
     node->limits.max_iov = 0;
 }
 
@@ -87,8 +91,8 @@ static uint8_t *bounce_new(const struct block_node *node, uint64_t bytes)
     return posix_memalign(&memory, align, MIN(bytes, MAX_BOUNCE)) == 0 ? memory : NULL;
 }
 
-static int co_read(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                   unsigned flags)
+static int co_read(struct block_node *node, uint64_t offset, uint64_t bytes,
+                   struct block_buffer buffer, unsigned flags)
 {
     struct luks *s = node->state;
     uint8_t *bounce = s->cipher ? bounce_new(node, bytes) : NULL;
@@ -110,8 +114,8 @@ static int co_read(struct block_node *node, uint64_t offset, uint64_t bytes, str
     return MIN(result, 0);
 }
 
-static int co_write(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                    unsigned flags)
+static int co_write(struct block_node *node, uint64_t offset, uint64_t bytes,
+                    struct block_buffer buffer, unsigned flags)
 {
     struct luks *s = node->state;
     uint8_t *bounce = s->cipher ? bounce_new(node, bytes) : NULL;
@@ -131,8 +135,8 @@ static int co_write(struct block_node *node, uint64_t offset, uint64_t bytes, st
     return MIN(result, 0);
 }
 
-static int co_truncate(struct block_node *node, uint64_t size, bool exact, enum qapi_prealloc_mode prealloc,
-                       unsigned flags, GError **error)
+static int co_truncate(struct block_node *node, uint64_t size, bool exact,
+                       enum qapi_prealloc_mode prealloc, unsigned flags, GError **error)
 {
     struct luks *s = node->state;
 
@@ -174,7 +178,8 @@ static bool co_amend(struct block_node *node, json_object *options, bool force, 
     struct luks *s = node->state;
     struct crypt_place place = place_of(node);
 
-    return co_crypt_amend(&place, &s->header, block_graph_root(node->graph), s->secret, options, force, error);
+    return co_crypt_amend(&place, &s->header, block_graph_root(node->graph), s->secret, options,
+                          force, error);
 }
 
 /* ---- New images ---- */
@@ -187,7 +192,8 @@ static const struct block_create_option create_options[] = {
     {"iter-time", NULL, "num", "Time to spend in PBKDF in milliseconds", NULL, false},
     {"ivgen-alg", NULL, "str", "Name of IV generator algorithm", NULL, false},
     {"ivgen-hash-alg", NULL, "str", "Name of IV generator hash algorithm", NULL, false},
-    {"key-secret", NULL, "str", "ID of the secret that provides the keyslot passphrase", NULL, false},
+    {"key-secret", NULL, "str", "ID of the secret that provides the keyslot passphrase", NULL,
+     false},
     {"size", NULL, "size", "Virtual disk size", NULL, false},
     {0},
 };
@@ -202,14 +208,16 @@ static const struct block_create_option amend_options[] = {
 };
 
 /* The file that there is gets the header alone. */
-static bool co_create_prepare(struct block_graph *graph, const char *filename, json_object *options, GError **error)
+static bool co_create_prepare(struct block_graph *graph, const char *filename, json_object *options,
+                              GError **error)
 {
     json_object *value;
 
     if (!json_object_object_get_ex(options, "detached-header", &value)) {
         return true;
     }
-    if (g_str_equal(json_object_get_string(value), "on") || g_str_equal(json_object_get_string(value), "true")) {
+    if (g_str_equal(json_object_get_string(value), "on") ||
+        g_str_equal(json_object_get_string(value), "true")) {
         json_object *file;
 
         if (json_object_object_get_ex(options, "file", &file)) {
@@ -221,15 +229,16 @@ static bool co_create_prepare(struct block_graph *graph, const char *filename, j
     return true;
 }
 
-static bool co_make(struct block_graph *graph, const struct qapi_blockdev_create_options_luks *o, bool data,
-                    const struct luks_header *header, GBytes *material, GError **error)
+static bool co_make(struct block_graph *graph, const struct qapi_blockdev_create_options_luks *o,
+                    bool data, const struct luks_header *header, GBytes *material, GError **error)
 {
     const struct qapi_blockdev_ref *ref = data ? o->file : o->header;
     bool with_header = !data || !o->header;
     uint64_t payload = (uint64_t)header->payload * SECTOR;
-    enum qapi_prealloc_mode prealloc = o->has_preallocation ? o->preallocation : QAPI_PREALLOC_MODE_OFF;
+    enum qapi_prealloc_mode prealloc =
+        o->has_preallocation ? o->preallocation : QAPI_PREALLOC_MODE_OFF;
     struct format_file file;
-    struct crypt_place place = { .file = &file };
+    struct crypt_place place = {.file = &file};
     bool ok = true;
 
     if (!co_format_open(graph, ref, &file, error)) {
@@ -239,8 +248,10 @@ static bool co_make(struct block_graph *graph, const struct qapi_blockdev_create
         ok = co_format_resize(&file, payload + o->size, prealloc, error);
     } else {
         /* All of the slots' places are there. */
-        ok = co_format_resize(&file, (uint64_t)(header->slots[LUKS_SLOTS - 1].offset) * SECTOR +
-                                         luks_material_bytes(header), QAPI_PREALLOC_MODE_OFF, error);
+        ok = co_format_resize(&file,
+                              (uint64_t)(header->slots[LUKS_SLOTS - 1].offset) * SECTOR +
+                                  luks_material_bytes(header),
+                              QAPI_PREALLOC_MODE_OFF, error);
     }
     if (ok && with_header) {
         ok = co_crypt_write(&place, header, material, error);
@@ -248,18 +259,31 @@ static bool co_make(struct block_graph *graph, const struct qapi_blockdev_create
     return co_format_close(&file, ok, error);
 }
 
-static bool co_create(struct block_graph *graph, const struct qapi_blockdev_create_options *options, GError **error)
+static struct qapi_qcrypto_block_create_options_luks
+crypt_options(const struct qapi_blockdev_create_options_luks *o)
+{
+    return (struct qapi_qcrypto_block_create_options_luks){
+        .key_secret = o->key_secret,
+        .has_cipher_alg = o->has_cipher_alg,
+        .cipher_alg = o->cipher_alg,
+        .has_cipher_mode = o->has_cipher_mode,
+        .cipher_mode = o->cipher_mode,
+        .has_ivgen_alg = o->has_ivgen_alg,
+        .ivgen_alg = o->ivgen_alg,
+        .has_ivgen_hash_alg = o->has_ivgen_hash_alg,
+        .ivgen_hash_alg = o->ivgen_hash_alg,
+        .has_hash_alg = o->has_hash_alg,
+        .hash_alg = o->hash_alg,
+        .has_iter_time = o->has_iter_time,
+        .iter_time = o->iter_time,
+    };
+}
+
+static bool co_create(struct block_graph *graph, const struct qapi_blockdev_create_options *options,
+                      GError **error)
 {
     const struct qapi_blockdev_create_options_luks *o = &options->u.luks;
-    struct qapi_qcrypto_block_create_options_luks crypt = {
-        .key_secret = o->key_secret,
-        .has_cipher_alg = o->has_cipher_alg, .cipher_alg = o->cipher_alg,
-        .has_cipher_mode = o->has_cipher_mode, .cipher_mode = o->cipher_mode,
-        .has_ivgen_alg = o->has_ivgen_alg, .ivgen_alg = o->ivgen_alg,
-        .has_ivgen_hash_alg = o->has_ivgen_hash_alg, .ivgen_hash_alg = o->ivgen_hash_alg,
-        .has_hash_alg = o->has_hash_alg, .hash_alg = o->hash_alg,
-        .has_iter_time = o->has_iter_time, .iter_time = o->iter_time,
-    };
+    struct qapi_qcrypto_block_create_options_luks crypt = crypt_options(o);
     g_autoptr(GBytes) material = NULL;
     struct luks_header header;
     uint8_t key[CIPHER_MAX_KEY];
@@ -268,7 +292,8 @@ static bool co_create(struct block_graph *graph, const struct qapi_blockdev_crea
         return format_fail(error, "Either the parameter 'header' or 'file' must be specified");
     }
     if (o->size % SECTOR || o->size > INT64_MAX / 2) {
-        return format_fail(error, "luks: the size must be a multiple of 512 bytes, and less than 4 EiB");
+        return format_fail(error,
+                           "luks: the size must be a multiple of 512 bytes, and less than 4 EiB");
     }
     if (!co_crypt_prepare(&crypt, block_graph_root(graph), &header, key, &material, error)) {
         return false;
@@ -279,6 +304,21 @@ static bool co_create(struct block_graph *graph, const struct qapi_blockdev_crea
     }
     return (!o->header || co_make(graph, o, false, &header, material, error)) &&
            (!o->file || co_make(graph, o, true, &header, material, error));
+}
+
+static bool measure(json_object *options, struct block_node *source, uint64_t size,
+                    uint64_t *required, uint64_t *fully_allocated, uint64_t *bitmaps,
+                    GError **error)
+{
+    struct qapi_qcrypto_block_create_options_luks o;
+
+    if (!qapi_from_keyval(&qapi_type_qcrypto_block_create_options_luks, options, &o, error)) {
+        return false;
+    }
+    size = source ? source->length : (size + SECTOR - 1) & ~(uint64_t)(SECTOR - 1);
+    *required = *fully_allocated = luks_overhead(&o) + size;
+    qapi_clear(&qapi_type_qcrypto_block_create_options_luks, &o);
+    return true;
 }
 
 static const struct block_driver luks = {
@@ -297,6 +337,7 @@ static const struct block_driver luks = {
     .co_describe = co_describe,
     .co_amend = co_amend,
     .amend_options = amend_options,
+    .measure = measure,
     .co_create = co_create,
     .create_options = create_options,
     .co_create_prepare = co_create_prepare,

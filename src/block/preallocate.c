@@ -1,6 +1,7 @@
 /*
- * Driver preallocate: a filter between a format and its file. When the format writes beyond the end of the file, much
- * more than that is allocated at once; what wasn't used is cut off when it is closed.
+ * Driver preallocate: a filter between a format and its file. When the format writes beyond the end
+ * of the file, much more than that is allocated at once; what wasn't used is cut off when it is
+ * closed.
  */
 #include <errno.h>
 
@@ -12,23 +13,26 @@ enum { DEFAULT_ALIGN = 1 << 20, DEFAULT_SIZE = 128 << 20 };
 struct preallocate {
     struct block_edge *file;
     uint64_t align, size;
-    struct co_mutex lock;           /* of the rest */
-    uint64_t data_end;              /* what the parent takes for the end of the file */
-    uint64_t file_end;              /* beyond data_end it reads as zeroes */
+    struct co_mutex lock; /* of the rest */
+    uint64_t data_end;    /* what the parent takes for the end of the file */
+    uint64_t file_end;    /* beyond data_end it reads as zeroes */
     bool ready;
 };
 
-static bool take_options(struct block_node *node, const struct qapi_blockdev_options_preallocate *o, GError **error)
+static bool take_options(struct block_node *node, const struct qapi_blockdev_options_preallocate *o,
+                         GError **error)
 {
     struct preallocate *s = node->state;
 
-    if ((o->has_prealloc_align && o->prealloc_align <= 0) || (o->has_prealloc_size && o->prealloc_size <= 0)) {
+    if ((o->has_prealloc_align && o->prealloc_align <= 0) ||
+        (o->has_prealloc_size && o->prealloc_size <= 0)) {
         return format_error(node, error, "prealloc-align and prealloc-size must be more than 0");
     }
     s->align = o->has_prealloc_align ? (uint64_t)o->prealloc_align : DEFAULT_ALIGN;
     s->size = o->has_prealloc_size ? (uint64_t)o->prealloc_size : DEFAULT_SIZE;
     if (s->align % 512) {
-        return format_error(node, error, "prealloc-align parameter of preallocate filter is not aligned to 512");
+        return format_error(node, error,
+                            "prealloc-align parameter of preallocate filter is not aligned to 512");
     }
     if (s->align > 1ull << 40 || s->size > 1ull << 50) {
         return format_error(node, error, "prealloc-align or prealloc-size is too large");
@@ -36,7 +40,8 @@ static bool take_options(struct block_node *node, const struct qapi_blockdev_opt
     return true;
 }
 
-static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options, GError **error)
+static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options,
+                    GError **error)
 {
     struct preallocate *s = node->state;
 
@@ -64,8 +69,8 @@ static void co_close(struct block_node *node)
 }
 
 /* Its own: what is cut off at the end. */
-static void child_perm(const struct block_node *node, const struct block_edge *edge, unsigned perm, unsigned shared,
-                       unsigned *need, unsigned *share)
+static void child_perm(const struct block_node *node, const struct block_edge *edge, unsigned perm,
+                       unsigned shared, unsigned *need, unsigned *share)
 {
     *need = perm;
     *share = shared;
@@ -75,8 +80,8 @@ static void child_perm(const struct block_node *node, const struct block_edge *e
     }
 }
 
-/* Before what ends at end is written. *zeroed: it was beyond the file, and is zeroes now. Not being able to is no
- * reason not to write. */
+/* Before what ends at end is written. *zeroed: it was beyond the file, and is zeroes now. Not being
+ * able to is no reason not to write. */
 static void co_extend(struct preallocate *s, uint64_t offset, uint64_t end, bool *zeroed)
 {
     *zeroed = false;
@@ -84,8 +89,8 @@ static void co_extend(struct preallocate *s, uint64_t offset, uint64_t end, bool
     if (end > s->file_end) {
         uint64_t target = (end + s->size + s->align - 1) / s->align * s->align;
 
-        if (target <= INT64_MAX &&
-            co_child_write_zeroes(s->file, s->file_end, target - s->file_end, BLOCK_NO_FALLBACK) >= 0) {
+        if (target <= INT64_MAX && co_child_write_zeroes(s->file, s->file_end, target - s->file_end,
+                                                         BLOCK_NO_FALLBACK) >= 0) {
             s->file_end = target;
         }
     }
@@ -95,16 +100,16 @@ static void co_extend(struct preallocate *s, uint64_t offset, uint64_t end, bool
     co_mutex_unlock(&s->lock);
 }
 
-static int co_read(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                   unsigned flags)
+static int co_read(struct block_node *node, uint64_t offset, uint64_t bytes,
+                   struct block_buffer buffer, unsigned flags)
 {
     const struct preallocate *s = node->state;
 
     return co_child_read(s->file, offset, bytes, buffer, flags);
 }
 
-static int co_write(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                    unsigned flags)
+static int co_write(struct block_node *node, uint64_t offset, uint64_t bytes,
+                    struct block_buffer buffer, unsigned flags)
 {
     struct preallocate *s = node->state;
     bool zeroed;
@@ -122,8 +127,8 @@ static int co_write_zeroes(struct block_node *node, uint64_t offset, uint64_t by
     return zeroed ? 0 : co_child_write_zeroes(s->file, offset, bytes, flags);
 }
 
-static int co_truncate(struct block_node *node, uint64_t size, bool exact, enum qapi_prealloc_mode prealloc,
-                       unsigned flags, GError **error)
+static int co_truncate(struct block_node *node, uint64_t size, bool exact,
+                       enum qapi_prealloc_mode prealloc, unsigned flags, GError **error)
 {
     struct preallocate *s = node->state;
     int result;

@@ -579,6 +579,7 @@ static const struct block_driver qcow2_driver = {
     .co_describe = co_describe,
     .co_check = co_qcow2_check,
     .co_amend = co_qcow2_amend,
+    .amend_options = qcow2_amend_options,
     .measure = co_qcow2_measure,
     .co_reopen_prepare = co_qcow2_reopen_prepare,
     .co_reopen_commit = co_qcow2_reopen_commit,

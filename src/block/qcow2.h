@@ -9,7 +9,9 @@
  *   qcow2_cache.c     L2 slices and refcount blocks in memory
  *   qcow2_overlap.c   which clusters are metadata, that nothing else may be written to
  *   qcow2_order.c     in which order metadata gets to the disk
- *   qcow2_create.c, _resize.c, _amend.c, _snapshot.c, _check.c, _bitmap.c, _compress.c, _crypt.c
+ *   qcow2_check.c     check and repair; qcow2_count.c: what refers to clusters; qcow2_rebuild.c: new refcounts
+ *   qcow2_bitmap.c    persistent dirty bitmaps, valid at each moment; qcow2_bitmap_format.c: their directory
+ *   qcow2_create.c, _amend.c, _backing.c, _reopen.c, _snapshot.c, _compress.c, _crypt.c
  *
  * Order on the disk. Whatever is lost when the host stops, an image refers to no cluster that it doesn't count,
  * and to no cluster whose contents aren't there; clusters that are counted and not used (leaks) may remain.
@@ -363,6 +365,7 @@ void qcow2_crypto_free(struct qcow2 *q);
 bool co_qcow2_create_crypto(struct qcow2 *q, const struct qapi_qcrypto_block_create_options *options, GError **error);
 /* Key slots: members of QCryptoBlockAmendOptionsLUKS, strings. */
 bool co_qcow2_amend_crypto(struct qcow2 *q, json_object *options, bool force, GError **error);
+extern const struct block_create_option qcow2_amend_options[];
 /* NULL: it isn't encrypted. Caller frees. */
 struct qapi_image_info_specific_qcow2_encryption *qcow2_describe_crypto(const struct qcow2 *q);
 

@@ -317,9 +317,15 @@ static bool co_change(struct block_node *node, json_object *options,
 bool co_qcow2_amend(struct block_node *node, json_object *options, bool force, GError **error)
 {
     struct qapi_blockdev_create_options all = {0};
+    json_object *slots;
     bool ok;
 
-    (void)force;
+    if (json_object_object_get_ex(options, "encrypt", &slots)) {
+        if (json_object_object_length(options) > 1) {
+            return refuse(error, "Key slots (encrypt.*) are changed by themselves, without other options");
+        }
+        return co_qcow2_amend_crypto(node->state, slots, force, error);
+    }
     if (!check_members(options, error) || !parse(options, &all, error)) {
         return false;
     }

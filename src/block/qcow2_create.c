@@ -429,6 +429,7 @@ static int co_shrink(struct qcow2 *q, uint64_t size, GError **error)
     if (end < q->file->node->length) {
         co_child_truncate(q->file, end, false, QAPI_PREALLOC_MODE_OFF, 0, NULL);
         q->fresh_from = MIN(q->fresh_from, end);
+        q->data_unflushed = true;       /* that it reads as zeroes there comes before L2 says anything of it */
     }
     return 0;
 }

@@ -519,8 +519,8 @@ static int co_forget_cluster(struct qcow2 *q, uint64_t i)
     if (q->compressed_next && q->compressed_next >> q->cluster_bits == i) {
         q->compressed_next = 0;
     }
-    forgotten = qcow2_cache_forget(q->l2_cache, offset, q->cluster_size) &
-                qcow2_cache_forget(q->refcount_cache, offset, q->cluster_size);
+    forgotten = qcow2_cache_forget(q->l2_cache, offset, q->cluster_size);
+    forgotten = qcow2_cache_forget(q->refcount_cache, offset, q->cluster_size) && forgotten;
     qcow2_metadata_remove(q, offset);
     return forgotten ? 0 : co_qcow2_corrupt(q, true, offset, q->cluster_size, "Cluster %#" PRIx64 " is given back and "
                                             "holds a table that is in use", offset);

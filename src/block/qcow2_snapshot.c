@@ -159,7 +159,12 @@ bool co_qcow2_snapshots_open(struct qcow2 *q, GError **error)
     for (i = 0; i < q->header.n_snapshots; i++) {
         struct qcow2_snapshot *s;
 
-        q->snapshots = g_renew(struct qcow2_snapshot, q->snapshots, i + 1);
+        if (at >= q->file->node->length) {
+            return refuse(error, "The snapshot table ends behind the end of the file");
+        }
+        if (!(i & (i - 1))) {           /* a power of 2: room for as many again */
+            q->snapshots = g_renew(struct qcow2_snapshot, q->snapshots, MAX(2 * i, 1));
+        }
         s = &q->snapshots[i];
         memset(s, 0, sizeof(*s));
         q->n_snapshots = i + 1;

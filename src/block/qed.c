@@ -1,6 +1,7 @@
 /*
- * Driver qed (its published specification, version 1): a header, a table of tables of clusters. A flag in the header
- * says, while clusters are allocated, that the tables have to be checked after a crash.
+ * Driver qed (its published specification, version 1): a header, a table of tables of clusters. A
+ * flag in the header says, while clusters are allocated, that the tables have to be checked after a
+ * crash.
  */
 #include <errno.h>
 #include <string.h>
@@ -8,10 +9,16 @@
 #include "block/sparse.h"
 
 enum {
-    FEATURE_BACKING = 1, FEATURE_NEED_CHECK = 2, FEATURE_BACKING_RAW = 4, FEATURES = 7,
-    MIN_CLUSTER = 4096, MAX_CLUSTER = 64 << 20, DEFAULT_CLUSTER = 65536,
-    MAX_TABLE = 16, DEFAULT_TABLE = 4,      /* clusters */
-    MAX_HEADER = 4,                         /* clusters that are looked at for the backing image's name */
+    FEATURE_BACKING = 1,
+    FEATURE_NEED_CHECK = 2,
+    FEATURE_BACKING_RAW = 4,
+    FEATURES = 7,
+    MIN_CLUSTER = 4096,
+    MAX_CLUSTER = 64 << 20,
+    DEFAULT_CLUSTER = 65536,
+    MAX_TABLE = 16,
+    DEFAULT_TABLE = 4, /* clusters */
+    MAX_HEADER = 4,    /* clusters that are looked at for the backing image's name */
     MAX_NAME = 1023,
     SECTOR = 512,
 };
@@ -20,18 +27,18 @@ static const uint64_t zero_entry = 1;
 /* All little-endian. */
 struct header {
     char magic[4];
-    uint32_t cluster_size, table_size, header_size;         /* bytes, clusters, clusters */
+    uint32_t cluster_size, table_size, header_size; /* bytes, clusters, clusters */
     uint64_t features, compatible, autoclear;
-    uint64_t l1_offset, image_size;                         /* bytes */
+    uint64_t l1_offset, image_size; /* bytes */
     uint32_t backing_offset, backing_bytes;
 } __attribute__((packed));
 
 struct qed {
     struct sparse sparse;
     struct header header;
-    uint64_t cluster, n, table_bytes, l1_offset;            /* n: entries of a table */
-    uint64_t end;                                           /* where the next cluster goes */
-    bool marked;                                            /* need-check is set in the file */
+    uint64_t cluster, n, table_bytes, l1_offset; /* n: entries of a table */
+    uint64_t end;                                /* where the next cluster goes */
+    bool marked;                                 /* need-check is set in the file */
 };
 
 static int probe(const uint8_t *data, size_t size, const char *filename)
@@ -99,7 +106,8 @@ static int co_allocate(struct block_node *node, struct sparse_extent *extent)
 }
 
 /* A table with one entry, then the entry of the table. */
-static int co_add_table(struct block_node *node, uint64_t l1_index, uint64_t l2_index, uint64_t entry)
+static int co_add_table(struct block_node *node, uint64_t l1_index, uint64_t l2_index,
+                        uint64_t entry)
 {
     struct qed *s = node->state;
     uint64_t table = s->end;
@@ -145,7 +153,8 @@ static int co_write_header(struct block_node *node)
 {
     struct qed *s = node->state;
 
-    return co_child_write(node->file, 0, sizeof(s->header), BLOCK_BUFFER(&s->header, sizeof(s->header)), BLOCK_FUA);
+    return co_child_write(node->file, 0, sizeof(s->header),
+                          BLOCK_BUFFER(&s->header, sizeof(s->header)), BLOCK_FUA);
 }
 
 static int co_mark(struct block_node *node)
@@ -176,7 +185,11 @@ static int co_unmark(struct block_node *node)
 }
 
 static const struct sparse_ops ops = {
-    .co_map = co_map, .co_allocate = co_allocate, .co_link = co_link, .co_zero = co_zero, .co_before_write = co_mark,
+    .co_map = co_map,
+    .co_allocate = co_allocate,
+    .co_link = co_link,
+    .co_zero = co_zero,
+    .co_before_write = co_mark,
 };
 
 /* ---- Check ---- */
@@ -184,7 +197,7 @@ static const struct sparse_ops ops = {
 struct check {
     struct block_node *node;
     struct qed *s;
-    uint8_t *used;                  /* a bit for each cluster of the file */
+    uint8_t *used; /* a bit for each cluster of the file */
     uint64_t n_clusters;
     bool fix;
     struct qapi_image_check *result;
@@ -260,16 +273,23 @@ static int co_check_tables(struct check *c)
     return result;
 }
 
-static bool co_check(struct block_node *node, unsigned fix, struct qapi_image_check *result, GError **error)
+static bool co_check(struct block_node *node, unsigned fix, struct qapi_image_check *result,
+                     GError **error)
 {
     struct qed *s = node->state;
-    struct check c = { node, s, NULL, (node->file->node->length + s->cluster - 1) / s->cluster, fix & BLOCK_FIX_ERRORS,
-                       result };
+    struct check c = {node,
+                      s,
+                      NULL,
+                      (node->file->node->length + s->cluster - 1) / s->cluster,
+                      fix & BLOCK_FIX_ERRORS,
+                      result};
     int ret;
 
     c.used = g_try_malloc0(c.n_clusters / 8 + 1);
     if (!c.used) {
-        return format_error(node, error, "there is no memory to check a file of %" PRIu64 " clusters", c.n_clusters);
+        return format_error(node, error,
+                            "there is no memory to check a file of %" PRIu64 " clusters",
+                            c.n_clusters);
     }
     co_mutex_lock(&s->sparse.lock);
     ret = co_check_tables(&c);
@@ -278,11 +298,13 @@ static bool co_check(struct block_node *node, unsigned fix, struct qapi_image_ch
     }
     co_mutex_unlock(&s->sparse.lock);
     g_free(c.used);
-    result->has_corruptions = result->has_leaks = result->has_total_clusters = result->has_allocated_clusters = true;
+    result->has_corruptions = result->has_leaks = result->has_total_clusters =
+        result->has_allocated_clusters = true;
     result->has_corruptions_fixed = c.fix;
     result->corruptions -= result->corruptions_fixed;
     result->total_clusters = (int64_t)((node->length + s->cluster - 1) / s->cluster);
-    return ret >= 0 || format_error(node, error, "could not check the tables: %s", g_strerror(-ret));
+    return ret >= 0 ||
+           format_error(node, error, "could not check the tables: %s", g_strerror(-ret));
 }
 
 /* ---- Open and close ---- */
@@ -297,23 +319,29 @@ static bool check_header(struct block_node *node, GError **error)
         return format_error(node, error, "Image not in QED format");
     }
     if (features & ~(uint64_t)FEATURES) {
-        return format_error(node, error, "Unsupported QED features: 0x%" PRIx64, features & ~(uint64_t)FEATURES);
+        return format_error(node, error, "Unsupported QED features: 0x%" PRIx64,
+                            features & ~(uint64_t)FEATURES);
     }
     s->cluster = GUINT32_FROM_LE(h->cluster_size);
-    if (s->cluster < MIN_CLUSTER || s->cluster > MAX_CLUSTER || s->cluster & (s->cluster - 1) || !table ||
-        table > MAX_TABLE || table & (table - 1)) {
-        return format_error(node, error, "QED cluster size %" PRIu64 " or table size %" PRIu64 " is invalid", s->cluster,
-                            table);
+    if (s->cluster < MIN_CLUSTER || s->cluster > MAX_CLUSTER || s->cluster & (s->cluster - 1) ||
+        !table || table > MAX_TABLE || table & (table - 1)) {
+        return format_error(node, error,
+                            "QED cluster size %" PRIu64 " or table size %" PRIu64 " is invalid",
+                            s->cluster, table);
     }
     s->table_bytes = s->cluster * table;
     s->n = s->table_bytes / 8;
     s->l1_offset = GUINT64_FROM_LE(h->l1_offset);
     node->length = GUINT64_FROM_LE(h->image_size);
-    if (node->length % SECTOR || node->length > INT64_MAX || (node->length + s->cluster - 1) / s->cluster > s->n * s->n) {
-        return format_error(node, error, "its size of %" PRIu64 " bytes can't be", (uint64_t)node->length);
+    if (node->length % SECTOR || node->length > INT64_MAX ||
+        (node->length + s->cluster - 1) / s->cluster > s->n * s->n) {
+        return format_error(node, error, "its size of %" PRIu64 " bytes can't be",
+                            (uint64_t)node->length);
     }
     if (!is_valid(node, s->l1_offset, s->table_bytes)) {
-        return format_error(node, error, "its L1 table at offset %" PRIu64 " is beyond the end of the file", s->l1_offset);
+        return format_error(node, error,
+                            "its L1 table at offset %" PRIu64 " is beyond the end of the file",
+                            s->l1_offset);
     }
     return true;
 }
@@ -322,17 +350,24 @@ static bool co_read_backing_name(struct block_node *node, GError **error)
 {
     struct qed *s = node->state;
     uint64_t features = GUINT64_FROM_LE(s->header.features);
-    uint32_t offset = GUINT32_FROM_LE(s->header.backing_offset), bytes = GUINT32_FROM_LE(s->header.backing_bytes);
-    char name[MAX_NAME + 1] = { 0 };
+    uint32_t offset = GUINT32_FROM_LE(s->header.backing_offset),
+             bytes = GUINT32_FROM_LE(s->header.backing_bytes);
+    char name[MAX_NAME + 1] = {0};
 
     if (!(features & FEATURE_BACKING)) {
         return true;
     }
-    if (bytes > MAX_NAME || (uint64_t)offset + bytes > s->cluster * GUINT32_FROM_LE(s->header.header_size)) {
+    if (bytes > MAX_NAME ||
+        (uint64_t)offset + bytes > s->cluster * GUINT32_FROM_LE(s->header.header_size)) {
         return format_error(node, error, "the name of its backing image isn't where it can be");
     }
     if (!format_read(node, node->file, offset, name, bytes, "backing image's name", error)) {
         return false;
+    }
+    for (const char *c = name; *c; c++) {
+        if (g_ascii_iscntrl(*c)) {
+            return format_error(node, error, "the name of its backing image is damaged");
+        }
     }
     node->backing_name = g_strdup(name);
     node->backing_format = features & FEATURE_BACKING_RAW ? g_strdup("raw") : NULL;
@@ -343,7 +378,7 @@ static bool co_read_backing_name(struct block_node *node, GError **error)
 static bool co_start_writing(struct block_node *node, GError **error)
 {
     struct qed *s = node->state;
-    struct qapi_image_check result = { 0 };
+    struct qapi_image_check result = {0};
     int ret;
 
     if (node->read_only || node->open_flags & (BLOCK_OPEN_NO_IO | BLOCK_OPEN_CHECK)) {
@@ -360,7 +395,8 @@ static bool co_start_writing(struct block_node *node, GError **error)
            co_check(node, BLOCK_FIX_ERRORS, &result, error);
 }
 
-static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options, GError **error)
+static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options,
+                    GError **error)
 {
     struct qed *s = node->state;
 
@@ -401,15 +437,16 @@ static void co_describe(struct block_node *node, struct qapi_image_info *info)
 
 /* ---- Changes of the header ---- */
 
-static int co_truncate(struct block_node *node, uint64_t size, bool exact, enum qapi_prealloc_mode prealloc,
-                       unsigned flags, GError **error)
+static int co_truncate(struct block_node *node, uint64_t size, bool exact,
+                       enum qapi_prealloc_mode prealloc, unsigned flags, GError **error)
 {
     struct qed *s = node->state;
     int result;
 
     if (prealloc != QAPI_PREALLOC_MODE_OFF || size < node->length) {
-        format_error(node, error, size < node->length ? "shrinking images is not supported"
-                                                      : "preallocation isn't supported");
+        format_error(node, error,
+                     size < node->length ? "shrinking images is not supported"
+                                         : "preallocation isn't supported");
         return -ENOTSUP;
     }
     if (size % SECTOR || (size + s->cluster - 1) / s->cluster > s->n * s->n) {
@@ -425,19 +462,23 @@ static int co_truncate(struct block_node *node, uint64_t size, bool exact, enum 
     return MIN(result, 0);
 }
 
-static bool co_change_backing(struct block_node *node, const char *file, const char *format, GError **error)
+static bool co_change_backing(struct block_node *node, const char *file, const char *format,
+                              GError **error)
 {
     struct qed *s = node->state;
     size_t bytes = file ? strlen(file) : 0;
-    uint64_t features = GUINT64_FROM_LE(s->header.features) & ~(uint64_t)(FEATURE_BACKING | FEATURE_BACKING_RAW);
+    uint64_t features =
+        GUINT64_FROM_LE(s->header.features) & ~(uint64_t)(FEATURE_BACKING | FEATURE_BACKING_RAW);
     int result = 0;
 
     if (bytes > MAX_NAME || sizeof(struct header) + bytes > s->cluster) {
         return format_error(node, error, "the name of the backing image is too long");
     }
     if (bytes) {
-        features |= FEATURE_BACKING | (format && g_str_equal(format, "raw") ? FEATURE_BACKING_RAW : 0);
-        result = co_child_write(node->file, sizeof(struct header), bytes, BLOCK_BUFFER(file, bytes), 0);
+        features |=
+            FEATURE_BACKING | (format && g_str_equal(format, "raw") ? FEATURE_BACKING_RAW : 0);
+        result =
+            co_child_write(node->file, sizeof(struct header), bytes, BLOCK_BUFFER(file, bytes), 0);
     }
     s->header.features = GUINT64_TO_LE(features);
     s->header.backing_offset = bytes ? GUINT32_TO_LE(sizeof(struct header)) : 0;
@@ -466,22 +507,26 @@ static const struct block_create_option create_options[] = {
     {0},
 };
 
-static bool check_create(const struct qapi_blockdev_create_options_qed *o, uint64_t cluster, uint64_t table,
-                         GError **error)
+static bool check_create(const struct qapi_blockdev_create_options_qed *o, uint64_t cluster,
+                         uint64_t table, GError **error)
 {
     uint64_t n;
 
     if (cluster < MIN_CLUSTER || cluster > MAX_CLUSTER || cluster & (cluster - 1)) {
-        return format_fail(error, "QED cluster size must be within range [%d, %d] and power of 2", MIN_CLUSTER,
-                           MAX_CLUSTER);
+        return format_fail(error, "QED cluster size must be within range [%d, %d] and power of 2",
+                           MIN_CLUSTER, MAX_CLUSTER);
     }
     if (!table || table > MAX_TABLE || table & (table - 1)) {
-        return format_fail(error, "QED table size must be within range [1, %d] and power of 2", MAX_TABLE);
+        return format_fail(error, "QED table size must be within range [1, %d] and power of 2",
+                           MAX_TABLE);
     }
     n = cluster * table / 8;
     if (o->size % SECTOR || o->size > INT64_MAX || (o->size + cluster - 1) / cluster > n * n) {
-        return format_fail(error, "QED image size must be a non-zero multiple of 512 bytes, and at most %" PRIu64
-                           " clusters", n * n);
+        return format_fail(
+            error,
+            "QED image size must be a non-zero multiple of 512 bytes, and at most %" PRIu64
+            " clusters",
+            n * n);
     }
     if (o->backing_file && strlen(o->backing_file) > MAX_NAME) {
         return format_fail(error, "the name of the backing image is too long");
@@ -489,7 +534,8 @@ static bool check_create(const struct qapi_blockdev_create_options_qed *o, uint6
     return true;
 }
 
-static bool co_create(struct block_graph *graph, const struct qapi_blockdev_create_options *options, GError **error)
+static bool co_create(struct block_graph *graph, const struct qapi_blockdev_create_options *options,
+                      GError **error)
 {
     const struct qapi_blockdev_create_options_qed *o = &options->u.qed;
     uint64_t cluster = o->has_cluster_size && o->cluster_size ? o->cluster_size : DEFAULT_CLUSTER;
@@ -511,9 +557,11 @@ static bool co_create(struct block_graph *graph, const struct qapi_blockdev_crea
 
     return check_create(o, cluster, table, error) && co_format_open(graph, o->file, &file, error) &&
            co_format_close(&file,
-                           co_format_resize(&file, cluster * (1 + table), QAPI_PREALLOC_MODE_OFF, error) &&
+                           co_format_resize(&file, cluster * (1 + table), QAPI_PREALLOC_MODE_OFF,
+                                            error) &&
                                co_format_write(&file, 0, &h, sizeof(h), error) &&
-                               co_format_write(&file, sizeof(h), o->backing_file, bytes, error), error);
+                               co_format_write(&file, sizeof(h), o->backing_file, bytes, error),
+                           error);
 }
 
 static const struct block_driver qed = {

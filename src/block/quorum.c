@@ -1,6 +1,7 @@
 /*
- * Driver quorum: several children with the same data. A read asks all of them, and what most have is what counts, if
- * these are enough; or (read-pattern=fifo) the first one that can. Writes go to all.
+ * Driver quorum: several children with the same data. A read asks all of them, and what most have
+ * is what counts, if these are enough; or (read-pattern=fifo) the first one that can. Writes go to
+ * all.
  */
 #include <errno.h>
 #include <string.h>
@@ -25,8 +26,8 @@ struct request {
     struct block_node *node;
     enum { READ, WRITE, WRITE_ZEROES, FLUSH } op;
     uint64_t offset, bytes;
-    struct block_buffer buffer;     /* of writes */
-    uint8_t *data[MAX_CHILDREN];    /* of reads */
+    struct block_buffer buffer;  /* of writes */
+    uint8_t *data[MAX_CHILDREN]; /* of reads */
     unsigned flags;
     int results[MAX_CHILDREN];
     unsigned under_way;
@@ -48,17 +49,12 @@ static void co_part(void *opaque)
 
     switch (r->op) {
     case READ:
-        *result = co_child_read(child, r->offset, r->bytes, BLOCK_BUFFER(r->data[part->child], r->bytes), 0);
+        *result = co_child_read(child, r->offset, r->bytes,
+                                BLOCK_BUFFER(r->data[part->child], r->bytes), 0);
         break;
-    case WRITE:
-        *result = co_child_write(child, r->offset, r->bytes, r->buffer, r->flags);
-        break;
-    case WRITE_ZEROES:
-        *result = co_child_write_zeroes(child, r->offset, r->bytes, r->flags);
-        break;
-    case FLUSH:
-        *result = co_child_flush(child);
-        break;
+    case WRITE: *result = co_child_write(child, r->offset, r->bytes, r->buffer, r->flags); break;
+    case WRITE_ZEROES: *result = co_child_write_zeroes(child, r->offset, r->bytes, r->flags); break;
+    case FLUSH: *result = co_child_flush(child); break;
     }
     if (--r->under_way == 0) {
         coroutine_wake(r->co);
@@ -73,12 +69,12 @@ static void co_run(struct request *r)
     r->co = coroutine_self();
     r->under_way = s->n + 1;
     for (unsigned i = 0; i < s->n; i++) {
-        parts[i] = (struct part) { r, i };
+        parts[i] = (struct part){r, i};
         coroutine_start(coroutine_loop(r->co), co_part, &parts[i]);
     }
     if (--r->under_way) {
         while (r->under_way) {
-            co_yield();
+            co_yield ();
         }
     }
 }
@@ -100,8 +96,10 @@ static void report_failure(const struct request *r)
 static void report_bad(const struct request *r, unsigned child, int error)
 {
     static const enum qapi_quorum_op_type types[] = {
-        [READ] = QAPI_QUORUM_OP_TYPE_READ, [WRITE] = QAPI_QUORUM_OP_TYPE_WRITE,
-        [WRITE_ZEROES] = QAPI_QUORUM_OP_TYPE_WRITE, [FLUSH] = QAPI_QUORUM_OP_TYPE_FLUSH,
+        [READ] = QAPI_QUORUM_OP_TYPE_READ,
+        [WRITE] = QAPI_QUORUM_OP_TYPE_WRITE,
+        [WRITE_ZEROES] = QAPI_QUORUM_OP_TYPE_WRITE,
+        [FLUSH] = QAPI_QUORUM_OP_TYPE_FLUSH,
     };
     const struct quorum *s = r->node->state;
     struct qapi_quorum_report_bad_event event = {
@@ -185,7 +183,8 @@ static int co_rewrite(const struct request *r, unsigned winner)
 
     for (unsigned i = 0; i < s->n; i++) {
         if (r->results[i] < 0 || memcmp(r->data[i], r->data[winner], r->bytes)) {
-            int ret = co_child_write(s->children[i], r->offset, r->bytes, BLOCK_BUFFER(r->data[winner], r->bytes), 0);
+            int ret = co_child_write(s->children[i], r->offset, r->bytes,
+                                     BLOCK_BUFFER(r->data[winner], r->bytes), 0);
 
             result = ret < 0 ? ret : result;
         }
@@ -205,8 +204,9 @@ static int co_decide(struct request *r, struct block_buffer buffer)
     if (winner < 0) {
         if (s->blkverify) {
             log_error(object_context(block_graph_root(r->node->graph))->log,
-                      "quorum: offset=%" PRIu64 " bytes=%" PRIu64 ": the contents of the children differ", r->offset,
-                      r->bytes);
+                      "quorum: offset=%" PRIu64 " bytes=%" PRIu64
+                      ": the contents of the children differ",
+                      r->offset, r->bytes);
         }
         report_failure(r);
         return -EIO;
@@ -223,10 +223,11 @@ static int co_decide(struct request *r, struct block_buffer buffer)
     return 0;
 }
 
-static int co_read_all(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer)
+static int co_read_all(struct block_node *node, uint64_t offset, uint64_t bytes,
+                       struct block_buffer buffer)
 {
     const struct quorum *s = node->state;
-    struct request r = { .node = node, .op = READ, .offset = offset, .bytes = bytes };
+    struct request r = {.node = node, .op = READ, .offset = offset, .bytes = bytes};
     g_autofree uint8_t *data = g_try_malloc(bytes * s->n);
 
     if (!data) {
@@ -239,10 +240,11 @@ static int co_read_all(struct block_node *node, uint64_t offset, uint64_t bytes,
     return co_decide(&r, buffer);
 }
 
-static int co_read_first(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer)
+static int co_read_first(struct block_node *node, uint64_t offset, uint64_t bytes,
+                         struct block_buffer buffer)
 {
     const struct quorum *s = node->state;
-    struct request r = { .node = node, .op = READ, .offset = offset, .bytes = bytes };
+    struct request r = {.node = node, .op = READ, .offset = offset, .bytes = bytes};
     int result = -EIO;
 
     for (unsigned i = 0; i < s->n; i++) {
@@ -255,8 +257,8 @@ static int co_read_first(struct block_node *node, uint64_t offset, uint64_t byte
     return result;
 }
 
-static int co_read(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                   unsigned flags)
+static int co_read(struct block_node *node, uint64_t offset, uint64_t bytes,
+                   struct block_buffer buffer, unsigned flags)
 {
     const struct quorum *s = node->state;
     int result = 0;
@@ -264,7 +266,8 @@ static int co_read(struct block_node *node, uint64_t offset, uint64_t bytes, str
     while (bytes && result >= 0) {
         uint64_t n = MIN(bytes, MAX_READ);
 
-        result = s->fifo ? co_read_first(node, offset, n, buffer) : co_read_all(node, offset, n, buffer);
+        result =
+            s->fifo ? co_read_first(node, offset, n, buffer) : co_read_all(node, offset, n, buffer);
         offset += n;
         bytes -= n;
         buffer = bytes ? block_buffer_skip(buffer, n) : buffer;
@@ -274,11 +277,16 @@ static int co_read(struct block_node *node, uint64_t offset, uint64_t bytes, str
 
 /* ---- Other requests ---- */
 
-static int co_write(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                    unsigned flags)
+static int co_write(struct block_node *node, uint64_t offset, uint64_t bytes,
+                    struct block_buffer buffer, unsigned flags)
 {
     struct request r = {
-        .node = node, .op = WRITE, .offset = offset, .bytes = bytes, .buffer = buffer, .flags = flags,
+        .node = node,
+        .op = WRITE,
+        .offset = offset,
+        .bytes = bytes,
+        .buffer = buffer,
+        .flags = flags,
     };
 
     co_run(&r);
@@ -287,7 +295,8 @@ static int co_write(struct block_node *node, uint64_t offset, uint64_t bytes, st
 
 static int co_write_zeroes(struct block_node *node, uint64_t offset, uint64_t bytes, unsigned flags)
 {
-    struct request r = { .node = node, .op = WRITE_ZEROES, .offset = offset, .bytes = bytes, .flags = flags };
+    struct request r = {
+        .node = node, .op = WRITE_ZEROES, .offset = offset, .bytes = bytes, .flags = flags};
 
     co_run(&r);
     return judge_results(&r);
@@ -295,14 +304,15 @@ static int co_write_zeroes(struct block_node *node, uint64_t offset, uint64_t by
 
 static int co_flush(struct block_node *node)
 {
-    struct request r = { .node = node, .op = FLUSH };
+    struct request r = {.node = node, .op = FLUSH};
 
     co_run(&r);
     return judge_results(&r);
 }
 
 /* Zeroes if all say so. */
-static int co_status(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_status *status)
+static int co_status(struct block_node *node, uint64_t offset, uint64_t bytes,
+                     struct block_status *status)
 {
     const struct quorum *s = node->state;
     bool zero = true;
@@ -318,8 +328,9 @@ static int co_status(struct block_node *node, uint64_t offset, uint64_t bytes, s
         bytes = MIN(bytes, one.bytes);
         zero = zero && one.flags & BLOCK_STATUS_ZERO;
     }
-    *status = (struct block_status) {
-        .flags = BLOCK_STATUS_ALLOCATED | (zero ? BLOCK_STATUS_ZERO : BLOCK_STATUS_DATA), .bytes = bytes,
+    *status = (struct block_status){
+        .flags = BLOCK_STATUS_ALLOCATED | (zero ? BLOCK_STATUS_ZERO : BLOCK_STATUS_DATA),
+        .bytes = bytes,
     };
     return 0;
 }
@@ -342,15 +353,19 @@ static int64_t co_allocated_size(struct block_node *node)
 
 /* ---- Open ---- */
 
-static bool take_options(struct block_node *node, const struct qapi_blockdev_options_quorum *o, GError **error)
+static bool take_options(struct block_node *node, const struct qapi_blockdev_options_quorum *o,
+                         GError **error)
 {
     struct quorum *s = node->state;
 
     if (o->children.n < 1 || o->children.n > MAX_CHILDREN) {
-        return format_error(node, error, "Number of provided children must be from 1 to %d", MAX_CHILDREN);
+        return format_error(node, error, "Number of provided children must be from 1 to %d",
+                            MAX_CHILDREN);
     }
     if (o->vote_threshold < 1 || (uint64_t)o->vote_threshold > o->children.n) {
-        return format_error(node, error, "threshold %" G_GINT64_FORMAT " may not exceed children count, and is at least 1",
+        return format_error(node, error,
+                            "threshold %" G_GINT64_FORMAT
+                            " may not exceed children count, and is at least 1",
                             o->vote_threshold);
     }
     s->threshold = (unsigned)o->vote_threshold;
@@ -358,8 +373,10 @@ static bool take_options(struct block_node *node, const struct qapi_blockdev_opt
     s->blkverify = o->has_blkverify && o->blkverify && !s->fifo;
     s->rewrite = o->has_rewrite_corrupted && o->rewrite_corrupted && !s->fifo;
     if (s->blkverify && (o->children.n != 2 || s->threshold != 2)) {
-        return format_error(node, error, "blkverify=on can only be set if there are exactly two files and vote-threshold is "
-                            "2");
+        return format_error(
+            node, error,
+            "blkverify=on can only be set if there are exactly two files and vote-threshold is "
+            "2");
     }
     if (s->rewrite && s->blkverify) {
         return format_error(node, error, "rewrite-corrupted=on cannot be used with blkverify=on");
@@ -367,7 +384,8 @@ static bool take_options(struct block_node *node, const struct qapi_blockdev_opt
     return true;
 }
 
-static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options, GError **error)
+static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options,
+                    GError **error)
 {
     const struct qapi_blockdev_options_quorum *o = &options->u.quorum;
     struct quorum *s = node->state;
@@ -377,16 +395,18 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
     }
     for (s->n = 0; s->n < o->children.n; s->n++) {
         g_autofree char *name = g_strdup_printf("children.%u", s->n);
-        struct block_edge *child = co_block_open_child(node, name, &o->children.v[s->n], BLOCK_ROLE_DATA, error);
+        struct block_edge *child =
+            co_block_open_child(node, name, &o->children.v[s->n], BLOCK_ROLE_DATA, error);
 
         if (!child) {
             return false;
         }
         s->children[s->n] = child;
         if (child->node->length != s->children[0]->node->length) {
-            return format_error(node, error, "child '%s' has %" PRIu64 " bytes, and '%s' has %" PRIu64, child->node->name,
-                                (uint64_t)child->node->length, s->children[0]->node->name,
-                                (uint64_t)s->children[0]->node->length);
+            return format_error(node, error,
+                                "child '%s' has %" PRIu64 " bytes, and '%s' has %" PRIu64,
+                                child->node->name, (uint64_t)child->node->length,
+                                s->children[0]->node->name, (uint64_t)s->children[0]->node->length);
         }
     }
     node->length = s->children[0]->node->length;
@@ -396,8 +416,8 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
 }
 
 /* Who rewrites has to be able to write, also if nobody else does. */
-static void child_perm(const struct block_node *node, const struct block_edge *edge, unsigned perm, unsigned shared,
-                       unsigned *need, unsigned *share)
+static void child_perm(const struct block_node *node, const struct block_edge *edge, unsigned perm,
+                       unsigned shared, unsigned *need, unsigned *share)
 {
     const struct quorum *s = node->state;
 

@@ -5,7 +5,7 @@
 
 enum {
     MAX_COPY = 1 << 20,
-    MAX_STATUS_STEPS = 4096,        /* extents that one question about status puts together */
+    MAX_STATUS_STEPS = 4096, /* extents that one question about status puts together */
 };
 
 void sparse_init(struct sparse *s, const struct sparse_ops *ops)
@@ -34,17 +34,19 @@ void sparse_refresh_limits(struct block_node *node)
 }
 
 /* What co_map says, made safe: something of the image, and in the file. */
-static int co_map(struct block_node *node, uint64_t offset, uint64_t bytes, struct sparse_extent *extent)
+static int co_map(struct block_node *node, uint64_t offset, uint64_t bytes,
+                  struct sparse_extent *extent)
 {
     struct sparse *s = node->state;
     int result;
 
-    *extent = (struct sparse_extent) { 0 };
+    *extent = (struct sparse_extent){0};
     result = s->ops->co_map(node, offset, extent);
     if (result < 0) {
         return result;
     }
-    if (!extent->bytes || (extent->kind >= SPARSE_DATA && extent->host >= extent->file->node->length)) {
+    if (!extent->bytes ||
+        (extent->kind >= SPARSE_DATA && extent->host >= extent->file->node->length)) {
         return -EIO;
     }
     extent->bytes = MIN(extent->bytes, bytes);
@@ -53,8 +55,8 @@ static int co_map(struct block_node *node, uint64_t offset, uint64_t bytes, stru
 
 /* ---- Reads ---- */
 
-static int co_read_compressed(struct block_node *node, uint64_t offset, const struct sparse_extent *extent,
-                              struct block_buffer buffer)
+static int co_read_compressed(struct block_node *node, uint64_t offset,
+                              const struct sparse_extent *extent, struct block_buffer buffer)
 {
     struct sparse *s = node->state;
     g_autofree uint8_t *cluster = g_try_malloc(extent->cluster_size);
@@ -66,8 +68,8 @@ static int co_read_compressed(struct block_node *node, uint64_t offset, const st
     return result;
 }
 
-int co_sparse_read(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                   unsigned flags)
+int co_sparse_read(struct block_node *node, uint64_t offset, uint64_t bytes,
+                   struct block_buffer buffer, unsigned flags)
 {
     struct sparse *s = node->state;
     int result = 0;
@@ -98,7 +100,8 @@ int co_sparse_read(struct block_node *node, uint64_t offset, uint64_t bytes, str
     return MIN(result, 0);
 }
 
-int co_sparse_status(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_status *status)
+int co_sparse_status(struct block_node *node, uint64_t offset, uint64_t bytes,
+                     struct block_status *status)
 {
     static const unsigned flags_of[] = {
         [SPARSE_UNALLOCATED] = 0,
@@ -113,8 +116,10 @@ int co_sparse_status(struct block_node *node, uint64_t offset, uint64_t bytes, s
     co_mutex_lock(&s->lock);
     result = co_map(node, offset, bytes, &first);
     for (unsigned i = 0; result >= 0 && first.bytes < bytes && i < MAX_STATUS_STEPS; i++) {
-        if (co_map(node, offset + first.bytes, bytes - first.bytes, &next) < 0 || next.kind != first.kind ||
-            (first.kind == SPARSE_DATA && (next.file != first.file || next.host != first.host + first.bytes))) {
+        if (co_map(node, offset + first.bytes, bytes - first.bytes, &next) < 0 ||
+            next.kind != first.kind ||
+            (first.kind == SPARSE_DATA &&
+             (next.file != first.file || next.host != first.host + first.bytes))) {
             break;
         }
         first.bytes += next.bytes;
@@ -123,7 +128,7 @@ int co_sparse_status(struct block_node *node, uint64_t offset, uint64_t bytes, s
     if (result < 0) {
         return result;
     }
-    *status = (struct block_status) { .flags = flags_of[first.kind], .bytes = first.bytes };
+    *status = (struct block_status){.flags = flags_of[first.kind], .bytes = first.bytes};
     if (first.kind == SPARSE_UNALLOCATED && !node->driver->supports_backing) {
         status->flags = BLOCK_STATUS_ZERO | BLOCK_STATUS_ALLOCATED;
     } else if (first.kind == SPARSE_DATA) {
@@ -136,7 +141,8 @@ int co_sparse_status(struct block_node *node, uint64_t offset, uint64_t bytes, s
 /* ---- Writes ---- */
 
 /* What is read from the image at offset, where nothing is allocated, to the new cluster. */
-static int co_copy_up(struct block_node *node, const struct sparse_extent *extent, uint64_t offset, uint64_t bytes)
+static int co_copy_up(struct block_node *node, const struct sparse_extent *extent, uint64_t offset,
+                      uint64_t bytes)
 {
     uint64_t most = MIN(bytes, MAX_COPY);
     g_autofree uint8_t *data = bytes ? g_try_malloc(most) : NULL;
@@ -147,8 +153,8 @@ static int co_copy_up(struct block_node *node, const struct sparse_extent *exten
 
         result = co_child_read(node->backing, offset, n, BLOCK_BUFFER(data, n), 0);
         if (result >= 0) {
-            result = co_child_write(extent->file, extent->host + (offset - extent->cluster), n, BLOCK_BUFFER(data, n),
-                                    0);
+            result = co_child_write(extent->file, extent->host + (offset - extent->cluster), n,
+                                    BLOCK_BUFFER(data, n), 0);
         }
         offset += n;
         bytes -= n;
@@ -157,15 +163,17 @@ static int co_copy_up(struct block_node *node, const struct sparse_extent *exten
 }
 
 /* A new cluster with bytes of data from offset; the rest is as it was. */
-static int co_fill(struct block_node *node, const struct sparse_extent *extent, uint64_t offset, uint64_t bytes,
-                   struct block_buffer buffer)
+static int co_fill(struct block_node *node, const struct sparse_extent *extent, uint64_t offset,
+                   uint64_t bytes, struct block_buffer buffer)
 {
-    uint64_t head = offset - extent->cluster, end = offset + bytes, tail = extent->cluster_size - head - bytes;
+    uint64_t head = offset - extent->cluster, end = offset + bytes,
+             tail = extent->cluster_size - head - bytes;
     bool copies = node->backing && extent->kind == SPARSE_UNALLOCATED;
     int result = 0;
 
     if (!copies && (head || tail)) {
-        result = co_child_write_zeroes(extent->file, extent->host, extent->cluster_size, BLOCK_MAY_UNMAP);
+        result = co_child_write_zeroes(extent->file, extent->host, extent->cluster_size,
+                                       BLOCK_MAY_UNMAP);
     }
     if (result >= 0 && copies) {
         result = co_copy_up(node, extent, extent->cluster, head);
@@ -182,8 +190,8 @@ static int co_fill(struct block_node *node, const struct sparse_extent *extent, 
 }
 
 /* Under the lock: nobody else allocates the same. */
-static int co_write_new(struct block_node *node, struct sparse_extent *extent, uint64_t offset, uint64_t bytes,
-                        struct block_buffer buffer)
+static int co_write_new(struct block_node *node, struct sparse_extent *extent, uint64_t offset,
+                        uint64_t bytes, struct block_buffer buffer)
 {
     struct sparse *s = node->state;
     int result;
@@ -211,8 +219,8 @@ static int co_before_write(struct block_node *node)
     return result;
 }
 
-int co_sparse_write(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                    unsigned flags)
+int co_sparse_write(struct block_node *node, uint64_t offset, uint64_t bytes,
+                    struct block_buffer buffer, unsigned flags)
 {
     struct sparse *s = node->state;
     int result = co_before_write(node);
@@ -244,7 +252,8 @@ int co_sparse_write(struct block_node *node, uint64_t offset, uint64_t bytes, st
 }
 
 /* A cluster or a part of one. */
-static int co_zero(struct block_node *node, uint64_t offset, uint64_t bytes, struct sparse_extent *extent)
+static int co_zero(struct block_node *node, uint64_t offset, uint64_t bytes,
+                   struct sparse_extent *extent)
 {
     struct sparse *s = node->state;
     uint64_t end;
@@ -256,7 +265,8 @@ static int co_zero(struct block_node *node, uint64_t offset, uint64_t bytes, str
         return -ENOTSUP;
     }
     end = MIN(extent->cluster + extent->cluster_size, node->length);
-    return offset == extent->cluster && offset + bytes >= end ? s->ops->co_zero(node, extent) : -ENOTSUP;
+    return offset == extent->cluster && offset + bytes >= end ? s->ops->co_zero(node, extent)
+                                                              : -ENOTSUP;
 }
 
 int co_sparse_write_zeroes(struct block_node *node, uint64_t offset, uint64_t bytes, unsigned flags)

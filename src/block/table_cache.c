@@ -7,18 +7,18 @@ enum { PIECE = 16384, MAX_PIECES = 1024 };
 
 struct key {
     struct block_edge *file;
-    uint64_t number;                /* of the piece in it */
+    uint64_t number; /* of the piece in it */
 };
 
 struct piece {
     struct key key;
-    GList link;                     /* in used */
+    GList link; /* in used */
     uint8_t data[PIECE];
 };
 
 struct table_cache {
-    GHashTable *pieces;             /* struct key -> struct piece, which it owns */
-    GQueue used;                    /* struct piece, the latest first */
+    GHashTable *pieces; /* struct key -> struct piece, which it owns */
+    GQueue used;        /* struct piece, the latest first */
 };
 
 static guint hash(gconstpointer data)
@@ -61,7 +61,8 @@ void table_cache_free(struct table_cache *cache)
 static int co_load(struct table_cache *cache, struct key key, struct piece **loaded)
 {
     struct piece *piece = g_new(struct piece, 1);
-    int result = co_child_read(key.file, key.number * PIECE, PIECE, BLOCK_BUFFER(piece->data, PIECE), 0);
+    int result =
+        co_child_read(key.file, key.number * PIECE, PIECE, BLOCK_BUFFER(piece->data, PIECE), 0);
 
     if (result < 0) {
         g_free(piece);
@@ -73,19 +74,20 @@ static int co_load(struct table_cache *cache, struct key key, struct piece **loa
         g_hash_table_remove(cache->pieces, &oldest->key);
     }
     piece->key = key;
-    piece->link = (GList) { .data = piece };
+    piece->link = (GList){.data = piece};
     g_queue_push_head_link(&cache->used, &piece->link);
     g_hash_table_insert(cache->pieces, &piece->key, piece);
     *loaded = piece;
     return 0;
 }
 
-int co_table_read(struct table_cache *cache, struct block_edge *file, uint64_t offset, void *data, size_t bytes)
+int co_table_read(struct table_cache *cache, struct block_edge *file, uint64_t offset, void *data,
+                  size_t bytes)
 {
     uint8_t *to = data;
 
     while (bytes) {
-        struct key key = { file, offset / PIECE };
+        struct key key = {file, offset / PIECE};
         size_t skip = offset % PIECE, n = MIN(bytes, PIECE - skip);
         struct piece *piece = g_hash_table_lookup(cache->pieces, &key);
 
@@ -107,14 +109,14 @@ int co_table_read(struct table_cache *cache, struct block_edge *file, uint64_t o
     return 0;
 }
 
-int co_table_write(struct table_cache *cache, struct block_edge *file, uint64_t offset, const void *data,
-                   size_t bytes)
+int co_table_write(struct table_cache *cache, struct block_edge *file, uint64_t offset,
+                   const void *data, size_t bytes)
 {
     int result = co_child_write(file, offset, bytes, BLOCK_BUFFER(data, bytes), 0);
     const uint8_t *from = data;
 
     while (bytes) {
-        struct key key = { file, offset / PIECE };
+        struct key key = {file, offset / PIECE};
         size_t skip = offset % PIECE, n = MIN(bytes, PIECE - skip);
         struct piece *piece = g_hash_table_lookup(cache->pieces, &key);
 

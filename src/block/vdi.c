@@ -1,6 +1,6 @@
 /*
- * Driver vdi: images of VirtualBox, version 1.1. A header, a table with a number for each block of 1 MiB, the blocks
- * in the order in which they were allocated.
+ * Driver vdi: images of VirtualBox, version 1.1. A header, a table with a number for each block of
+ * 1 MiB, the blocks in the order in which they were allocated.
  */
 #include <errno.h>
 #include <string.h>
@@ -10,7 +10,8 @@
 enum {
     SIGNATURE = (int)0xbeda107fu,
     VERSION = 0x00010001,
-    TYPE_DYNAMIC = 1, TYPE_STATIC = 2,
+    TYPE_DYNAMIC = 1,
+    TYPE_STATIC = 2,
     SECTOR = 512,
     BLOCK = 1 << 20,
     MAX_BLOCKS = 0x1fffffff,
@@ -62,22 +63,27 @@ static bool check_header(const struct block_node *node, const struct header *h, 
                             GUINT32_FROM_LE(h->signature));
     }
     if (version != VERSION) {
-        return format_error(node, error, "unsupported VDI image (version %" PRIu32 ".%" PRIu32 ")", version >> 16,
-                            version & 0xffff);
+        return format_error(node, error, "unsupported VDI image (version %" PRIu32 ".%" PRIu32 ")",
+                            version >> 16, version & 0xffff);
     }
     if (GUINT32_FROM_LE(h->offset_map) % SECTOR || GUINT32_FROM_LE(h->offset_data) % SECTOR) {
-        return format_error(node, error, "unsupported VDI image (its block map at 0x%" PRIx32 " or its data at 0x%" PRIx32
-                            " don't begin at a sector)", GUINT32_FROM_LE(h->offset_map),
-                            GUINT32_FROM_LE(h->offset_data));
+        return format_error(node, error,
+                            "unsupported VDI image (its block map at 0x%" PRIx32
+                            " or its data at 0x%" PRIx32 " don't begin at a sector)",
+                            GUINT32_FROM_LE(h->offset_map), GUINT32_FROM_LE(h->offset_data));
     }
     if (GUINT32_FROM_LE(h->sector_size) != SECTOR || GUINT32_FROM_LE(h->block_size) != BLOCK) {
-        return format_error(node, error, "unsupported VDI image (sectors of %" PRIu32 " and blocks of %" PRIu32
-                            " bytes; %d and %d are supported)", GUINT32_FROM_LE(h->sector_size),
-                            GUINT32_FROM_LE(h->block_size), SECTOR, BLOCK);
+        return format_error(node, error,
+                            "unsupported VDI image (sectors of %" PRIu32 " and blocks of %" PRIu32
+                            " bytes; %d and %d are supported)",
+                            GUINT32_FROM_LE(h->sector_size), GUINT32_FROM_LE(h->block_size), SECTOR,
+                            BLOCK);
     }
     if (n_blocks > MAX_BLOCKS || size > (uint64_t)n_blocks * BLOCK) {
-        return format_error(node, error, "unsupported VDI image (disk size %" PRIu64 ", image bitmap has room for %"
-                            PRIu64 ")", size, (uint64_t)MIN(n_blocks, MAX_BLOCKS) * BLOCK);
+        return format_error(node, error,
+                            "unsupported VDI image (disk size %" PRIu64
+                            ", image bitmap has room for %" PRIu64 ")",
+                            size, (uint64_t)MIN(n_blocks, MAX_BLOCKS) * BLOCK);
     }
     if (!is_null(h->uuid_link) || !is_null(h->uuid_parent)) {
         return format_error(node, error, "unsupported VDI image (it depends on another one)");
@@ -89,14 +95,17 @@ static int co_map(struct block_node *node, uint64_t offset, struct sparse_extent
 {
     struct vdi *s = node->state;
     uint32_t entry;
-    int result = co_table_read(s->sparse.tables, node->file, s->offset_map + offset / BLOCK * sizeof(entry), &entry,
-                               sizeof(entry));
+    int result =
+        co_table_read(s->sparse.tables, node->file, s->offset_map + offset / BLOCK * sizeof(entry),
+                      &entry, sizeof(entry));
 
     entry = GUINT32_FROM_LE(entry);
     extent->cluster = offset - offset % BLOCK;
     extent->cluster_size = BLOCK;
     extent->bytes = BLOCK - offset % BLOCK;
-    extent->kind = entry == unallocated ? SPARSE_UNALLOCATED : entry == discarded ? SPARSE_ZERO : SPARSE_DATA;
+    extent->kind = entry == unallocated ? SPARSE_UNALLOCATED
+                   : entry == discarded ? SPARSE_ZERO
+                                        : SPARSE_DATA;
     extent->file = node->file;
     extent->host = s->offset_data + (uint64_t)entry * BLOCK + offset % BLOCK;
     return result;
@@ -107,7 +116,7 @@ static int co_allocate(struct block_node *node, struct sparse_extent *extent)
     struct vdi *s = node->state;
 
     if (s->n_allocated >= s->n_blocks) {
-        return -ENOSPC;             /* the count in the header is wrong */
+        return -ENOSPC; /* the count in the header is wrong */
     }
     extent->file = node->file;
     extent->host = s->offset_data + (uint64_t)s->n_allocated * BLOCK;
@@ -118,20 +127,23 @@ static int co_link(struct block_node *node, const struct sparse_extent *extent)
 {
     struct vdi *s = node->state;
     uint32_t count = GUINT32_TO_LE(s->n_allocated + 1), entry = GUINT32_TO_LE(s->n_allocated);
-    int result = co_table_write(s->sparse.tables, node->file, offsetof(struct header, n_allocated), &count,
-                                sizeof(count));
+    int result = co_table_write(s->sparse.tables, node->file, offsetof(struct header, n_allocated),
+                                &count, sizeof(count));
 
     if (result >= 0) {
         s->n_allocated++;
         result = co_table_write(s->sparse.tables, node->file,
-                                s->offset_map + extent->cluster / BLOCK * sizeof(entry), &entry, sizeof(entry));
+                                s->offset_map + extent->cluster / BLOCK * sizeof(entry), &entry,
+                                sizeof(entry));
     }
     return result;
 }
 
-static const struct sparse_ops ops = { .co_map = co_map, .co_allocate = co_allocate, .co_link = co_link };
+static const struct sparse_ops ops = {
+    .co_map = co_map, .co_allocate = co_allocate, .co_link = co_link};
 
-static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options, GError **error)
+static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options,
+                    GError **error)
 {
     struct vdi *s = node->state;
     struct header h;
@@ -139,7 +151,8 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
 
     if (!co_block_open_child(node, "file", options->u.vdi.file,
                              BLOCK_ROLE_PRIMARY | BLOCK_ROLE_METADATA | BLOCK_ROLE_DATA, error) ||
-        !format_read(node, node->file, 0, &h, sizeof(h), "header", error) || !check_header(node, &h, error)) {
+        !format_read(node, node->file, 0, &h, sizeof(h), "header", error) ||
+        !check_header(node, &h, error)) {
         return false;
     }
     s->offset_map = GUINT32_FROM_LE(h.offset_map);
@@ -148,8 +161,11 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
     s->n_allocated = GUINT32_FROM_LE(h.n_allocated);
     end = s->offset_map + (uint64_t)s->n_blocks * sizeof(uint32_t);
     if (end > node->file->node->length || end > s->offset_data || s->offset_map < HEADER_BYTES) {
-        return format_error(node, error, "the block map of %" PRIu32 " blocks at 0x%" PRIx64 " isn't between the header, "
-                            "the data and the end of the file", s->n_blocks, s->offset_map);
+        return format_error(node, error,
+                            "the block map of %" PRIu32 " blocks at 0x%" PRIx64
+                            " isn't between the header, "
+                            "the data and the end of the file",
+                            s->n_blocks, s->offset_map);
     }
     sparse_init(&s->sparse, &ops);
     s->sparse.zeroes_align = BLOCK;
@@ -176,7 +192,8 @@ static int co_check_map(struct block_node *node, struct qapi_image_check *result
 {
     struct vdi *s = node->state;
     uint64_t in_file = node->file->node->length > s->offset_data
-                           ? (node->file->node->length - s->offset_data + BLOCK - 1) / BLOCK : 0;
+                           ? (node->file->node->length - s->offset_data + BLOCK - 1) / BLOCK
+                           : 0;
     g_autofree uint8_t *used = g_try_malloc0(MIN(in_file, s->n_blocks) / 8 + 1);
     uint32_t entry, n_found = 0;
 
@@ -184,8 +201,8 @@ static int co_check_map(struct block_node *node, struct qapi_image_check *result
         return -ENOMEM;
     }
     for (uint32_t i = 0; i < s->n_blocks; i++) {
-        int ret = co_table_read(s->sparse.tables, node->file, s->offset_map + i * (uint64_t)sizeof(entry), &entry,
-                                sizeof(entry));
+        int ret = co_table_read(s->sparse.tables, node->file,
+                                s->offset_map + i * (uint64_t)sizeof(entry), &entry, sizeof(entry));
 
         if (ret < 0) {
             return ret;
@@ -208,19 +225,22 @@ static int co_check_map(struct block_node *node, struct qapi_image_check *result
     return 0;
 }
 
-static bool co_check(struct block_node *node, unsigned fix, struct qapi_image_check *result, GError **error)
+static bool co_check(struct block_node *node, unsigned fix, struct qapi_image_check *result,
+                     GError **error)
 {
     struct vdi *s = node->state;
     int ret;
 
     if (fix) {
-        return format_error(node, error, "images of this format can't be repaired; make a new one with convert");
+        return format_error(node, error,
+                            "images of this format can't be repaired; make a new one with convert");
     }
     co_mutex_lock(&s->sparse.lock);
     ret = co_check_map(node, result);
     co_mutex_unlock(&s->sparse.lock);
     result->has_corruptions = true;
-    return ret >= 0 || format_error(node, error, "could not read the block map: %s", g_strerror(-ret));
+    return ret >= 0 ||
+           format_error(node, error, "could not read the block map: %s", g_strerror(-ret));
 }
 
 /* ---- New images ---- */
@@ -232,7 +252,8 @@ static const struct block_create_option create_options[] = {
 };
 
 /* "static" is how the schema's preallocation is called here. */
-static bool co_create_prepare(struct block_graph *graph, const char *filename, json_object *options, GError **error)
+static bool co_create_prepare(struct block_graph *graph, const char *filename, json_object *options,
+                              GError **error)
 {
     json_object *value;
     bool on;
@@ -240,13 +261,15 @@ static bool co_create_prepare(struct block_graph *graph, const char *filename, j
     if (!json_object_object_get_ex(options, "static", &value)) {
         return true;
     }
-    on = g_str_equal(json_object_get_string(value), "on") || g_str_equal(json_object_get_string(value), "true");
+    on = g_str_equal(json_object_get_string(value), "on") ||
+         g_str_equal(json_object_get_string(value), "true");
     if (!on && !g_str_equal(json_object_get_string(value), "off") &&
         !g_str_equal(json_object_get_string(value), "false")) {
         return format_fail(error, "Parameter 'static' expects 'on' or 'off'");
     }
     json_object_object_del(options, "static");
-    json_object_object_add(options, "preallocation", json_object_new_string(on ? "metadata" : "off"));
+    json_object_object_add(options, "preallocation",
+                           json_object_new_string(on ? "metadata" : "off"));
     return true;
 }
 
@@ -263,7 +286,7 @@ static void make_header(struct header *h, uint64_t size, uint32_t n_blocks, bool
 {
     uint64_t data = (HEADER_BYTES + (uint64_t)n_blocks * 4 + SECTOR - 1) & ~(uint64_t)(SECTOR - 1);
 
-    *h = (struct header) {
+    *h = (struct header){
         .text = "<<< Nandu VM Virtual Disk Image >>>\n",
         .signature = GUINT32_TO_LE((uint32_t)SIGNATURE),
         .version = GUINT32_TO_LE(VERSION),
@@ -281,7 +304,8 @@ static void make_header(struct header *h, uint64_t size, uint32_t n_blocks, bool
     make_uuid(h->uuid_last_snapshot);
 }
 
-static bool co_write_map(struct format_file *file, uint32_t n_blocks, bool is_static, GError **error)
+static bool co_write_map(struct format_file *file, uint32_t n_blocks, bool is_static,
+                         GError **error)
 {
     enum { STEP = 1 << 16 };
     g_autofree uint32_t *map = g_new(uint32_t, STEP);
@@ -300,14 +324,17 @@ static bool co_write_map(struct format_file *file, uint32_t n_blocks, bool is_st
             return false;
         }
     }
-    return !is_static || co_format_resize(file, end + (uint64_t)n_blocks * BLOCK, QAPI_PREALLOC_MODE_OFF, error);
+    return !is_static ||
+           co_format_resize(file, end + (uint64_t)n_blocks * BLOCK, QAPI_PREALLOC_MODE_OFF, error);
 }
 
-static bool co_create(struct block_graph *graph, const struct qapi_blockdev_create_options *options, GError **error)
+static bool co_create(struct block_graph *graph, const struct qapi_blockdev_create_options *options,
+                      GError **error)
 {
     const struct qapi_blockdev_create_options_vdi *o = &options->u.vdi;
     bool is_static = o->has_preallocation && o->preallocation == QAPI_PREALLOC_MODE_METADATA;
-    uint64_t size = (o->size + SECTOR - 1) & ~(uint64_t)(SECTOR - 1), n_blocks = (size + BLOCK - 1) / BLOCK;
+    uint64_t size = (o->size + SECTOR - 1) & ~(uint64_t)(SECTOR - 1),
+             n_blocks = (size + BLOCK - 1) / BLOCK;
     struct format_file file;
     struct header h;
 
@@ -315,13 +342,17 @@ static bool co_create(struct block_graph *graph, const struct qapi_blockdev_crea
         return format_fail(error, "vdi: preallocation can be off or metadata");
     }
     if (o->size > (uint64_t)MAX_BLOCKS * BLOCK) {
-        return format_fail(error, "Unsupported VDI image size (size is 0x%" PRIx64 ", max supported is 0x%" PRIx64 ")",
+        return format_fail(error,
+                           "Unsupported VDI image size (size is 0x%" PRIx64
+                           ", max supported is 0x%" PRIx64 ")",
                            o->size, (uint64_t)MAX_BLOCKS * BLOCK);
     }
     make_header(&h, size, (uint32_t)n_blocks, is_static);
     return co_format_open(graph, o->file, &file, error) &&
-           co_format_close(&file, co_format_write(&file, 0, &h, sizeof(h), error) &&
-                                      co_write_map(&file, (uint32_t)n_blocks, is_static, error), error);
+           co_format_close(&file,
+                           co_format_write(&file, 0, &h, sizeof(h), error) &&
+                               co_write_map(&file, (uint32_t)n_blocks, is_static, error),
+                           error);
 }
 
 static const struct block_driver vdi = {

@@ -5,22 +5,27 @@
 #include <string.h>
 
 /* Of GUID text the first three numbers are little-endian. */
-#define GUID(a, b, c, d0, d1, d2, d3, d4, d5, d6, d7)                                                          \
-    { (a) & 0xff, (a) >> 8 & 0xff, (a) >> 16 & 0xff, (uint8_t)((a) >> 24), (b) & 0xff, (b) >> 8, (c) & 0xff,  \
-      (c) >> 8, d0, d1, d2, d3, d4, d5, d6, d7 }
-const uint8_t vhdx_guid_bat[] = GUID(0x2dc27766u, 0xf623, 0x4200, 0x9d, 0x64, 0x11, 0x5e, 0x9b, 0xfd, 0x4a, 0x08);
+#define GUID(a, b, c, d0, d1, d2, d3, d4, d5, d6, d7)                                            \
+    {                                                                                            \
+        (a) & 0xff, (a) >> 8 & 0xff, (a) >> 16 & 0xff, (uint8_t)((a) >> 24), (b)&0xff, (b) >> 8, \
+            (c)&0xff, (c) >> 8, d0, d1, d2, d3, d4, d5, d6, d7                                   \
+    }
+const uint8_t vhdx_guid_bat[] =
+    GUID(0x2dc27766u, 0xf623, 0x4200, 0x9d, 0x64, 0x11, 0x5e, 0x9b, 0xfd, 0x4a, 0x08);
 const uint8_t vhdx_guid_metadata[] =
     GUID(0x8b7ca206u, 0x4790, 0x4b9a, 0xb8, 0xfe, 0x57, 0x5f, 0x05, 0x0f, 0x88, 0x6e);
 const uint8_t vhdx_guid_parameters[] =
     GUID(0xcaa16737u, 0xfa36, 0x4d43, 0xb3, 0xb6, 0x33, 0xf0, 0xaa, 0x44, 0xe7, 0x6b);
-const uint8_t vhdx_guid_size[] = GUID(0x2fa54224u, 0xcd1b, 0x4876, 0xb2, 0x11, 0x5d, 0xbe, 0xd8, 0x3b, 0xf4, 0xb8);
+const uint8_t vhdx_guid_size[] =
+    GUID(0x2fa54224u, 0xcd1b, 0x4876, 0xb2, 0x11, 0x5d, 0xbe, 0xd8, 0x3b, 0xf4, 0xb8);
 const uint8_t vhdx_guid_disk_id[] =
     GUID(0xbeca12abu, 0xb2e6, 0x4523, 0x93, 0xef, 0xc3, 0x09, 0xe0, 0x00, 0xc7, 0x46);
 const uint8_t vhdx_guid_logical_sector[] =
     GUID(0x8141bf1du, 0xa96f, 0x4709, 0xba, 0x47, 0xf2, 0x33, 0xa8, 0xfa, 0xab, 0x5f);
 const uint8_t vhdx_guid_physical_sector[] =
     GUID(0xcda348c7u, 0x445d, 0x4471, 0x9c, 0xc9, 0xe9, 0x88, 0x52, 0x51, 0xc5, 0x56);
-const uint8_t vhdx_guid_parent[] = GUID(0xa8d35f2du, 0xb30b, 0x454d, 0xab, 0xf7, 0xd3, 0xd8, 0x48, 0x34, 0xab, 0x0c);
+const uint8_t vhdx_guid_parent[] =
+    GUID(0xa8d35f2du, 0xb30b, 0x454d, 0xab, 0xf7, 0xd3, 0xd8, 0x48, 0x34, 0xab, 0x0c);
 #undef GUID
 
 static int probe(const uint8_t *data, size_t size, const char *filename)
@@ -31,8 +36,9 @@ static int probe(const uint8_t *data, size_t size, const char *filename)
 uint32_t vhdx_checksum(const void *data, size_t size)
 {
     static const uint32_t of_nibble[] = {
-        0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
-        0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9, 0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
+        0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3,
+        0x61c69362, 0x7198540d, 0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
+        0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
     };
     const uint8_t *bytes = data;
     uint32_t crc = UINT32_MAX;
@@ -75,7 +81,7 @@ static bool is_sealed(uint8_t *data, size_t size)
 
 static bool co_read_headers(struct block_node *node, GError **error)
 {
-    static const uint64_t places[] = { VHDX_HEADER_1, VHDX_HEADER_2 };
+    static const uint64_t places[] = {VHDX_HEADER_1, VHDX_HEADER_2};
     struct vhdx *s = node->state;
     bool found = false;
 
@@ -129,7 +135,8 @@ static uint8_t *co_read_region_table(struct block_node *node, uint64_t place)
     g_autofree uint8_t *table = g_malloc0(VHDX_REGIONS_BYTES);
     struct vhdx_region_header h;
 
-    if (co_child_read(node->file, place, VHDX_REGIONS_BYTES, BLOCK_BUFFER(table, VHDX_REGIONS_BYTES), 0) < 0 ||
+    if (co_child_read(node->file, place, VHDX_REGIONS_BYTES,
+                      BLOCK_BUFFER(table, VHDX_REGIONS_BYTES), 0) < 0 ||
         memcmp(table, "regi", 4) || !is_sealed(table, VHDX_REGIONS_BYTES)) {
         return NULL;
     }
@@ -156,14 +163,18 @@ static bool co_read_regions(struct block_node *node, struct vhdx_region *metadat
         memcpy(&r, table + sizeof(h) + i * sizeof(r), sizeof(r));
         r.offset = GUINT64_FROM_LE(r.offset);
         r.length = GUINT32_FROM_LE(r.length);
-        if (!memcmp(r.guid, vhdx_guid_bat, VHDX_GUID_BYTES) && !s->bat_length && in_file(node, r.offset, r.length)) {
+        if (!memcmp(r.guid, vhdx_guid_bat, VHDX_GUID_BYTES) && !s->bat_length &&
+            in_file(node, r.offset, r.length)) {
             s->bat_offset = r.offset;
             s->bat_length = r.length;
         } else if (!memcmp(r.guid, vhdx_guid_metadata, VHDX_GUID_BYTES) && !metadata->length &&
                    in_file(node, r.offset, r.length)) {
             *metadata = r;
         } else if (GUINT32_FROM_LE(r.required) & 1) {
-            return format_error(node, error, "region %" PRIu32 " of its region table isn't known, or isn't in the file", i);
+            return format_error(node, error,
+                                "region %" PRIu32
+                                " of its region table isn't known, or isn't in the file",
+                                i);
         }
     }
     return (s->bat_length && metadata->length) ||
@@ -171,24 +182,27 @@ static bool co_read_regions(struct block_node *node, struct vhdx_region *metadat
 }
 
 /* The value of an item, of exactly bytes. */
-static bool co_read_item(struct block_node *node, const struct vhdx_region *region, const struct vhdx_metadata *table,
-                         unsigned n, const uint8_t *guid, void *value, size_t bytes, const char *what, GError **error)
+static bool co_read_item(struct block_node *node, const struct vhdx_region *region,
+                         const struct vhdx_metadata *table, unsigned n, const uint8_t *guid,
+                         void *value, size_t bytes, const char *what, GError **error)
 {
     for (unsigned i = 0; i < n; i++) {
         if (!memcmp(table[i].guid, guid, VHDX_GUID_BYTES)) {
             uint32_t offset = GUINT32_FROM_LE(table[i].offset);
 
-            if (GUINT32_FROM_LE(table[i].length) < bytes || offset < 65536 || offset > region->length - bytes) {
+            if (GUINT32_FROM_LE(table[i].length) < bytes || offset < 65536 ||
+                offset > region->length - bytes) {
                 return format_error(node, error, "its %s (metadata) isn't where it can be", what);
             }
-            return format_read(node, node->file, region->offset + offset, value, bytes, what, error);
+            return format_read(node, node->file, region->offset + offset, value, bytes, what,
+                               error);
         }
     }
     return format_error(node, error, "its metadata lacks the %s", what);
 }
 
-static bool set_sizes(struct block_node *node, uint32_t block, uint32_t flags, uint64_t size, uint32_t sector,
-                      GError **error)
+static bool set_sizes(struct block_node *node, uint32_t block, uint32_t flags, uint64_t size,
+                      uint32_t sector, GError **error)
 {
     struct vhdx *s = node->state;
     uint64_t n, entries;
@@ -196,25 +210,29 @@ static bool set_sizes(struct block_node *node, uint32_t block, uint32_t flags, u
     if (flags & VHDX_HAS_PARENT) {
         return format_error(node, error, "differencing images aren't supported");
     }
-    if (block < VHDX_MIN_BLOCK || block > VHDX_MAX_BLOCK || block & (block - 1) || (sector != 512 && sector != 4096) ||
-        size > vhdx_max_size || size % sector) {
-        return format_error(node, error, "invalid sizes: blocks of %" PRIu32 ", sectors of %" PRIu32 ", a disk of %" PRIu64
-                            " bytes", block, sector, size);
+    if (block < VHDX_MIN_BLOCK || block > VHDX_MAX_BLOCK || block & (block - 1) ||
+        (sector != 512 && sector != 4096) || size > vhdx_max_size || size % sector) {
+        return format_error(node, error,
+                            "invalid sizes: blocks of %" PRIu32 ", sectors of %" PRIu32
+                            ", a disk of %" PRIu64 " bytes",
+                            block, sector, size);
     }
     s->block_size = block;
     s->chunk_ratio = (1ull << 23) * sector / block;
     n = (size + block - 1) / block;
     entries = n ? n + (n - 1) / s->chunk_ratio : 0;
     if (entries * 8 > s->bat_length) {
-        return format_error(node, error, "its BAT of %" PRIu32 " bytes is too small for %" PRIu64 " blocks", s->bat_length,
-                            n);
+        return format_error(node, error,
+                            "its BAT of %" PRIu32 " bytes is too small for %" PRIu64 " blocks",
+                            s->bat_length, n);
     }
     node->length = size;
     s->sparse.zeroes_align = block;
     return true;
 }
 
-static bool co_read_metadata(struct block_node *node, const struct vhdx_region *region, GError **error)
+static bool co_read_metadata(struct block_node *node, const struct vhdx_region *region,
+                             GError **error)
 {
     struct vhdx_metadata_header h;
     g_autofree struct vhdx_metadata *table = NULL;
@@ -230,17 +248,18 @@ static bool co_read_metadata(struct block_node *node, const struct vhdx_region *
         return format_error(node, error, "its metadata table is damaged");
     }
     table = g_new(struct vhdx_metadata, n + 1);
-    if (!format_read(node, node->file, region->offset + sizeof(h), table, n * sizeof(*table), "metadata table",
-                     error) ||
-        !co_read_item(node, region, table, n, vhdx_guid_parameters, parameters, sizeof(parameters), "file parameters",
-                      error) ||
-        !co_read_item(node, region, table, n, vhdx_guid_size, &size, sizeof(size), "virtual disk size", error) ||
-        !co_read_item(node, region, table, n, vhdx_guid_logical_sector, &sector, sizeof(sector), "logical sector size",
-                      error)) {
+    if (!format_read(node, node->file, region->offset + sizeof(h), table, n * sizeof(*table),
+                     "metadata table", error) ||
+        !co_read_item(node, region, table, n, vhdx_guid_parameters, parameters, sizeof(parameters),
+                      "file parameters", error) ||
+        !co_read_item(node, region, table, n, vhdx_guid_size, &size, sizeof(size),
+                      "virtual disk size", error) ||
+        !co_read_item(node, region, table, n, vhdx_guid_logical_sector, &sector, sizeof(sector),
+                      "logical sector size", error)) {
         return false;
     }
-    return set_sizes(node, GUINT32_FROM_LE(parameters[0]), GUINT32_FROM_LE(parameters[1]), GUINT64_FROM_LE(size),
-                     GUINT32_FROM_LE(sector), error);
+    return set_sizes(node, GUINT32_FROM_LE(parameters[0]), GUINT32_FROM_LE(parameters[1]),
+                     GUINT64_FROM_LE(size), GUINT32_FROM_LE(sector), error);
 }
 
 /* ---- Requests; with the lock ---- */
@@ -256,7 +275,8 @@ static int co_map(struct block_node *node, uint64_t offset, struct sparse_extent
 {
     struct vhdx *s = node->state;
     uint64_t entry, within = offset & (s->block_size - 1);
-    int result = co_table_read(s->sparse.tables, node->file, entry_at(s, offset), &entry, sizeof(entry));
+    int result =
+        co_table_read(s->sparse.tables, node->file, entry_at(s, offset), &entry, sizeof(entry));
 
     entry = GUINT64_FROM_LE(entry);
     extent->cluster = offset - within;
@@ -268,16 +288,13 @@ static int co_map(struct block_node *node, uint64_t offset, struct sparse_extent
     case VHDX_UNDEFINED:
     case VHDX_ZERO:
     case VHDX_UNMAPPED:
-    case VHDX_UNMAPPED_OLD:
-        extent->kind = SPARSE_ZERO;
-        return result;
+    case VHDX_UNMAPPED_OLD: extent->kind = SPARSE_ZERO; return result;
     case VHDX_PRESENT:
         extent->kind = SPARSE_DATA;
         extent->host = (entry & ~(uint64_t)(VHDX_MIB - 1)) + within;
         /* Block 0 and what follows it are headers, log and tables. */
         return extent->host < VHDX_MIB || extent->host > INT64_MAX ? -EIO : result;
-    default:
-        return -EIO;                /* partially: only of differencing images */
+    default: return -EIO; /* partially: only of differencing images */
     }
 }
 
@@ -316,7 +333,10 @@ static int co_begin_writing(struct block_node *node)
 }
 
 static const struct sparse_ops ops = {
-    .co_map = co_map, .co_allocate = co_allocate, .co_link = co_link, .co_before_write = co_begin_writing,
+    .co_map = co_map,
+    .co_allocate = co_allocate,
+    .co_link = co_link,
+    .co_before_write = co_begin_writing,
 };
 
 /* ---- Open and close ---- */
@@ -324,7 +344,8 @@ static const struct sparse_ops ops = {
 static bool co_use_log(struct block_node *node, GError **error)
 {
     struct vhdx *s = node->state;
-    uint64_t offset = GUINT64_FROM_LE(s->header.log_offset), length = GUINT32_FROM_LE(s->header.log_length);
+    uint64_t offset = GUINT64_FROM_LE(s->header.log_offset),
+             length = GUINT32_FROM_LE(s->header.log_length);
 
     if (!in_file(node, offset, length) || GUINT16_FROM_LE(s->header.log_version)) {
         return format_error(node, error, "its log isn't where it can be, or of an unknown version");
@@ -340,10 +361,11 @@ static bool co_use_log(struct block_node *node, GError **error)
     return true;
 }
 
-static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options, GError **error)
+static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options,
+                    GError **error)
 {
     struct vhdx *s = node->state;
-    struct vhdx_region metadata = { 0 };
+    struct vhdx_region metadata = {0};
     char signature[8];
 
     sparse_init(&s->sparse, &ops);
@@ -356,8 +378,8 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
     if (memcmp(signature, "vhdxfile", 8)) {
         return format_error(node, error, "Image not in VHDX format");
     }
-    if (!co_read_headers(node, error) || !co_use_log(node, error) || !co_read_regions(node, &metadata, error) ||
-        !co_read_metadata(node, &metadata, error)) {
+    if (!co_read_headers(node, error) || !co_use_log(node, error) ||
+        !co_read_regions(node, &metadata, error) || !co_read_metadata(node, &metadata, error)) {
         return false;
     }
     s->end = (node->file->node->length + VHDX_MIB - 1) & ~(uint64_t)(VHDX_MIB - 1);
@@ -370,7 +392,8 @@ static void co_close(struct block_node *node)
     struct vhdx *s = node->state;
 
     /* All is in its place; the log isn't needed. */
-    if (s->write_begun && !vhdx_guid_is_null(s->header.log_guid) && co_child_flush(node->file) >= 0) {
+    if (s->write_begun && !vhdx_guid_is_null(s->header.log_guid) &&
+        co_child_flush(node->file) >= 0) {
         memset(s->header.log_guid, 0, VHDX_GUID_BYTES);
         co_vhdx_write_header(node);
     }
@@ -386,13 +409,14 @@ static void co_describe(struct block_node *node, struct qapi_image_info *info)
 }
 
 /* Each block is in the file; a log that was there was replayed when the image was opened. */
-static bool co_check(struct block_node *node, unsigned fix, struct qapi_image_check *result, GError **error)
+static bool co_check(struct block_node *node, unsigned fix, struct qapi_image_check *result,
+                     GError **error)
 {
     struct vhdx *s = node->state;
 
     co_mutex_lock(&s->sparse.lock);
     for (uint64_t offset = 0; offset < node->length; offset += s->block_size) {
-        struct sparse_extent extent = { 0 };
+        struct sparse_extent extent = {0};
 
         if (co_map(node, offset, &extent) < 0 ||
             (extent.kind == SPARSE_DATA && extent.host >= node->file->node->length)) {

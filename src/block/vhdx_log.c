@@ -4,7 +4,12 @@
 
 #include "block/vhdx.h"
 
-enum { DESCRIPTOR_BYTES = 32, LEADING = 8, TRAILING = 4, MIDDLE = VHDX_LOG_SECTOR - LEADING - TRAILING };
+enum {
+    DESCRIPTOR_BYTES = 32,
+    LEADING = 8,
+    TRAILING = 4,
+    MIDDLE = VHDX_LOG_SECTOR - LEADING - TRAILING
+};
 
 struct entry_header {
     char signature[4];
@@ -16,9 +21,9 @@ struct entry_header {
 } __attribute__((packed));
 
 struct descriptor {
-    char signature[4];              /* "desc", or "zero" */
-    uint32_t trailing;              /* the last 4 bytes of a sector */
-    uint64_t leading;               /* its first 8; of "zero": how many bytes */
+    char signature[4]; /* "desc", or "zero" */
+    uint32_t trailing; /* the last 4 bytes of a sector */
+    uint64_t leading;  /* its first 8; of "zero": how many bytes */
     uint64_t file_offset, sequence;
 } __attribute__((packed));
 
@@ -37,9 +42,9 @@ struct entry {
 struct log {
     struct block_node *node;
     struct vhdx *s;
-    uint64_t offset, length;        /* in the file */
-    uint64_t budget;                /* bytes that may still be looked at: damaged entries can claim any length */
-    GArray *entries;                /* struct entry, by place */
+    uint64_t offset, length; /* in the file */
+    uint64_t budget; /* bytes that may still be looked at: damaged entries can claim any length */
+    GArray *entries; /* struct entry, by place */
 };
 
 /* ---- Reading ---- */
@@ -47,11 +52,12 @@ struct log {
 static int co_read_ring(const struct log *log, uint64_t at, uint8_t *data, uint64_t bytes)
 {
     uint64_t first = MIN(bytes, log->length - at);
-    int result = co_child_read(log->node->file, log->offset + at, first, BLOCK_BUFFER(data, first), 0);
+    int result =
+        co_child_read(log->node->file, log->offset + at, first, BLOCK_BUFFER(data, first), 0);
 
     if (result >= 0 && bytes > first) {
-        result = co_child_read(log->node->file, log->offset, bytes - first, BLOCK_BUFFER(data + first, bytes - first),
-                               0);
+        result = co_child_read(log->node->file, log->offset, bytes - first,
+                               BLOCK_BUFFER(data + first, bytes - first), 0);
     }
     return result;
 }
@@ -59,17 +65,20 @@ static int co_read_ring(const struct log *log, uint64_t at, uint8_t *data, uint6
 /* Sectors that hold the header and n descriptors. */
 static uint64_t header_sectors(uint64_t n)
 {
-    return (sizeof(struct entry_header) + n * DESCRIPTOR_BYTES + VHDX_LOG_SECTOR - 1) / VHDX_LOG_SECTOR;
+    return (sizeof(struct entry_header) + n * DESCRIPTOR_BYTES + VHDX_LOG_SECTOR - 1) /
+           VHDX_LOG_SECTOR;
 }
 
 static bool is_plausible(const struct log *log, const struct entry_header *h)
 {
     uint64_t length = GUINT32_FROM_LE(h->length);
 
-    return !memcmp(h->signature, "loge", 4) && !memcmp(h->log_guid, log->s->header.log_guid, VHDX_GUID_BYTES) &&
+    return !memcmp(h->signature, "loge", 4) &&
+           !memcmp(h->log_guid, log->s->header.log_guid, VHDX_GUID_BYTES) &&
            length >= VHDX_LOG_SECTOR && length % VHDX_LOG_SECTOR == 0 && length <= log->length &&
-           GUINT32_FROM_LE(h->tail) % VHDX_LOG_SECTOR == 0 && GUINT32_FROM_LE(h->tail) < log->length &&
-           GUINT64_FROM_LE(h->sequence) && header_sectors(GUINT32_FROM_LE(h->n_descriptors)) * VHDX_LOG_SECTOR <= length;
+           GUINT32_FROM_LE(h->tail) % VHDX_LOG_SECTOR == 0 &&
+           GUINT32_FROM_LE(h->tail) < log->length && GUINT64_FROM_LE(h->sequence) &&
+           header_sectors(GUINT32_FROM_LE(h->n_descriptors)) * VHDX_LOG_SECTOR <= length;
 }
 
 /* The entry at *at, if one is there, is added; *at moves on behind it. */
@@ -84,7 +93,8 @@ static int co_look(struct log *log, uint64_t *at)
         *at += VHDX_LOG_SECTOR;
         return result;
     }
-    e = (struct entry) { *at, GUINT32_FROM_LE(h.length), GUINT64_FROM_LE(h.sequence), GUINT32_FROM_LE(h.tail) };
+    e = (struct entry){*at, GUINT32_FROM_LE(h.length), GUINT64_FROM_LE(h.sequence),
+                       GUINT32_FROM_LE(h.tail)};
     data = g_try_malloc(e.length);
     if (!data || e.length > log->budget) {
         return data ? -EIO : -ENOMEM;
@@ -160,8 +170,8 @@ static void find_chain(const struct log *log, GPtrArray *chain)
 
 /* ---- Replay ---- */
 
-static int co_apply_descriptor(const struct log *log, const struct descriptor *d, const uint8_t *entry,
-                               uint64_t *sector, uint64_t n_sectors)
+static int co_apply_descriptor(const struct log *log, const struct descriptor *d,
+                               const uint8_t *entry, uint64_t *sector, uint64_t n_sectors)
 {
     uint64_t at = GUINT64_FROM_LE(d->file_offset);
     struct data_sector data;
@@ -174,21 +184,23 @@ static int co_apply_descriptor(const struct log *log, const struct descriptor *d
         uint64_t bytes = GUINT64_FROM_LE(d->leading);
 
         return bytes > vhdx_max_size || bytes % VHDX_LOG_SECTOR
-                   ? -EINVAL : co_child_write_zeroes(log->node->file, at, bytes, BLOCK_MAY_UNMAP);
+                   ? -EINVAL
+                   : co_child_write_zeroes(log->node->file, at, bytes, BLOCK_MAY_UNMAP);
     }
     if (memcmp(d->signature, "desc", 4) || *sector >= n_sectors) {
         return -EINVAL;
     }
     memcpy(&data, entry + (*sector)++ * VHDX_LOG_SECTOR, sizeof(data));
     if (memcmp(data.signature, "data", 4) ||
-        (((uint64_t)GUINT32_FROM_LE(data.sequence_high) << 32) | GUINT32_FROM_LE(data.sequence_low)) !=
-            GUINT64_FROM_LE(d->sequence)) {
+        (((uint64_t)GUINT32_FROM_LE(data.sequence_high) << 32) |
+         GUINT32_FROM_LE(data.sequence_low)) != GUINT64_FROM_LE(d->sequence)) {
         return -EINVAL;
     }
     memcpy(whole, &d->leading, LEADING);
     memcpy(whole + LEADING, data.middle, MIDDLE);
     memcpy(whole + LEADING + MIDDLE, &d->trailing, TRAILING);
-    return co_child_write(log->node->file, at, VHDX_LOG_SECTOR, BLOCK_BUFFER(whole, VHDX_LOG_SECTOR), 0);
+    return co_child_write(log->node->file, at, VHDX_LOG_SECTOR,
+                          BLOCK_BUFFER(whole, VHDX_LOG_SECTOR), 0);
 }
 
 static int co_apply(const struct log *log, const struct entry *e)
@@ -206,7 +218,7 @@ static int co_apply(const struct log *log, const struct entry *e)
     sector = header_sectors(n);
     if (GUINT64_FROM_LE(h.flushed_file_offset) > log->node->file->node->length ||
         sector * VHDX_LOG_SECTOR > e->length) {
-        return -EINVAL;             /* the file was cut off */
+        return -EINVAL; /* the file was cut off */
     }
     for (uint64_t i = 0; i < n && result >= 0; i++) {
         struct descriptor d;
@@ -225,7 +237,8 @@ static bool co_find_entries(struct log *log, GError **error)
     while (at < log->length && result >= 0) {
         result = co_look(log, &at);
     }
-    return result >= 0 || format_error(log->node, error, "could not read the log: %s", g_strerror(-result));
+    return result >= 0 ||
+           format_error(log->node, error, "could not read the log: %s", g_strerror(-result));
 }
 
 static bool co_replay_chain(struct log *log, GPtrArray *chain, GError **error)
@@ -234,8 +247,10 @@ static bool co_replay_chain(struct log *log, GPtrArray *chain, GError **error)
     int result = 0;
 
     if (node->read_only) {
-        return format_error(node, error, "the image is opened read-only, but contains a log that needs to be replayed; "
-                            "open it read-write, or run \"nandu-img check -r all\"");
+        return format_error(
+            node, error,
+            "the image is opened read-only, but contains a log that needs to be replayed; "
+            "open it read-write, or run \"nandu-img check -r all\"");
     }
     for (guint i = 0; i < chain->len && result >= 0; i++) {
         result = co_apply(log, chain->pdata[i]);
@@ -248,7 +263,8 @@ static bool co_replay_chain(struct log *log, GPtrArray *chain, GError **error)
         result = co_vhdx_write_header(node);
     }
     log->s->log_replayed = result >= 0;
-    return result >= 0 || format_error(node, error, "could not replay the log: %s", g_strerror(-result));
+    return result >= 0 ||
+           format_error(node, error, "could not replay the log: %s", g_strerror(-result));
 }
 
 bool co_vhdx_replay(struct block_node *node, GError **error)
@@ -256,8 +272,9 @@ bool co_vhdx_replay(struct block_node *node, GError **error)
     struct vhdx *s = node->state;
     g_autoptr(GArray) entries = g_array_new(false, false, sizeof(struct entry));
     g_autoptr(GPtrArray) chain = g_ptr_array_new();
-    struct log log = { node, s, GUINT64_FROM_LE(s->header.log_offset), GUINT32_FROM_LE(s->header.log_length), 0,
-                       entries };
+    struct log log = {
+        node, s,      GUINT64_FROM_LE(s->header.log_offset), GUINT32_FROM_LE(s->header.log_length),
+        0,    entries};
 
     log.budget = 4 * log.length;
     if (!co_find_entries(&log, error)) {
@@ -283,7 +300,8 @@ static int co_begin_log(struct block_node *node)
 }
 
 /* One descriptor, one sector. */
-static void make_entry(const struct vhdx *s, uint64_t file_length, uint64_t at, const uint8_t *sector, uint8_t *entry)
+static void make_entry(const struct vhdx *s, uint64_t file_length, uint64_t at,
+                       const uint8_t *sector, uint8_t *entry)
 {
     struct entry_header h = {
         .length = GUINT32_TO_LE(2 * VHDX_LOG_SECTOR),
@@ -293,7 +311,8 @@ static void make_entry(const struct vhdx *s, uint64_t file_length, uint64_t at, 
         .flushed_file_offset = GUINT64_TO_LE(file_length),
         .last_file_offset = GUINT64_TO_LE(file_length),
     };
-    struct descriptor d = { .file_offset = GUINT64_TO_LE(at), .sequence = GUINT64_TO_LE(s->log_sequence) };
+    struct descriptor d = {.file_offset = GUINT64_TO_LE(at),
+                           .sequence = GUINT64_TO_LE(s->log_sequence)};
     struct data_sector data = {
         .sequence_high = GUINT32_TO_LE((uint32_t)(s->log_sequence >> 32)),
         .sequence_low = GUINT32_TO_LE((uint32_t)s->log_sequence),
@@ -325,7 +344,7 @@ int co_vhdx_write_logged(struct block_node *node, uint64_t offset, const void *d
     if (result >= 0) {
         result = co_table_read(s->sparse.tables, node->file, at, sector, sizeof(sector));
     }
-    if (result >= 0) {              /* the block's data, and what the entry before has changed */
+    if (result >= 0) { /* the block's data, and what the entry before has changed */
         result = co_child_flush(node->file);
     }
     if (result < 0) {
@@ -334,8 +353,8 @@ int co_vhdx_write_logged(struct block_node *node, uint64_t offset, const void *d
     memcpy(sector + (offset - at), data, bytes);
     make_entry(s, node->file->node->length & ~(uint64_t)(VHDX_LOG_SECTOR - 1), at, sector, entry);
     place = GUINT64_FROM_LE(s->header.log_offset) + s->log_at;
-    result = co_child_write(node->file, place, 2 * VHDX_LOG_SECTOR, BLOCK_BUFFER(entry, 2 * VHDX_LOG_SECTOR),
-                            BLOCK_FUA);
+    result = co_child_write(node->file, place, 2 * VHDX_LOG_SECTOR,
+                            BLOCK_BUFFER(entry, 2 * VHDX_LOG_SECTOR), BLOCK_FUA);
     if (result < 0) {
         return result;
     }

@@ -32,7 +32,9 @@ static int probe(const uint8_t *data, size_t size, const char *filename)
     g_autofree char *text = g_strndup((const char *)data, size);
 
     return size >= 4 && (!memcmp(data, "KDMV", 4) || !memcmp(data, "COWD", 4) ||
-                         (*data == '#' && is_descriptor(text, strlen(text)))) ? 100 : 0;
+                         (*data == '#' && is_descriptor(text, strlen(text))))
+               ? 100
+               : 0;
 }
 
 /* ---- Requests; with the lock ---- */
@@ -118,24 +120,30 @@ static int co_change_cid(struct block_node *node)
         s->cid = g_random_int() & (mask >> 1);
     } while (s->cid == 0);
     snprintf(digits, sizeof(digits), "%0*" PRIx32, (int)s->cid_digits, s->cid);
-    result = co_child_write(node->file, s->cid_at, s->cid_digits, BLOCK_BUFFER(digits, s->cid_digits), 0);
+    result = co_child_write(node->file, s->cid_at, s->cid_digits,
+                            BLOCK_BUFFER(digits, s->cid_digits), 0);
     s->cid_changed = result >= 0;
     return MIN(result, 0);
 }
 
 static const struct sparse_ops ops = {
-    .co_map = co_map, .co_allocate = co_allocate, .co_link = co_link, .co_zero = co_zero,
-    .co_decompress = co_decompress, .co_before_write = co_change_cid,
+    .co_map = co_map,
+    .co_allocate = co_allocate,
+    .co_link = co_link,
+    .co_zero = co_zero,
+    .co_decompress = co_decompress,
+    .co_before_write = co_change_cid,
 };
 
-static int co_write(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                    unsigned flags)
+static int co_write(struct block_node *node, uint64_t offset, uint64_t bytes,
+                    struct block_buffer buffer, unsigned flags)
 {
     struct vmdk *s = node->state;
     int result;
 
     if (!s->extents[0].compressed) {
-        return flags & BLOCK_COMPRESSED ? -ENOTSUP : co_sparse_write(node, offset, bytes, buffer, flags);
+        return flags & BLOCK_COMPRESSED ? -ENOTSUP
+                                        : co_sparse_write(node, offset, bytes, buffer, flags);
     }
     co_mutex_lock(&s->sparse.lock);
     result = co_change_cid(node);
@@ -149,7 +157,7 @@ static int co_write(struct block_node *node, uint64_t offset, uint64_t bytes, st
 static int co_write_zeroes(struct block_node *node, uint64_t offset, uint64_t bytes, unsigned flags)
 {
     struct vmdk *s = node->state;
-    struct sparse_extent found = { 0 };
+    struct sparse_extent found = {0};
     int result;
 
     if (!s->extents[0].compressed) {
@@ -158,7 +166,9 @@ static int co_write_zeroes(struct block_node *node, uint64_t offset, uint64_t by
     co_mutex_lock(&s->sparse.lock);
     result = co_map(node, offset, &found);
     co_mutex_unlock(&s->sparse.lock);
-    return result >= 0 && found.kind == SPARSE_UNALLOCATED && !node->backing && found.bytes >= bytes ? 0 : -ENOTSUP;
+    return result >= 0 && found.kind == SPARSE_UNALLOCATED && !node->backing && found.bytes >= bytes
+               ? 0
+               : -ENOTSUP;
 }
 
 static void refresh_limits(struct block_node *node)
@@ -166,7 +176,8 @@ static void refresh_limits(struct block_node *node)
     const struct vmdk *s = node->state;
 
     sparse_refresh_limits(node);
-    if (s->n_extents && s->extents[0].compressed) {
+    /* Written as whole grains; larger ones are only read. */
+    if (s->n_extents && s->extents[0].compressed && !s->extents[0].read_only) {
         node->limits.request_align = (uint32_t)s->extents[0].grain;
     }
 }
@@ -183,11 +194,12 @@ static bool add_extent(struct block_node *node, struct vmdk_extent *x, GError **
     }
     node->length += x->bytes;
     if (x->compressed && (s->n_extents || x->grain > 65536 || x->bytes % VMDK_SECTOR)) {
-        x->read_only = true;            /* written in whole grains, which the core has to make */
+        x->read_only = true; /* written in whole grains, which the core has to make */
     }
     if (x->read_only && !node->read_only) {
         if (!node->auto_read_only) {
-            return format_error(node, error, "images of this kind can only be read; open it read-only");
+            return format_error(node, error,
+                                "images of this kind can only be read; open it read-only");
         }
         node->read_only = true;
     }
@@ -199,11 +211,12 @@ static bool add_extent(struct block_node *node, struct vmdk_extent *x, GError **
     return true;
 }
 
-static bool co_open_line(struct block_node *node, const struct vmdk_line *line, unsigned index, GError **error)
+static bool co_open_line(struct block_node *node, const struct vmdk_line *line, unsigned index,
+                         GError **error)
 {
     bool is_flat = g_str_equal(line->type, "FLAT") || g_str_equal(line->type, "VMFS");
     g_autofree char *name = g_strdup_printf("extents.%u", index);
-    struct vmdk_extent x = { .is_flat = is_flat, .flat_offset = line->offset * VMDK_SECTOR };
+    struct vmdk_extent x = {.is_flat = is_flat, .flat_offset = line->offset * VMDK_SECTOR};
     struct vmdk_header header;
 
     if (!is_flat && !g_str_equal(line->type, "SPARSE") && !g_str_equal(line->type, "VMFSSPARSE") &&
@@ -219,7 +232,9 @@ static bool co_open_line(struct block_node *node, const struct vmdk_line *line, 
         x.bytes = line->sectors * VMDK_SECTOR;
         if (line->offset > INT64_MAX / VMDK_SECTOR || x.flat_offset > x.file->node->length ||
             x.bytes > x.file->node->length - x.flat_offset) {
-            return format_error(node, error, "extent '%s' is shorter than the %" PRIu64 " sectors that it should have",
+            return format_error(node, error,
+                                "extent '%s' is shorter than the %" PRIu64
+                                " sectors that it should have",
                                 line->filename, line->sectors);
         }
     } else if (!co_vmdk_open_sparse(node, &x, &header, error)) {
@@ -237,8 +252,8 @@ static bool co_open_line(struct block_node *node, const struct vmdk_line *line, 
 }
 
 /* The text at at. */
-static bool co_read_descriptor(struct block_node *node, uint64_t at, uint64_t size, struct vmdk_descriptor *d,
-                               GError **error)
+static bool co_read_descriptor(struct block_node *node, uint64_t at, uint64_t size,
+                               struct vmdk_descriptor *d, GError **error)
 {
     struct vmdk *s = node->state;
     g_autofree char *text = NULL;
@@ -281,7 +296,7 @@ static bool co_open_lines(struct block_node *node, const struct vmdk_descriptor 
 static bool co_open_single(struct block_node *node, struct vmdk_descriptor *d, GError **error)
 {
     struct vmdk *s = node->state;
-    struct vmdk_extent x = { .file = node->file };
+    struct vmdk_extent x = {.file = node->file};
     struct vmdk_header h;
     uint64_t at, size;
 
@@ -292,7 +307,8 @@ static bool co_open_single(struct block_node *node, struct vmdk_descriptor *d, G
     size = GUINT64_FROM_LE(h.desc_size);
     if (!memcmp(h.magic, "KDMV", 4) && at && size) {
         if (at > INT64_MAX / VMDK_SECTOR || size > INT64_MAX / VMDK_SECTOR) {
-            return format_error(node, error, "its descriptor is at sector %" PRIu64 ", which can't be", at);
+            return format_error(node, error,
+                                "its descriptor is at sector %" PRIu64 ", which can't be", at);
         }
         if (!co_read_descriptor(node, at * VMDK_SECTOR, size * VMDK_SECTOR, d, error)) {
             return false;
@@ -319,20 +335,24 @@ static bool check_parent(struct block_node *node, GError **error)
 {
     const struct vmdk *s = node->state, *parent;
 
-    if (!node->backing || node->backing->node->driver != &vmdk || node->open_flags & BLOCK_OPEN_NO_IO) {
+    if (!node->backing || node->backing->node->driver != &vmdk ||
+        node->open_flags & BLOCK_OPEN_NO_IO) {
         return true;
     }
     parent = node->backing->node->state;
     return parent->cid == s->parent_cid ||
-           format_error(node, error, "the backing image '%s' was changed since (its CID is %" PRIx32 ", not %" PRIx32 ")",
+           format_error(node, error,
+                        "the backing image '%s' was changed since (its CID is %" PRIx32
+                        ", not %" PRIx32 ")",
                         node->backing->node->filename, parent->cid, s->parent_cid);
 }
 
-static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options, GError **error)
+static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options,
+                    GError **error)
 {
     struct vmdk *s = node->state;
-    struct vmdk_descriptor d = { 0 };
-    char magic[8] = { 0 };
+    struct vmdk_descriptor d = {0};
+    char magic[8] = {0};
     bool ok;
 
     sparse_init(&s->sparse, &ops);
@@ -346,11 +366,13 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
     if (!memcmp(magic, "KDMV", 4) || !memcmp(magic, "COWD", 4)) {
         ok = co_open_single(node, &d, error);
     } else {
-        ok = co_read_descriptor(node, 0, node->file->node->length, &d, error) && co_open_lines(node, &d, error);
+        ok = co_read_descriptor(node, 0, node->file->node->length, &d, error) &&
+             co_open_lines(node, &d, error);
     }
     vmdk_descriptor_clear(&d);
     node->supported_zeroes_flags = BLOCK_MAY_UNMAP | BLOCK_NO_FALLBACK;
-    return ok && co_block_open_backing(node, options->u.vmdk.backing, error) && check_parent(node, error);
+    return ok && co_block_open_backing(node, options->u.vmdk.backing, error) &&
+           check_parent(node, error);
 }
 
 static void co_close(struct block_node *node)
@@ -369,7 +391,7 @@ static void co_close(struct block_node *node)
 
 static void describe_extent(const struct vmdk_extent *x, struct qapi_vmdk_extent_info *info)
 {
-    *info = (struct qapi_vmdk_extent_info) {
+    *info = (struct qapi_vmdk_extent_info){
         .filename = g_strdup(x->file->node->filename),
         .format = g_strdup(x->type),
         .virtual_size = (int64_t)x->bytes,
@@ -431,17 +453,19 @@ static int64_t co_allocated_size(struct block_node *node)
 }
 
 /* Each grain's place is in its file. */
-static bool co_check(struct block_node *node, unsigned fix, struct qapi_image_check *result, GError **error)
+static bool co_check(struct block_node *node, unsigned fix, struct qapi_image_check *result,
+                     GError **error)
 {
     struct vmdk *s = node->state;
 
     if (fix) {
-        return format_error(node, error, "images of this format can't be repaired; make a new one with convert");
+        return format_error(node, error,
+                            "images of this format can't be repaired; make a new one with convert");
     }
     result->has_corruptions = true;
     co_mutex_lock(&s->sparse.lock);
     for (uint64_t offset = 0; offset < node->length;) {
-        struct sparse_extent found = { 0 };
+        struct sparse_extent found = {0};
         int ret = co_map(node, offset, &found);
 
         if (ret < 0 || !found.bytes) {

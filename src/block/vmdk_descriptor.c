@@ -50,11 +50,12 @@ static bool is_access(const char *word)
 static bool take_extent(struct vmdk_descriptor *d, const char *text, GError **error)
 {
     char access[12], type[20];
-    struct vmdk_line line = { 0 };
+    struct vmdk_line line = {0};
     int at = 0;
     const char *end;
 
-    if (sscanf(text, "%11s %" SCNu64 " %19s %n", access, &line.sectors, type, &at) < 3 || !is_access(access)) {
+    if (sscanf(text, "%11s %" SCNu64 " %19s %n", access, &line.sectors, type, &at) < 3 ||
+        !is_access(access)) {
         return true;
     }
     if (d->lines->len >= VMDK_MAX_EXTENTS) {
@@ -64,7 +65,8 @@ static bool take_extent(struct vmdk_descriptor *d, const char *text, GError **er
     if (!end || !line.sectors || line.sectors > INT64_MAX / VMDK_SECTOR) {
         return format_fail(error, "Invalid extent line: %.200s", text);
     }
-    if (end[1] && sscanf(end + 1, " %" SCNu64, &line.offset) != 1 && strspn(end + 1, " \t") != strlen(end + 1)) {
+    if (end[1] && sscanf(end + 1, " %" SCNu64, &line.offset) != 1 &&
+        strspn(end + 1, " \t") != strlen(end + 1)) {
         return format_fail(error, "Invalid extent line: %.200s", text);
     }
     line.access = g_strdup(access);
@@ -85,11 +87,11 @@ static void take_cid(struct vmdk_descriptor *d, const char *text, const char *li
 
 bool vmdk_descriptor_parse(struct vmdk_descriptor *d, const char *text, size_t size, GError **error)
 {
-    g_autofree char *copy = g_strndup(text, size);      /* up to a NUL */
+    g_autofree char *copy = g_strndup(text, size); /* up to a NUL */
     bool has_parent_cid = false;
     char *line, *next;
 
-    *d = (struct vmdk_descriptor) { .parent_cid = UINT32_MAX };
+    *d = (struct vmdk_descriptor){.parent_cid = UINT32_MAX};
     d->lines = g_array_new(false, false, sizeof(struct vmdk_line));
     g_array_set_clear_func(d->lines, clear_line);
     for (line = copy; line; line = next) {
@@ -114,7 +116,8 @@ bool vmdk_descriptor_parse(struct vmdk_descriptor *d, const char *text, size_t s
         }
     }
     if (!d->create_type || !d->cid_at) {
-        return format_fail(error, "invalid VMDK image descriptor: it has no %s", d->cid_at ? "createType" : "CID");
+        return format_fail(error, "invalid VMDK image descriptor: it has no %s",
+                           d->cid_at ? "createType" : "CID");
     }
     if (!has_parent_cid || d->parent_cid == UINT32_MAX) {
         g_clear_pointer(&d->parent, g_free);

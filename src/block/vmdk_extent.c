@@ -1,6 +1,6 @@
 /*
- * Sparse extents of vmdk: a directory of tables of grains. KDMV ("hosted"), its stream-optimized form with compressed
- * grains, COWD and SESPARSE of ESX, of which the latter two are only read.
+ * Sparse extents of vmdk: a directory of tables of grains. KDMV ("hosted"), its stream-optimized
+ * form with compressed grains, COWD and SESPARSE of ESX, of which the latter two are only read.
  */
 #include <errno.h>
 #include <string.h>
@@ -11,9 +11,10 @@
 enum {
     COWD_TABLE_ENTRIES = 4096,
     MAX_GRAIN = 64 << 20,
-    MARKER_BYTES = 12,              /* in front of a compressed grain: its first sector (8), bytes (4) */
+    MARKER_BYTES = 12, /* in front of a compressed grain: its first sector (8), bytes (4) */
     MARKER_FOOTER = 3,
-    SESPARSE_TABLE_ENTRIES = 4096, SESPARSE_GRAIN_SECTORS = 8,
+    SESPARSE_TABLE_ENTRIES = 4096,
+    SESPARSE_GRAIN_SECTORS = 8,
 };
 
 struct cowd_header {
@@ -23,9 +24,10 @@ struct cowd_header {
 } __attribute__((packed));
 
 struct sesparse_header {
-    uint64_t magic, version, capacity, grain_size, table_size, flags, reserved[4];      /* sectors */
+    uint64_t magic, version, capacity, grain_size, table_size, flags, reserved[4]; /* sectors */
     uint64_t volatile_offset, volatile_size, journal_header_offset, journal_header_size;
-    uint64_t journal_offset, journal_size, directory_offset, directory_size, tables_offset, tables_size;
+    uint64_t journal_offset, journal_size, directory_offset, directory_size, tables_offset,
+        tables_size;
     uint64_t bitmap_offset, bitmap_size, backmap_offset, backmap_size, grains_offset, grains_size;
 } __attribute__((packed));
 
@@ -34,25 +36,29 @@ static const uint64_t sesparse_magic = 0xcafebabe, sesparse_version = 0x00000002
 /* ---- Open ---- */
 
 /* The directory is in the file, and all of it can be addressed. */
-static bool check_layout(struct block_node *node, struct vmdk_extent *x, uint64_t sectors, uint64_t grain_sectors,
-                         unsigned entry_size, GError **error)
+static bool check_layout(struct block_node *node, struct vmdk_extent *x, uint64_t sectors,
+                         uint64_t grain_sectors, unsigned entry_size, GError **error)
 {
     uint64_t length = x->file->node->length, per_table;
 
-    if (!grain_sectors || grain_sectors & (grain_sectors - 1) || grain_sectors > MAX_GRAIN / VMDK_SECTOR) {
-        return format_error(node, error, "invalid granularity of %" PRIu64 " sectors, image may be corrupt",
+    if (!grain_sectors || grain_sectors & (grain_sectors - 1) ||
+        grain_sectors > MAX_GRAIN / VMDK_SECTOR) {
+        return format_error(node, error,
+                            "invalid granularity of %" PRIu64 " sectors, image may be corrupt",
                             grain_sectors);
     }
     if (!x->table_entries || sectors > INT64_MAX / VMDK_SECTOR) {
-        return format_error(node, error, "invalid size of %" PRIu64 " sectors or tables of %" PRIu32 " entries", sectors,
-                            x->table_entries);
+        return format_error(node, error,
+                            "invalid size of %" PRIu64 " sectors or tables of %" PRIu32 " entries",
+                            sectors, x->table_entries);
     }
     x->grain = grain_sectors * VMDK_SECTOR;
     x->bytes = sectors * VMDK_SECTOR;
     per_table = x->grain * x->table_entries;
     x->n_tables = (x->bytes + per_table - 1) / per_table;
     if (x->directory > length || x->n_tables * entry_size > length - x->directory) {
-        return format_error(node, error, "its directory of %" PRIu64 " grain tables is beyond the end of '%s'",
+        return format_error(node, error,
+                            "its directory of %" PRIu64 " grain tables is beyond the end of '%s'",
                             x->n_tables, x->file->node->filename);
     }
     x->end = (length + VMDK_SECTOR - 1) & ~(uint64_t)(VMDK_SECTOR - 1);
@@ -65,8 +71,8 @@ static uint64_t in_bytes(uint64_t n)
 }
 
 /* A stream's header doesn't know where the directory is; a copy behind it does. */
-static bool co_read_stream_footer(struct block_node *node, struct vmdk_extent *x, struct vmdk_header *h,
-                                  GError **error)
+static bool co_read_stream_footer(struct block_node *node, struct vmdk_extent *x,
+                                  struct vmdk_header *h, GError **error)
 {
     struct {
         uint64_t value;
@@ -78,15 +84,18 @@ static bool co_read_stream_footer(struct block_node *node, struct vmdk_extent *x
     if (length < 4 * VMDK_SECTOR) {
         return format_error(node, error, "the stream-optimized image has no footer");
     }
-    if (!format_read(node, x->file, length - 3 * VMDK_SECTOR, &marker, sizeof(marker), "footer marker", error) ||
+    if (!format_read(node, x->file, length - 3 * VMDK_SECTOR, &marker, sizeof(marker),
+                     "footer marker", error) ||
         !format_read(node, x->file, length - 2 * VMDK_SECTOR, h, sizeof(*h), "footer", error)) {
         return false;
     }
-    return (marker.size == 0 && GUINT32_FROM_LE(marker.type) == MARKER_FOOTER && !memcmp(h->magic, "KDMV", 4)) ||
+    return (marker.size == 0 && GUINT32_FROM_LE(marker.type) == MARKER_FOOTER &&
+            !memcmp(h->magic, "KDMV", 4)) ||
            format_error(node, error, "the stream-optimized image has no footer");
 }
 
-static bool co_open_kdmv(struct block_node *node, struct vmdk_extent *x, struct vmdk_header *h, GError **error)
+static bool co_open_kdmv(struct block_node *node, struct vmdk_extent *x, struct vmdk_header *h,
+                         GError **error)
 {
     uint32_t flags, version;
 
@@ -97,33 +106,40 @@ static bool co_open_kdmv(struct block_node *node, struct vmdk_extent *x, struct 
     version = GUINT32_FROM_LE(h->version);
     x->compressed = GUINT16_FROM_LE(h->compression) == VMDK_DEFLATE && flags & VMDK_FLAG_COMPRESSED;
     if (version > 3 || GUINT16_FROM_LE(h->compression) > VMDK_DEFLATE) {
-        return format_error(node, error, "VMDK version %" PRIu32 " with compression %u isn't supported", version,
+        return format_error(node, error,
+                            "VMDK version %" PRIu32 " with compression %u isn't supported", version,
                             GUINT16_FROM_LE(h->compression));
     }
-    x->read_only = version == 3 && !x->compressed;      /* it may have change tracking */
+    x->read_only = version == 3 && !x->compressed; /* it may have change tracking */
     x->markers = flags & VMDK_FLAG_MARKERS;
     x->zero_grain = flags & VMDK_FLAG_ZERO_GRAIN;
     x->table_entries = GUINT32_FROM_LE(h->table_entries);
     x->directory = in_bytes(GUINT64_FROM_LE(h->directory_offset));
     x->redundant = flags & VMDK_FLAG_REDUNDANT ? in_bytes(GUINT64_FROM_LE(h->redundant_offset)) : 0;
     if (x->table_entries > VMDK_TABLE_ENTRIES) {
-        return format_error(node, error, "L2 table size too big: %" PRIu32 " entries", x->table_entries);
+        return format_error(node, error, "L2 table size too big: %" PRIu32 " entries",
+                            x->table_entries);
     }
-    if (!check_layout(node, x, GUINT64_FROM_LE(h->capacity), GUINT64_FROM_LE(h->granularity), 4, error)) {
+    if (!check_layout(node, x, GUINT64_FROM_LE(h->capacity), GUINT64_FROM_LE(h->granularity), 4,
+                      error)) {
         return false;
     }
-    if (x->redundant > x->file->node->length || x->redundant + x->n_tables * 4 > x->file->node->length) {
-        return format_error(node, error, "its second directory is beyond the end of '%s'", x->file->node->filename);
+    if (x->redundant > x->file->node->length ||
+        x->redundant + x->n_tables * 4 > x->file->node->length) {
+        return format_error(node, error, "its second directory is beyond the end of '%s'",
+                            x->file->node->filename);
     }
     return true;
 }
 
-static bool co_open_cowd(struct block_node *node, struct vmdk_extent *x, const struct cowd_header *h, GError **error)
+static bool co_open_cowd(struct block_node *node, struct vmdk_extent *x,
+                         const struct cowd_header *h, GError **error)
 {
     x->read_only = true;
     x->table_entries = COWD_TABLE_ENTRIES;
     x->directory = in_bytes(GUINT32_FROM_LE(h->directory_offset));
-    return check_layout(node, x, GUINT32_FROM_LE(h->sectors), GUINT32_FROM_LE(h->granularity), 4, error);
+    return check_layout(node, x, GUINT32_FROM_LE(h->sectors), GUINT32_FROM_LE(h->granularity), 4,
+                        error);
 }
 
 static bool co_open_sesparse(struct block_node *node, struct vmdk_extent *x, GError **error)
@@ -133,9 +149,11 @@ static bool co_open_sesparse(struct block_node *node, struct vmdk_extent *x, GEr
     if (!format_read(node, x->file, 0, &h, sizeof(h), "header", error)) {
         return false;
     }
-    if (GUINT64_FROM_LE(h.version) != sesparse_version || GUINT64_FROM_LE(h.grain_size) != SESPARSE_GRAIN_SECTORS ||
+    if (GUINT64_FROM_LE(h.version) != sesparse_version ||
+        GUINT64_FROM_LE(h.grain_size) != SESPARSE_GRAIN_SECTORS ||
         GUINT64_FROM_LE(h.table_size) != SESPARSE_TABLE_ENTRIES * 8 / VMDK_SECTOR) {
-        return format_error(node, error, "unsupported seSparse version, grain size or grain table size");
+        return format_error(node, error,
+                            "unsupported seSparse version, grain size or grain table size");
     }
     x->read_only = x->is_sesparse = true;
     x->table_entries = SESPARSE_TABLE_ENTRIES;
@@ -145,7 +163,8 @@ static bool co_open_sesparse(struct block_node *node, struct vmdk_extent *x, GEr
     return check_layout(node, x, GUINT64_FROM_LE(h.capacity), SESPARSE_GRAIN_SECTORS, 8, error);
 }
 
-bool co_vmdk_open_sparse(struct block_node *node, struct vmdk_extent *x, struct vmdk_header *h, GError **error)
+bool co_vmdk_open_sparse(struct block_node *node, struct vmdk_extent *x, struct vmdk_header *h,
+                         GError **error)
 {
     uint64_t magic;
 
@@ -171,7 +190,8 @@ bool co_vmdk_open_sparse(struct block_node *node, struct vmdk_extent *x, struct 
 
 /* ---- Tables ---- */
 
-static int co_read_entry32(struct block_node *node, const struct vmdk_extent *x, uint64_t at, uint32_t *entry)
+static int co_read_entry32(struct block_node *node, const struct vmdk_extent *x, uint64_t at,
+                           uint32_t *entry)
 {
     struct vmdk *s = node->state;
     int result = co_table_read(s->sparse.tables, x->file, at, entry, sizeof(*entry));
@@ -180,12 +200,13 @@ static int co_read_entry32(struct block_node *node, const struct vmdk_extent *x,
     return result;
 }
 
-static int co_map_sesparse(struct block_node *node, const struct vmdk_extent *x, uint64_t table, uint64_t index,
-                           struct sparse_extent *found)
+static int co_map_sesparse(struct block_node *node, const struct vmdk_extent *x, uint64_t table,
+                           uint64_t index, struct sparse_extent *found)
 {
     struct vmdk *s = node->state;
     uint64_t entry;
-    int result = co_table_read(s->sparse.tables, x->file, x->directory + table * 8, &entry, sizeof(entry));
+    int result =
+        co_table_read(s->sparse.tables, x->file, x->directory + table * 8, &entry, sizeof(entry));
 
     entry = GUINT64_FROM_LE(entry);
     if (result < 0 || !entry) {
@@ -197,31 +218,29 @@ static int co_map_sesparse(struct block_node *node, const struct vmdk_extent *x,
         return -EIO;
     }
     result = co_table_read(s->sparse.tables, x->file,
-                           x->tables + (entry & UINT32_MAX) * (SESPARSE_TABLE_ENTRIES * 8ull) + index * 8, &entry,
-                           sizeof(entry));
+                           x->tables + (entry & UINT32_MAX) * (SESPARSE_TABLE_ENTRIES * 8ull) +
+                               index * 8,
+                           &entry, sizeof(entry));
     entry = GUINT64_FROM_LE(entry);
     switch (entry >> 60) {
-    case 0:
-        found->kind = SPARSE_UNALLOCATED;
-        return entry ? -EIO : result;
+    case 0: found->kind = SPARSE_UNALLOCATED; return entry ? -EIO : result;
     case 1:
-    case 2:
-        found->kind = SPARSE_ZERO;
-        return result;
+    case 2: found->kind = SPARSE_ZERO; return result;
     case 3:
         found->kind = SPARSE_DATA;
-        found->host = x->grains + (((entry & 0x0fff000000000000) >> 48) | ((entry & 0x0000ffffffffffff) << 12)) *
+        found->host = x->grains + (((entry & 0x0fff000000000000) >> 48) |
+                                   ((entry & 0x0000ffffffffffff) << 12)) *
                                       (SESPARSE_GRAIN_SECTORS * VMDK_SECTOR);
         return found->host > INT64_MAX ? -EIO : result;
-    default:
-        return -EIO;
+    default: return -EIO;
     }
 }
 
 int co_vmdk_map_grain(struct block_node *node, const struct vmdk_extent *x, uint64_t offset,
                       struct sparse_extent *found)
 {
-    uint64_t within = offset - x->start, grain = within / x->grain, table = grain / x->table_entries;
+    uint64_t within = offset - x->start, grain = within / x->grain,
+             table = grain / x->table_entries;
     uint32_t entry;
     int result;
 
@@ -233,14 +252,17 @@ int co_vmdk_map_grain(struct block_node *node, const struct vmdk_extent *x, uint
         result = co_map_sesparse(node, x, table, grain % x->table_entries, found);
     } else {
         result = co_read_entry32(node, x, x->directory + table * 4, &entry);
-        if (result >= 0 && !entry) {        /* no table */
+        if (result >= 0 && !entry) { /* no table */
             found->bytes = MIN((table + 1) * x->table_entries * x->grain, x->bytes) - within;
         }
         if (result >= 0 && entry) {
-            result = co_read_entry32(node, x, entry * (uint64_t)VMDK_SECTOR + grain % x->table_entries * 4, &entry);
+            result = co_read_entry32(
+                node, x, entry * (uint64_t)VMDK_SECTOR + grain % x->table_entries * 4, &entry);
         }
-        found->kind = !entry ? SPARSE_UNALLOCATED : entry == 1 && x->zero_grain ? SPARSE_ZERO
-                    : x->compressed ? SPARSE_COMPRESSED : SPARSE_DATA;
+        found->kind = !entry                        ? SPARSE_UNALLOCATED
+                      : entry == 1 && x->zero_grain ? SPARSE_ZERO
+                      : x->compressed               ? SPARSE_COMPRESSED
+                                                    : SPARSE_DATA;
         found->host = entry * (uint64_t)VMDK_SECTOR;
     }
     if (found->kind == SPARSE_DATA) {
@@ -250,7 +272,8 @@ int co_vmdk_map_grain(struct block_node *node, const struct vmdk_extent *x, uint
 }
 
 /* A table of nothing. */
-static int co_add_table(struct block_node *node, struct vmdk_extent *x, uint64_t slot, uint32_t *sector)
+static int co_add_table(struct block_node *node, struct vmdk_extent *x, uint64_t slot,
+                        uint32_t *sector)
 {
     struct vmdk *s = node->state;
     uint64_t size = (x->table_entries * 4ull + VMDK_SECTOR - 1) & ~(uint64_t)(VMDK_SECTOR - 1);
@@ -264,11 +287,12 @@ static int co_add_table(struct block_node *node, struct vmdk_extent *x, uint64_t
     result = co_child_write_zeroes(x->file, x->end, size, 0);
     x->end += size;
     entry = GUINT32_TO_LE(*sector);
-    return result < 0 ? result : co_table_write(s->sparse.tables, x->file, slot, &entry, sizeof(entry));
+    return result < 0 ? result
+                      : co_table_write(s->sparse.tables, x->file, slot, &entry, sizeof(entry));
 }
 
-static int co_set_in(struct block_node *node, struct vmdk_extent *x, uint64_t directory, uint64_t grain,
-                     uint32_t entry)
+static int co_set_in(struct block_node *node, struct vmdk_extent *x, uint64_t directory,
+                     uint64_t grain, uint32_t entry)
 {
     struct vmdk *s = node->state;
     uint64_t slot = directory + grain / x->table_entries * 4;
@@ -279,11 +303,14 @@ static int co_set_in(struct block_node *node, struct vmdk_extent *x, uint64_t di
         result = co_add_table(node, x, slot, &table);
     }
     entry = GUINT32_TO_LE(entry);
-    return result < 0 ? result : co_table_write(s->sparse.tables, x->file, table * (uint64_t)VMDK_SECTOR +
-                                                grain % x->table_entries * 4, &entry, sizeof(entry));
+    return result < 0 ? result
+                      : co_table_write(s->sparse.tables, x->file,
+                                       table * (uint64_t)VMDK_SECTOR + grain % x->table_entries * 4,
+                                       &entry, sizeof(entry));
 }
 
-int co_vmdk_set_grain(struct block_node *node, struct vmdk_extent *x, uint64_t offset, uint32_t entry)
+int co_vmdk_set_grain(struct block_node *node, struct vmdk_extent *x, uint64_t offset,
+                      uint32_t entry)
 {
     uint64_t grain = (offset - x->start) / x->grain;
     int result = co_set_in(node, x, x->directory, grain, entry);
@@ -293,11 +320,12 @@ int co_vmdk_set_grain(struct block_node *node, struct vmdk_extent *x, uint64_t o
 
 /* ---- Compressed grains ---- */
 
-int co_vmdk_decompress(struct block_node *node, const struct vmdk_extent *x, const struct sparse_extent *found,
-                       uint8_t *data)
+int co_vmdk_decompress(struct block_node *node, const struct vmdk_extent *x,
+                       const struct sparse_extent *found, uint8_t *data)
 {
     /* A grain that gets longer by being compressed does so by little. */
-    uint64_t most = MIN(x->grain + x->grain / 8 + 4096, x->file->node->length - found->host), skip = 0;
+    uint64_t most = MIN(x->grain + x->grain / 8 + 4096, x->file->node->length - found->host),
+             skip = 0;
     g_autofree uint8_t *in = g_try_malloc(most), *out = g_try_malloc(x->grain);
     uLongf size = x->grain;
     uint32_t bytes = (uint32_t)most;
@@ -329,8 +357,8 @@ int co_vmdk_decompress(struct block_node *node, const struct vmdk_extent *x, con
     return 0;
 }
 
-static int co_write_grain(struct block_node *node, struct vmdk_extent *x, uint64_t offset, uint8_t *grain,
-                          uint8_t *packed, uint64_t room)
+static int co_write_grain(struct block_node *node, struct vmdk_extent *x, uint64_t offset,
+                          uint8_t *grain, uint8_t *packed, uint64_t room)
 {
     uLongf size = room - MARKER_BYTES;
     uint64_t lba = GUINT64_TO_LE((offset - x->start) / VMDK_SECTOR), total;
@@ -356,8 +384,8 @@ static int co_write_grain(struct block_node *node, struct vmdk_extent *x, uint64
     return result;
 }
 
-int co_vmdk_write_compressed(struct block_node *node, struct vmdk_extent *x, uint64_t offset, uint64_t bytes,
-                             struct block_buffer buffer)
+int co_vmdk_write_compressed(struct block_node *node, struct vmdk_extent *x, uint64_t offset,
+                             uint64_t bytes, struct block_buffer buffer)
 {
     uint64_t room = MARKER_BYTES + compressBound(x->grain) + VMDK_SECTOR;
     g_autofree uint8_t *grain = g_try_malloc(x->grain), *packed = g_try_malloc(room);

@@ -1,7 +1,8 @@
 /*
- * Driver vpc: images of Virtual PC and Hyper-V ("VHD", specification 1.0), fixed and dynamic. A fixed image is the
- * disk's bytes and a footer of 512 bytes. A dynamic one begins with a copy of the footer, a header and a table (BAT)
- * of the blocks' first sectors; a block is a bitmap of its sectors and its data; the footer follows the last block.
+ * Driver vpc: images of Virtual PC and Hyper-V ("VHD", specification 1.0), fixed and dynamic. A
+ * fixed image is the disk's bytes and a footer of 512 bytes. A dynamic one begins with a copy of
+ * the footer, a header and a table (BAT) of the blocks' first sectors; a block is a bitmap of its
+ * sectors and its data; the footer follows the last block.
  */
 #include <errno.h>
 #include <string.h>
@@ -11,18 +12,23 @@
 
 enum {
     SECTOR = 512,
-    TYPE_FIXED = 2, TYPE_DYNAMIC = 3,
+    TYPE_FIXED = 2,
+    TYPE_DYNAMIC = 3,
     VERSION = 0x00010000,
-    FOOTER_BYTES = 512, DYNAMIC_BYTES = 1024,
-    DYNAMIC_OFFSET = FOOTER_BYTES, TABLE_OFFSET = FOOTER_BYTES + DYNAMIC_BYTES,
+    FOOTER_BYTES = 512,
+    DYNAMIC_BYTES = 1024,
+    DYNAMIC_OFFSET = FOOTER_BYTES,
+    TABLE_OFFSET = FOOTER_BYTES + DYNAMIC_BYTES,
     DEFAULT_BLOCK = 2 << 20,
-    MAX_CYLINDERS = 65535, MAX_HEADS = 16, MAX_SECTORS_PER_TRACK = 255,
-    EPOCH = 946684800,              /* 2000-01-01, in seconds of 1970 */
+    MAX_CYLINDERS = 65535,
+    MAX_HEADS = 16,
+    MAX_SECTORS_PER_TRACK = 255,
+    EPOCH = 946684800, /* 2000-01-01, in seconds of 1970 */
 };
 
 static const uint32_t no_block = 0xffffffff;
 static const uint64_t max_geometry = (uint64_t)MAX_CYLINDERS * MAX_HEADS * MAX_SECTORS_PER_TRACK;
-static const uint64_t max_sectors = 0xff000000;     /* 2040 GiB */
+static const uint64_t max_sectors = 0xff000000; /* 2040 GiB */
 
 /* All big-endian. */
 struct footer {
@@ -54,8 +60,8 @@ struct vpc {
     struct sparse sparse;
     bool is_dynamic;
     uint64_t table_offset;
-    uint32_t n_blocks, block_size, bitmap_size;     /* bitmap: bytes, whole sectors */
-    uint64_t end;                   /* of the last block: where the footer is */
+    uint32_t n_blocks, block_size, bitmap_size; /* bitmap: bytes, whole sectors */
+    uint64_t end;                               /* of the last block: where the footer is */
     struct footer footer;
 };
 
@@ -89,7 +95,7 @@ struct geometry {
 
 static struct geometry find_geometry(uint64_t total)
 {
-    struct geometry g = { MAX_CYLINDERS, MAX_HEADS, MAX_SECTORS_PER_TRACK };
+    struct geometry g = {MAX_CYLINDERS, MAX_HEADS, MAX_SECTORS_PER_TRACK};
     uint64_t tracks;
 
     if (total > max_geometry) {
@@ -102,11 +108,11 @@ static struct geometry find_geometry(uint64_t total)
         tracks = total / 17;
         g.heads = MAX((uint32_t)((tracks + 1023) / 1024), 4u);
         if (tracks >= g.heads * 1024ull || g.heads > 16) {
-            g = (struct geometry) { 0, 16, 31 };
+            g = (struct geometry){0, 16, 31};
             tracks = total / 31;
         }
         if (tracks >= g.heads * 1024ull) {
-            g = (struct geometry) { 0, 16, 63 };
+            g = (struct geometry){0, 16, 63};
             tracks = total / 63;
         }
     }
@@ -122,7 +128,8 @@ static uint64_t geometry_sectors(struct geometry g)
 /* Whether who made the image says by its geometry how large it is, and not by the size. */
 static bool counts_by_geometry(const struct footer *f)
 {
-    static const char by_size[][4] = { "win ", "qem2", "d2v ", {'t', 'a', 'p', 0}, "CTXS", {'w', 'a', 0, 0} };
+    static const char by_size[][4] = {"win ", "qem2",          "d2v ", {'t', 'a', 'p', 0},
+                                      "CTXS", {'w', 'a', 0, 0}};
 
     for (size_t i = 0; i < G_N_ELEMENTS(by_size); i++) {
         if (!memcmp(f->creator, by_size[i], 4)) {
@@ -149,8 +156,8 @@ static int co_map(struct block_node *node, uint64_t offset, struct sparse_extent
         return 0;
     }
     index = offset / s->block_size;
-    result = co_table_read(s->sparse.tables, node->file, s->table_offset + index * sizeof(entry), &entry,
-                           sizeof(entry));
+    result = co_table_read(s->sparse.tables, node->file, s->table_offset + index * sizeof(entry),
+                           &entry, sizeof(entry));
     entry = GUINT32_FROM_BE(entry);
     extent->cluster_size = s->block_size;
     extent->cluster = index * s->block_size;
@@ -160,7 +167,8 @@ static int co_map(struct block_node *node, uint64_t offset, struct sparse_extent
     return result;
 }
 
-/* Behind the last block. The footer that is there is written again behind the new one, before the old one goes. */
+/* Behind the last block. The footer that is there is written again behind the new one, before the
+ * old one goes. */
 static int co_allocate(struct block_node *node, struct sparse_extent *extent)
 {
     struct vpc *s = node->state;
@@ -172,9 +180,11 @@ static int co_allocate(struct block_node *node, struct sparse_extent *extent)
         return -EFBIG;
     }
     memset(bitmap, 0xff, s->bitmap_size);
-    result = co_child_write(node->file, end, FOOTER_BYTES, BLOCK_BUFFER(&s->footer, FOOTER_BYTES), 0);
+    result =
+        co_child_write(node->file, end, FOOTER_BYTES, BLOCK_BUFFER(&s->footer, FOOTER_BYTES), 0);
     if (result >= 0) {
-        result = co_child_write(node->file, s->end, s->bitmap_size, BLOCK_BUFFER(bitmap, s->bitmap_size), 0);
+        result = co_child_write(node->file, s->end, s->bitmap_size,
+                                BLOCK_BUFFER(bitmap, s->bitmap_size), 0);
     }
     extent->file = node->file;
     extent->host = s->end + s->bitmap_size;
@@ -186,8 +196,8 @@ static int co_link(struct block_node *node, const struct sparse_extent *extent)
     struct vpc *s = node->state;
     uint32_t entry = GUINT32_TO_BE((uint32_t)(s->end / SECTOR));
     int result = co_table_write(s->sparse.tables, node->file,
-                                s->table_offset + extent->cluster / s->block_size * sizeof(entry), &entry,
-                                sizeof(entry));
+                                s->table_offset + extent->cluster / s->block_size * sizeof(entry),
+                                &entry, sizeof(entry));
 
     if (result >= 0) {
         s->end += s->bitmap_size + s->block_size;
@@ -195,7 +205,8 @@ static int co_link(struct block_node *node, const struct sparse_extent *extent)
     return result;
 }
 
-static const struct sparse_ops ops = { .co_map = co_map, .co_allocate = co_allocate, .co_link = co_link };
+static const struct sparse_ops ops = {
+    .co_map = co_map, .co_allocate = co_allocate, .co_link = co_link};
 
 /* ---- Open ---- */
 
@@ -209,18 +220,23 @@ static bool co_read_footer(struct block_node *node, GError **error)
         return false;
     }
     if (memcmp(s->footer.cookie, "conectix", 8)) {
-        if (!format_read(node, node->file, length - FOOTER_BYTES, &s->footer, FOOTER_BYTES, "footer", error)) {
+        if (!format_read(node, node->file, length - FOOTER_BYTES, &s->footer, FOOTER_BYTES,
+                         "footer", error)) {
             return false;
         }
         if (memcmp(s->footer.cookie, "conectix", 8)) {
-            return format_error(node, error, "invalid VPC image: there is no footer at its begin or its end");
+            return format_error(node, error,
+                                "invalid VPC image: there is no footer at its begin or its end");
         }
         if (GUINT32_FROM_BE(s->footer.type) != TYPE_FIXED) {
-            return format_error(node, error, "the copy of the footer at the begin of the image is damaged");
+            return format_error(node, error,
+                                "the copy of the footer at the begin of the image is damaged");
         }
     }
-    if (GUINT32_FROM_BE(s->footer.type) != TYPE_FIXED && GUINT32_FROM_BE(s->footer.type) != TYPE_DYNAMIC) {
-        return format_error(node, error, "disks of type %" PRIu32 " (differencing ones) aren't supported",
+    if (GUINT32_FROM_BE(s->footer.type) != TYPE_FIXED &&
+        GUINT32_FROM_BE(s->footer.type) != TYPE_DYNAMIC) {
+        return format_error(node, error,
+                            "disks of type %" PRIu32 " (differencing ones) aren't supported",
                             GUINT32_FROM_BE(s->footer.type));
     }
     return true;
@@ -235,18 +251,22 @@ static bool co_find_end(struct block_node *node, GError **error)
 
     s->end = (end + SECTOR - 1) & ~(uint64_t)(SECTOR - 1);
     for (uint32_t i = 0; i < s->n_blocks; i++) {
-        int result = co_table_read(s->sparse.tables, node->file, s->table_offset + i * 4ull, &entry, sizeof(entry));
+        int result = co_table_read(s->sparse.tables, node->file, s->table_offset + i * 4ull, &entry,
+                                   sizeof(entry));
 
         if (result < 0) {
-            return format_error(node, error, "could not read the block table: %s", g_strerror(-result));
+            return format_error(node, error, "could not read the block table: %s",
+                                g_strerror(-result));
         }
         entry = GUINT32_FROM_BE(entry);
         if (entry != no_block) {
             uint64_t start = (uint64_t)entry * SECTOR;
 
             if (start < end || start >= node->file->node->length) {
-                return format_error(node, error, "block %" PRIu32 " is at offset %" PRIu64 ", where no block can be", i,
-                                    start);
+                return format_error(node, error,
+                                    "block %" PRIu32 " is at offset %" PRIu64
+                                    ", where no block can be",
+                                    i, start);
             }
             s->end = MAX(s->end, start + s->bitmap_size + s->block_size);
         }
@@ -264,7 +284,8 @@ static bool co_open_dynamic(struct block_node *node, GError **error)
         return false;
     }
     if (memcmp(h.cookie, "cxsparse", 8)) {
-        return format_error(node, error, "invalid VPC image: no dynamic disk header at offset %" PRIu64, at);
+        return format_error(node, error,
+                            "invalid VPC image: no dynamic disk header at offset %" PRIu64, at);
     }
     s->table_offset = GUINT64_FROM_BE(h.table_offset);
     s->n_blocks = GUINT32_FROM_BE(h.n_blocks);
@@ -276,8 +297,10 @@ static bool co_open_dynamic(struct block_node *node, GError **error)
     blocks = (node->length + s->block_size - 1) / s->block_size;
     if (blocks > s->n_blocks || s->table_offset < FOOTER_BYTES || s->table_offset > length ||
         s->n_blocks * 4ull > length - s->table_offset) {
-        return format_error(node, error, "its table of %" PRIu32 " blocks at offset %" PRIu64 " is too small for %" PRIu64
-                            " blocks, or isn't in the file", s->n_blocks, s->table_offset, blocks);
+        return format_error(node, error,
+                            "its table of %" PRIu32 " blocks at offset %" PRIu64
+                            " is too small for %" PRIu64 " blocks, or isn't in the file",
+                            s->n_blocks, s->table_offset, blocks);
     }
     s->n_blocks = (uint32_t)blocks;
     s->sparse.zeroes_align = s->block_size;
@@ -287,7 +310,8 @@ static bool co_open_dynamic(struct block_node *node, GError **error)
     return co_find_end(node, error);
 }
 
-static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options, GError **error)
+static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options,
+                    GError **error)
 {
     struct vpc *s = node->state;
     uint64_t sectors;
@@ -298,13 +322,15 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
         return false;
     }
     s->is_dynamic = GUINT32_FROM_BE(s->footer.type) == TYPE_DYNAMIC;
-    sectors = geometry_sectors((struct geometry) { GUINT16_FROM_BE(s->footer.cylinders), s->footer.heads,
-                                                   s->footer.sectors });
+    sectors = geometry_sectors((struct geometry){GUINT16_FROM_BE(s->footer.cylinders),
+                                                 s->footer.heads, s->footer.sectors});
     if (!counts_by_geometry(&s->footer) || sectors == max_geometry) {
         sectors = GUINT64_FROM_BE(s->footer.current_size) / SECTOR;
     }
     if (sectors > max_sectors) {
-        return format_error(node, error, "its size of %" PRIu64 " sectors is more than the %" PRIu64 " that there can be",
+        return format_error(node, error,
+                            "its size of %" PRIu64 " sectors is more than the %" PRIu64
+                            " that there can be",
                             sectors, max_sectors);
     }
     node->length = sectors * SECTOR;
@@ -315,7 +341,8 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
         return co_open_dynamic(node, error);
     }
     return node->length <= node->file->node->length ||
-           format_error(node, error, "the file is shorter than the disk of %" PRIu64 " bytes", (uint64_t)node->length);
+           format_error(node, error, "the file is shorter than the disk of %" PRIu64 " bytes",
+                        (uint64_t)node->length);
 }
 
 static void co_close(struct block_node *node)
@@ -338,8 +365,9 @@ static const struct block_create_option create_options[] = {
      "Force disk size calculation to use the actual size specified, rather than using the nearest CHS-based calculation",
      NULL, false},
     {"size", NULL, "size", "Virtual disk size", NULL, false},
-    {"subformat", NULL, "str", "Type of virtual hard disk format. Supported formats are {dynamic (default) | fixed} ",
-     NULL, false},
+    {"subformat", NULL, "str",
+     "Type of virtual hard disk format. Supported formats are {dynamic (default) | fixed} ", NULL,
+     false},
     {0},
 };
 
@@ -348,10 +376,11 @@ static uint64_t choose_size(uint64_t size, bool force, struct geometry *g)
 {
     uint64_t sectors = size / SECTOR;
 
-    *g = (struct geometry) { MAX_CYLINDERS, MAX_HEADS, MAX_SECTORS_PER_TRACK };
+    *g = (struct geometry){MAX_CYLINDERS, MAX_HEADS, MAX_SECTORS_PER_TRACK};
     if (!force) {
         *g = find_geometry(sectors);
-        for (uint64_t i = 1; geometry_sectors(*g) < sectors && geometry_sectors(*g) != max_geometry; i++) {
+        for (uint64_t i = 1; geometry_sectors(*g) < sectors && geometry_sectors(*g) != max_geometry;
+             i++) {
             *g = find_geometry(sectors + i);
         }
     }
@@ -361,9 +390,10 @@ static uint64_t choose_size(uint64_t size, bool force, struct geometry *g)
     return sectors > max_sectors ? 0 : sectors;
 }
 
-static void make_footer(struct footer *f, uint64_t size, struct geometry g, bool force, bool is_dynamic)
+static void make_footer(struct footer *f, uint64_t size, struct geometry g, bool force,
+                        bool is_dynamic)
 {
-    *f = (struct footer) {
+    *f = (struct footer){
         .features = GUINT32_TO_BE(2),
         .version = GUINT32_TO_BE(VERSION),
         .data_offset = is_dynamic ? GUINT64_TO_BE(DYNAMIC_OFFSET) : UINT64_MAX,
@@ -387,7 +417,8 @@ static void make_footer(struct footer *f, uint64_t size, struct geometry g, bool
     seal_footer(f);
 }
 
-static bool co_create_dynamic(struct format_file *file, const struct footer *f, uint64_t size, GError **error)
+static bool co_create_dynamic(struct format_file *file, const struct footer *f, uint64_t size,
+                              GError **error)
 {
     uint32_t n_blocks = (uint32_t)((size + DEFAULT_BLOCK - 1) / DEFAULT_BLOCK);
     uint64_t table = (n_blocks * 4ull + SECTOR - 1) & ~(uint64_t)(SECTOR - 1);
@@ -409,7 +440,8 @@ static bool co_create_dynamic(struct format_file *file, const struct footer *f, 
            co_format_write(file, TABLE_OFFSET + table, f, FOOTER_BYTES, error);
 }
 
-static bool co_create(struct block_graph *graph, const struct qapi_blockdev_create_options *options, GError **error)
+static bool co_create(struct block_graph *graph, const struct qapi_blockdev_create_options *options,
+                      GError **error)
 {
     const struct qapi_blockdev_create_options_vpc *o = &options->u.vpc;
     bool force = o->has_force_size && o->force_size;
@@ -432,8 +464,10 @@ static bool co_create(struct block_graph *graph, const struct qapi_blockdev_crea
     if (!co_format_open(graph, o->file, &file, error)) {
         return false;
     }
-    return co_format_close(&file, is_dynamic ? co_create_dynamic(&file, &f, size, error)
-                                             : co_format_write(&file, size, &f, FOOTER_BYTES, error), error);
+    return co_format_close(&file,
+                           is_dynamic ? co_create_dynamic(&file, &f, size, error)
+                                      : co_format_write(&file, size, &f, FOOTER_BYTES, error),
+                           error);
 }
 
 static const struct block_driver vpc = {

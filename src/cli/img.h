@@ -24,19 +24,19 @@ struct img_progress;
 /* Values of all options of all subcommands; a table's rows say which ones are its. Strings are argv's. */
 struct img_args {
     bool quiet, progress, image_opts, target_image_opts, force_share;
-    bool add, remove, clear, enable, disable;               /* bitmap */
     bool drop, strict, force, unsafe, chain, shrink, list, write, native, no_drain;
     bool compress, no_create, target_is_zero, bitmaps, skip_broken, salvage, copy_range, out_of_order;
     const char *format, *target_format, *base, *base_format, *cache, *target_cache;
     const char *granularity, *merge_source, *repair, *output, *rate, *count, *depth, *offset, *size, *step, *aio;
     const char *pattern, *flush_interval, *snapshot, *sparse, *parallel, *start_offset, *max_length, *image;
     const char *preallocation, *create, *apply, *delete;
-    GPtrArray *options, *objects, *merges;                  /* of const char *; NULL: none */
+    GPtrArray *options, *objects;                           /* of const char *; NULL: none */
+    GPtrArray *actions;                                     /* names and arguments ("": none) by turns; NULL: none */
     char **operands;                                        /* NULL-terminated */
     int n_operands;
 };
 
-enum img_option_kind { IMG_FLAG, IMG_STRING, IMG_LIST };
+enum img_option_kind { IMG_FLAG, IMG_STRING, IMG_LIST, IMG_ACTION };    /* ACTION: its place among others counts */
 
 struct img_option {
     const char *name;               /* long; NULL: none */
@@ -52,6 +52,7 @@ struct img_command {
     const struct img_option *options;       /* ends with an empty row */
     int (*co_run)(struct img *img, const struct img_args *args);
     int usage_status;               /* of mistakes in the command line */
+    bool last_is_operand;           /* whatever it begins with: "-5M" */
 };
 
 struct img {
@@ -109,6 +110,7 @@ struct img_image {
     const char *cache;              /* cache mode; NULL: writeback */
     bool image_opts;                /* filename is key=value options */
     bool writable, resizable, force_share, no_backing, no_io, check, quiet, discard;
+    bool quick;                     /* single requests matter */
     json_object *options;           /* more of the node's; NULL: none. Borrowed */
 };
 
@@ -116,7 +118,8 @@ struct img_image {
 struct block_user *co_img_open(struct img *img, const struct img_image *image);
 /* NULL: nothing. */
 void co_img_close(struct block_user *user);
-/* -l: what is read is this snapshot's: an id or a name, or snapshot.id=ID,snapshot.name=NAME. False after a message. */
+/* -l: what is read is this snapshot's: an id or a name, or snapshot.id=ID,snapshot.name=NAME. False after a
+ * message. */
 bool co_img_load_snapshot(struct img *img, struct block_user *user, const char *text);
 /* False: no such mode. */
 bool img_cache_mode(const char *mode, bool *direct, bool *no_flush, bool *writethrough);
@@ -129,6 +132,7 @@ struct img_new {
     const char *base, *base_format; /* NULL: none */
     uint64_t size;                  /* UINT64_MAX: by the options or the base */
     bool unsafe, print;             /* don't look at the base; print what is made */
+    const char *doing;              /* of whom it is a part, for messages; NULL: of nothing else */
 };
 
 /* Makes the image. False after a message. */
@@ -172,20 +176,27 @@ void img_progress_end(struct img *img, bool done);
 
 /* ---- img_copy.c: vectorised search for zeroes ---- */
 
-/* How many bytes from data on, in units (the last one may be shorter), are all of one sort: of zeroes, or with others. */
+/* How many bytes from data on, in units (the last one may be shorter), are all of one sort: of zeroes, or with
+ * others. */
 size_t img_run(const uint8_t *data, size_t size, size_t unit, bool *zero);
 
 /* ---- Rows that many tables share ---- */
 
 #define IMG_AT(field) offsetof(struct img_args, field)
 #define IMG_ROW_QUIET {"quiet", 'q', NULL, "print errors only", IMG_FLAG, IMG_AT(quiet)}
-#define IMG_ROW_PROGRESS {"progress", 'p', NULL, "show progress, rate and the time that is left", IMG_FLAG, IMG_AT(progress)}
-#define IMG_ROW_FORMAT {"format", 'f', "FMT", "format of FILENAME (default: found by looking at it)", IMG_STRING, IMG_AT(format)}
+#define IMG_ROW_PROGRESS \
+    {"progress", 'p', NULL, "show progress, rate and the time that is left", IMG_FLAG, IMG_AT(progress)}
+#define IMG_ROW_FORMAT \
+    {"format", 'f', "FMT", "format of FILENAME (default: found by looking at it)", IMG_STRING, IMG_AT(format)}
 #define IMG_ROW_IMAGE_OPTS                                                                                          \
-    {"image-opts", 0, NULL, "FILENAME is a list of options (driver=...,file.filename=...)", IMG_FLAG, IMG_AT(image_opts)}
-#define IMG_ROW_SHARE {"force-share", 'U', NULL, "open although others may write to it", IMG_FLAG, IMG_AT(force_share)}
-#define IMG_ROW_OBJECT {"object", 0, "OBJECT", "make an object, for example secret,id=ID,file=PATH", IMG_LIST, IMG_AT(objects)}
-#define IMG_ROW_OUTPUT {"output", 0, "human|json", "form of the output (default: human)", IMG_STRING, IMG_AT(output)}
+    {"image-opts", 0, NULL, "FILENAME is a list of options (driver=...,file.filename=...)", IMG_FLAG, \
+     IMG_AT(image_opts)}
+#define IMG_ROW_SHARE \
+    {"force-share", 'U', NULL, "open although others may write to it", IMG_FLAG, IMG_AT(force_share)}
+#define IMG_ROW_OBJECT \
+    {"object", 0, "OBJECT", "make an object, for example secret,id=ID,file=PATH", IMG_LIST, IMG_AT(objects)}
+#define IMG_ROW_OUTPUT \
+    {"output", 0, "human|json", "form of the output (default: human)", IMG_STRING, IMG_AT(output)}
 #define IMG_ROW_CACHE(letter, name, field, what) {name, letter, "CACHE", what, IMG_STRING, IMG_AT(field)}
 #define IMG_ROW_END {0}
 

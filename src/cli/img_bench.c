@@ -159,7 +159,7 @@ static bool parse(struct bench *b, const struct img_args *args, uint64_t *patter
         return false;
     }
     if (offset < 0) {
-        img_fail(b->img, "Invalid offset specified");
+        img_fail(b->img, "Invalid offset specified: '%s'.", args->offset);
         return false;
     }
     if (args->pattern && !g_ascii_string_to_unsigned(args->pattern, g_str_has_prefix(args->pattern, "0x") ? 16 : 10, 0,
@@ -204,6 +204,7 @@ static struct block_user *co_open(struct img *img, const struct img_args *args, 
     struct img_image image = {
         .filename = args->operands[0], .format = args->format, .image_opts = args->image_opts, .cache = args->cache,
         .writable = args->write, .force_share = args->force_share, .quiet = args->quiet, .options = options,
+        .quick = true,
     };
 
     if (*aio) {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/img.h"
+#include "qapi/keyval.h"
 #include "qapi/qapi_types.h"
 
 /* ---- resize ---- */
@@ -10,24 +11,25 @@
 /* "+1G", "-1G" or "1G" of what is there: bytes; -1 after a message. */
 static int64_t new_size(struct img *img, const char *text, uint64_t now)
 {
-    int64_t bytes = img_size(*text == '+' || *text == '-' ? text + 1 : text, INT64_MAX);
-    int64_t size = bytes;
+    uint64_t bytes, size;
+    bool fits;
 
-    if (bytes < 0) {
+    if (!keyval_parse_size(*text == '+' || *text == '-' ? text + 1 : text, 'B', &bytes, NULL)) {
         img_fail(img, "Parameter 'size' expects a non-negative number below 2^64\nOptional suffix k, M, G, T, P or E "
                  "means kilo-, mega-, giga-, tera-, peta-\nand exabytes, respectively.");
         return -1;
     }
-    if (*text == '+' && __builtin_add_overflow((int64_t)now, bytes, &size)) {
-        size = -1;
-    } else if (*text == '-') {
-        size = (int64_t)now - bytes;
+    if (*text == '-') {
+        fits = bytes <= now;
+        size = now - bytes;
+    } else {
+        fits = !__builtin_add_overflow(*text == '+' ? now : 0, bytes, &size) && size <= INT64_MAX;
     }
-    if (size < 0) {
+    if (!fits || !size) {
         img_fail(img, "New image size must be positive");
         return -1;
     }
-    return size;
+    return (int64_t)size;
 }
 
 static bool co_resize_to(struct img *img, const struct img_args *args, struct block_user *user, uint64_t size,
@@ -98,6 +100,7 @@ static const struct img_option resize_options[] = {
 
 const struct img_command img_resize = {
     "resize", "give an image another size", "FILENAME [+-]SIZE[bkKMGTPE]", resize_options, co_resize, 1,
+    true,
 };
 
 /* ---- snapshot ---- */

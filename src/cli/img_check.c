@@ -129,6 +129,7 @@ static int co_check(struct img *img, const struct img_args *args)
         .force_share = args->force_share, .writable = args->repair != NULL, .resizable = args->repair != NULL,
         .no_backing = true,
     };
+    bool direct, no_flush, writethrough;
     struct block_user *user;
     int json = img_output(img, args), status;
     unsigned fix = 0;
@@ -146,6 +147,9 @@ static int co_check(struct img *img, const struct img_args *args)
     }
     if (args->n_operands != 1) {
         return img_usage_error(img, "Expecting one image file name");
+    }
+    if (!img_cache_mode(args->cache, &direct, &no_flush, &writethrough)) {
+        return img_fail(img, "Invalid source cache option: %s", args->cache);
     }
     image.filename = args->operands[0];
     user = co_img_open(img, &image);
@@ -254,7 +258,7 @@ static int co_measure(struct img *img, const struct img_args *args)
         return img_fail(img, "--size N cannot be used together with a filename.");
     }
     if (!args->n_operands && (args->image_opts || args->format || args->snapshot)) {
-        return img_fail(img, "--image-opts, -f, and -l can only be used with a filename argument.");
+        return img_fail(img, "--image-opts, -f, and -l require a filename argument.");
     }
     if (!args->n_operands && !args->size) {
         return img_fail(img, "Either --size N or one filename must be specified.");

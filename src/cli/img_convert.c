@@ -65,7 +65,7 @@ static const char *contradiction(const struct img_args *args)
         return "Use of --skip-broken-bitmaps requires --bitmaps";
     }
     if (args->no_create && args->options) {
-        return "-o has no effect with -n: the target is there";
+        return "-o has no effect when skipping image creation";
     }
     if (args->copy_range && args->compress) {
         return "Cannot enable copy offloading when -c is used";
@@ -75,9 +75,6 @@ static const char *contradiction(const struct img_args *args)
     }
     if (args->salvage && args->copy_range) {
         return "Cannot use copy offloading in salvaging mode";
-    }
-    if (args->no_create && args->base_format) {
-        return "-F is only useful when the target is created";
     }
     return NULL;
 }
@@ -104,13 +101,13 @@ static bool take_options(struct convert *v)
     if (!v->base_format && json_object_object_get_ex(v->options, "backing_fmt", &value)) {
         v->base_format = json_object_get_string(value);
     }
-    if (v->base_format && !v->base) {
-        img_fail(v->img, "Cannot use -F without -B");
-        return false;
-    }
     if (v->base && v->copy.n_sources > 1) {
         img_fail(v->img, "Having a backing file for the target makes no sense when concatenating multiple input "
                  "images");
+        return false;
+    }
+    if (v->base && !v->base_format) {
+        img_fail(v->img, "Use of backing file requires explicit backing format");
         return false;
     }
     return true;
@@ -153,13 +150,19 @@ static bool check_target_format(struct convert *v)
         img_fail(v->img, "Compression not supported for this file format");
         return false;
     }
+    if ((v->args->base || v->args->base_format) && !driver->supports_backing) {
+        img_fail(v->img, "Backing file%s not supported for file format '%s'", v->args->base ? "" : " format",
+                 v->format);
+        return false;
+    }
     return true;
 }
 
 static bool co_create_target(struct convert *v)
 {
+    g_autofree char *doing = g_strdup_printf("error while converting %s", v->format);
     struct img_new image = {
-        .filename = v->target, .format = v->format, .options = v->args->options, .base = v->args->base,
+        .doing = doing, .filename = v->target, .format = v->format, .options = v->args->options, .base = v->args->base,
         .base_format = v->args->base_format, .size = UINT64_MAX, .unsafe = false,
     };
     g_autoptr(json_object) options = img_parse_options(v->img, v->args->options);
@@ -167,11 +170,7 @@ static bool co_create_target(struct convert *v)
     if (!json_object_object_get_ex(options, "size", NULL)) {
         image.size = v->copy.total;
     }
-    if (!co_img_create(v->img, &image)) {
-        log_error(v->img->log, "error while converting %s", v->format);
-        return false;
-    }
-    return true;
+    return co_img_create(v->img, &image);
 }
 
 /* How large the target's backing image is: behind that what the source doesn't have reads as zeroes. */
@@ -207,16 +206,37 @@ static bool co_describe_target(struct convert *v)
     copy->cluster = info.has_cluster_size ? (uint64_t)info.cluster_size : 0;
     qapi_clear(&qapi_type_image_info, &info);
     look_at_base(v, node);
-    copy->zero = v->args->target_is_zero || (!v->args->no_create && !copy->has_base && !device);
+    /* What was never written of an encrypted image is noise. */
+    copy->zero = v->args->target_is_zero || (!v->args->no_create && !copy->has_base && !device &&
+                                             node->driver->kind != QAPI_BLOCKDEV_DRIVER_LUKS);
     return true;
+}
+
+/* An encrypted target is opened with the secret that it was made with. NULL: it has none. */
+static json_object *key_options(struct convert *v)
+{
+    g_autoptr(json_object) given = img_parse_options(v->img, v->args->options);
+    json_object *keys = NULL;
+
+    if (!given) {
+        return NULL;
+    }
+    json_object_object_foreach(given, name, value) {
+        if (g_str_has_suffix(name, "key-secret") || g_str_equal(name, "encrypt.format")) {
+            keys = keys ? keys : json_object_new_object();
+            json_object_object_add(keys, name, json_object_get(value));
+        }
+    }
+    return keys;
 }
 
 static bool co_open_target(struct convert *v)
 {
+    g_autoptr(json_object) keys = key_options(v);
     struct img_image image = {
         .filename = v->target, .format = v->args->target_image_opts ? NULL : v->format,
         .image_opts = v->args->target_image_opts, .cache = v->args->target_cache ? v->args->target_cache : "unsafe",
-        .writable = true, .discard = true, .quiet = v->args->quiet,
+        .writable = true, .discard = true, .quiet = v->args->quiet, .options = keys,
     };
 
     v->copy.target = co_img_open(v->img, &image);
@@ -258,8 +278,7 @@ static bool co_run(struct convert *v)
         return false;
     }
     if (v->args->bitmaps && !block_user_node(v->copy.sources[0].user)->driver->bitmaps) {
-        img_fail(v->img, "Format driver '%s' does not support bitmaps",
-                 block_user_node(v->copy.sources[0].user)->driver->name);
+        img_fail(v->img, "Source lacks bitmap support");
         return false;
     }
     return (v->args->no_create || co_create_target(v)) && co_open_target(v) && co_convert_opened(v) &&
@@ -279,11 +298,14 @@ static int co_convert(struct img *img, const struct img_args *args)
     if (args->n_operands < 2) {
         return img_fail(img, "Must specify image file name");
     }
-    if (!img_cache_mode(args->cache, &direct, &no_flush, &writethrough) ||
-        !img_cache_mode(args->target_cache, &direct, &no_flush, &writethrough)) {
-        return img_fail(img, "Invalid cache option: %s",
-                        img_cache_mode(args->cache, &direct, &no_flush, &writethrough) ? args->target_cache
-                                                                                       : args->cache);
+    if (args->image_opts && args->format) {
+        return img_fail(img, "--image-opts and --format are mutually exclusive");
+    }
+    if (!img_cache_mode(args->cache, &direct, &no_flush, &writethrough)) {
+        return img_fail(img, "Invalid source cache option: %s", args->cache);
+    }
+    if (!img_cache_mode(args->target_cache, &direct, &no_flush, &writethrough)) {
+        return img_fail(img, "Invalid cache option: %s", args->target_cache);
     }
     v.names = args->operands;
     v.target = args->operands[args->n_operands - 1];

@@ -174,7 +174,8 @@ static bool read_failed(struct copy *copy, uint64_t offset, int ret)
 }
 
 /* By and by, so that only what can't be read is lost. */
-static bool co_salvage(struct copy *copy, const struct img_source *source, uint64_t offset, uint64_t bytes, uint8_t *data)
+static bool co_salvage(struct copy *copy, const struct img_source *source, uint64_t offset, uint64_t bytes,
+                       uint8_t *data)
 {
     enum { SECTOR = 512 };
 

@@ -135,6 +135,9 @@ json_object *img_schema_options(const struct block_driver *driver, json_object *
         const char *text = json_object_get_string(value);
 
         if (!row) {
+            row = find_option(driver->amend_options, key);      /* which refuses what isn't its own */
+        }
+        if (!row) {
             if (file && find_option(file_rows(), key)) {
                 continue;
             }
@@ -361,6 +364,12 @@ static bool co_look_at_base(struct img *img, const struct img_new *image, json_o
     return true;
 }
 
+static int fail(struct img *img, const struct img_new *image, GError **error)
+{
+    return image->doing ? img_fail_error(img, error, "%s: %s", image->filename, image->doing)
+                        : img_fail_error(img, error, "%s", image->filename);
+}
+
 /* In the order that tools know, which isn't the alphabet's. */
 static void print_formatting(const char *filename, const struct block_driver *driver, json_object *options,
                              uint64_t size)
@@ -470,7 +479,7 @@ bool co_img_create(struct img *img, const struct img_new *image)
     }
     members = img_schema_options(driver, options, true, &error);
     if (!members) {
-        img_fail_error(img, &error, "%s", image->filename);
+        fail(img, image, &error);
         return false;
     }
     if (!co_complete_options(img, image, driver, options, &size)) {
@@ -486,7 +495,7 @@ bool co_img_create(struct img *img, const struct img_new *image)
     ok = co_create_file(img, image->filename, driver, options, is_plain(driver) ? size : 0, &error) &&
          (is_plain(driver) || co_create_format(img, image->filename, driver, options, members, &error));
     if (!ok) {
-        img_fail_error(img, &error, "%s", image->filename);
+        fail(img, image, &error);
     }
     return ok;
 }

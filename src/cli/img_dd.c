@@ -31,7 +31,11 @@ static bool parse_operand(struct img *img, const char *text, struct dd *dd)
     number = name[0] == 'b' ? &dd->block : name[0] == 'c' ? &dd->count : &dd->skip;
     *number = img_size(equals + 1, number == &dd->block ? G_MAXINT32 : INT64_MAX);
     if (*number < 0 || (number == &dd->block && !*number)) {
-        img_fail(img, number == &dd->block ? "Invalid bs specified: '%s'." : "Invalid number: '%s'", equals + 1);
+        if (equals[1] == '-') {
+            img_fail(img, "Invalid %s specified. Must be between 0 and %" G_GINT64_FORMAT ".", name, INT64_MAX);
+        } else {
+            img_fail(img, "Invalid %s specified: '%s'.", name, equals + 1);
+        }
         return false;
     }
     return true;
@@ -69,7 +73,7 @@ static bool co_copy(struct img *img, const struct img_args *args, const struct d
                     const char *format)
 {
     struct img_image target = {.filename = dd->out, .format = format, .writable = true};
-    struct img_new image = {.filename = dd->out, .format = format, .options = args->options};
+    struct img_new image = {.filename = dd->out, .format = format, .doing = "error while creating output image"};
     struct img_source source;
     struct img_copy copy = {
         .img = img, .sources = &source, .n_sources = 1, .n_workers = 8, .sparse = 4096, .zero = true,
@@ -128,8 +132,8 @@ static int co_dd(struct img *img, const struct img_args *args)
     if (args->image_opts && args->format) {
         return img_fail(img, "--image-opts and --format are mutually exclusive");
     }
-    if (!img_driver(img, format)) {
-        return 1;
+    if (!block_driver_find(format)) {
+        return img_fail(img, "Unknown file format");
     }
     image.filename = dd.in;
     whole = co_img_open(img, &image);

@@ -124,7 +124,7 @@ static bool parse_range(struct img *img, const struct img_args *args, uint64_t l
     int64_t bytes = args->max_length ? img_size(args->max_length, INT64_MAX) : INT64_MAX;
 
     if (from < 0 || bytes < 0) {
-        img_fail(img, "Invalid %s specified: '%s'", from < 0 ? "start offset" : "max length",
+        img_fail(img, "Invalid %s specified: '%s'.", from < 0 ? "start offset" : "max length",
                  from < 0 ? args->start_offset : args->max_length);
         return false;
     }

@@ -3,6 +3,7 @@
  * make the picture fit, and shows the sorts of what is in them side by side, by their shares.
  */
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -59,24 +60,64 @@ static void colour(char *text, size_t size, unsigned sort)
     }
 }
 
-static void draw_cell(FILE *out, const struct picture *p, unsigned i)
+/* The sort that all of a cell is of; N_SORTS: several. */
+static unsigned only_sort(const struct picture *p, unsigned i)
 {
-    double x = MARGIN + i % COLUMNS * CELL, sum = 0;
+    unsigned found = N_SORTS;
+
+    for (unsigned sort = 0; sort < N_SORTS; sort++) {
+        if (p->shares[i][sort]) {
+            if (found != N_SORTS) {
+                return N_SORTS;
+            }
+            found = sort;
+        }
+    }
+    return found;
+}
+
+static void draw_rectangle(FILE *out, unsigned cell, double x, double width, unsigned sort)
+{
+    char fill[16];
+
+    colour(fill, sizeof(fill), sort);
+    fprintf(out, "<rect x=\"%g\" y=\"%u\" width=\"%g\" height=\"%d\" fill=\"%s\"%s/>\n",
+            MARGIN + cell % COLUMNS * CELL + x, MARGIN + LINE + cell / COLUMNS * CELL, width, CELL - 1, fill,
+            sort >= FIRST_LAYER && (sort - FIRST_LAYER) % 2 ? " opacity=\"0.55\"" : "");
+}
+
+static void draw_mixed(FILE *out, const struct picture *p, unsigned i)
+{
+    double x = 0, sum = 0;
 
     for (unsigned sort = 0; sort < N_SORTS; sort++) {
         sum += (double)p->shares[i][sort];
     }
     for (unsigned sort = 0; sort < N_SORTS; sort++) {
-        double width = (CELL - 1) * (double)p->shares[i][sort] / sum;
-        char fill[16];
+        double width = round((CELL - 1) * 100 * (double)p->shares[i][sort] / sum) / 100;
 
         if (p->shares[i][sort]) {
-            colour(fill, sizeof(fill), sort);
-            fprintf(out, "<rect x=\"%.2f\" y=\"%u\" width=\"%.2f\" height=\"%d\" fill=\"%s\"%s/>\n", x,
-                    MARGIN + LINE + i / COLUMNS * CELL, width, CELL - 1, fill,
-                    sort >= FIRST_LAYER && (sort - FIRST_LAYER) % 2 ? " opacity=\"0.55\"" : "");
+            draw_rectangle(out, i, x, width, sort);
             x += width;
         }
+    }
+}
+
+/* Neighbours in a row that are the same are one rectangle. */
+static void draw_cells(FILE *out, const struct picture *p)
+{
+    for (unsigned i = 0, n; i < p->n_cells; i += n) {
+        unsigned sort = only_sort(p, i);
+
+        n = 1;
+        if (sort == N_SORTS) {
+            draw_mixed(out, p, i);
+            continue;
+        }
+        while (i + n < p->n_cells && (i + n) % COLUMNS && only_sort(p, i + n) == sort) {
+            n++;
+        }
+        draw_rectangle(out, i, 0, n * CELL - 1, sort);
     }
 }
 
@@ -118,9 +159,7 @@ static void draw(FILE *out, const struct picture *p, const char *name, uint64_t 
     fprintf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%u\" height=\"%u\" font-family=\"sans-serif\" "
             "font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n"
             "<text x=\"%d\" y=\"%d\">%s</text>\n", width, height, MARGIN, MARGIN + 8, title);
-    for (unsigned i = 0; i < p->n_cells; i++) {
-        draw_cell(out, p, i);
-    }
+    draw_cells(out, p);
     draw_legend(out, p, MARGIN + 2 * LINE + rows * CELL);
     fputs("</svg>\n", out);
 }

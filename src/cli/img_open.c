@@ -26,15 +26,37 @@ bool img_cache_mode(const char *mode, bool *direct, bool *no_flush, bool *writet
     return false;
 }
 
-static void put(json_object *options, const char *key, bool value)
+static void put_text(json_object *options, const char *key, const char *value)
 {
     if (!json_object_object_get_ex(options, key, NULL)) {
-        json_object_object_add(options, key, json_object_new_string(value ? "on" : "off"));
+        json_object_object_add(options, key, json_object_new_string(value));
+    }
+}
+
+static void put(json_object *options, const char *key, bool value)
+{
+    put_text(options, key, value ? "on" : "off");
+}
+
+/*
+ * How requests to a file are made, when nobody said it: past the host's cache io_uring is quickest. What is in the
+ * cache is copied by threads, which can be several at once.
+ */
+static void choose_aio(const struct img *img, const struct img_image *image, json_object *options, bool direct)
+{
+    const struct block_driver *driver = image->format ? block_driver_find(image->format) : NULL;
+    bool is_file = driver && (driver->kind == QAPI_BLOCKDEV_DRIVER_FILE ||
+                              driver->kind == QAPI_BLOCKDEV_DRIVER_HOST_DEVICE);
+
+    if ((direct || image->quick) && event_loop_has_uring(img->loop) && !image->image_opts &&
+        (is_file || !driver || !driver->protocols) && g_file_test(image->filename, G_FILE_TEST_EXISTS)) {
+        put_text(options, is_file ? "aio" : "file.aio", "io_uring");
     }
 }
 
 /* What is said by other options of the command line, where the image's own don't say it. */
-static json_object *image_options(const struct img_image *image, bool direct, bool no_flush, GError **error)
+static json_object *image_options(const struct img *img, const struct img_image *image, bool direct, bool no_flush,
+                                  GError **error)
 {
     json_object *options = image->image_opts ? keyval_parse_flat(image->filename, NULL, NULL, error)
                                              : json_object_new_object();
@@ -54,6 +76,7 @@ static json_object *image_options(const struct img_image *image, bool direct, bo
     put(options, "force-share", image->force_share);
     put(options, "cache.direct", direct);
     put(options, "cache.no-flush", no_flush);
+    choose_aio(img, image, options, direct);
     if (json_object_object_get_ex(options, "file.aio", NULL)) {
         put(options, "file.cache.direct", direct);      /* where its format is looked for, too */
     }
@@ -94,7 +117,7 @@ struct block_user *co_img_open(struct img *img, const struct img_image *image)
         img_fail(img, "Invalid cache option: %s", image->cache);
         return NULL;
     }
-    options = image_options(image, direct, no_flush, &error);
+    options = image_options(img, image, direct, no_flush, &error);
     if (options) {
         node = co_block_open_loose(img->graph, image->image_opts ? NULL : image->filename, options,
                                    open_flags(image), &error);

@@ -113,10 +113,14 @@ static void take(const struct img_option *row, struct img_args *args)
         *(const char **)field = optarg;
         break;
     case IMG_LIST:
+    case IMG_ACTION:
         if (!*list) {
             *list = g_ptr_array_new();
         }
-        g_ptr_array_add(*list, optarg);
+        if (row->kind == IMG_ACTION) {
+            g_ptr_array_add(*list, (void *)row->name);
+        }
+        g_ptr_array_add(*list, row->argument ? optarg : (void *)"");
         break;
     }
 }
@@ -159,13 +163,13 @@ bool img_parse(struct img *img, int argc, char **argv, struct img_args *args, in
     char *own_name = argv[0];
     struct option longs[MAX_ROWS];
     unsigned n_rows = make_tables(rows, longs, shorts);
-    int c;
+    int last = img->command->last_is_operand && argc >= 3, c;
 
     *args = (struct img_args){0};
     *status = img->command->usage_status;
     argv[0] = name;
     optind = 0;
-    while ((c = getopt_long(argc, argv, shorts->str, longs, NULL)) != -1) {
+    while ((c = getopt_long(argc - last, argv, shorts->str, longs, NULL)) != -1) {
         unsigned row = c >= LONG_ONLY ? (unsigned)c - LONG_ONLY : 0;
 
         if (c == 'h' || c == '?') {
@@ -203,5 +207,5 @@ void img_args_clear(struct img_args *args)
 {
     drop(&args->options);
     drop(&args->objects);
-    drop(&args->merges);
+    drop(&args->actions);
 }

@@ -343,30 +343,69 @@ static bool co_reopen(struct io *io, const struct io_command *command, int argc,
     return optind == argc ? co_do_reopen(io, changes, has_mode ? &read_only : NULL, cache) : io_usage(command);
 }
 
-/* ---- Breakpoints: blkdebug's, of which there is none ---- */
+/* ---- Breakpoints, which blkdebug has ---- */
+
+static struct block_node *debug_node(struct io *io)
+{
+    return block_debug_node(block_user_node(io->user));
+}
 
 static bool co_break(struct io *io, const struct io_command *command, int argc, char **argv)
 {
-    printf("Could not set breakpoint: %s\n", g_strerror(ENOTSUP));
+    struct block_node *node = debug_node(io);
+    g_autoptr(GError) error = NULL;
+
+    if (node && node->driver->debug->set_break(node, argv[1], argv[2], &error)) {
+        return true;
+    }
+    printf("Could not set breakpoint: %s\n", error ? error->message : g_strerror(ENOTSUP));
     return false;
 }
 
 static bool co_remove_break(struct io *io, const struct io_command *command, int argc, char **argv)
 {
-    printf("Could not remove breakpoint %s: %s\n", argv[1], g_strerror(ENOTSUP));
+    struct block_node *node = debug_node(io);
+
+    if (node && node->driver->debug->remove_break(node, argv[1])) {
+        return true;
+    }
+    printf("Could not remove breakpoint %s: %s\n", argv[1], g_strerror(node ? ENOENT : ENOTSUP));
     return false;
 }
 
 static bool co_resume(struct io *io, const struct io_command *command, int argc, char **argv)
 {
-    printf("Could not resume request: %s\n", g_strerror(ENOTSUP));
+    struct block_node *node = debug_node(io);
+
+    if (node && node->driver->debug->is_suspended(node, argv[1])) {
+        printf("blkdebug: Resuming request '%s'\n", argv[1]);
+        if (node->driver->debug->resume(node, argv[1])) {
+            return true;
+        }
+    }
+    printf("Could not resume request: %s\n", g_strerror(node ? ENOENT : ENOTSUP));
     return false;
 }
 
+/* Nobody tells when a request comes to be held: it is looked for between turns of the loop. */
 static bool co_wait_break(struct io *io, const struct io_command *command, int argc, char **argv)
 {
-    printf("Could not wait for breakpoint %s: %s\n", argv[1], g_strerror(ENOTSUP));
-    return false;
+    enum { INTERVAL = 200000 };     /* ns */
+    struct block_node *node = debug_node(io);
+
+    if (!node) {
+        printf("Could not wait for breakpoint %s: %s\n", argv[1], g_strerror(ENOTSUP));
+        return false;
+    }
+    while (!node->driver->debug->is_suspended(node, argv[1])) {
+        if (!io->n_aio) {
+            printf("Could not wait for breakpoint %s: no request is under way\n", argv[1]);
+            return false;
+        }
+        co_sleep(INTERVAL);
+    }
+    printf("blkdebug: Suspended request '%s'\n", argv[1]);
+    return true;
 }
 
 /* ---- The process ---- */
@@ -481,7 +520,8 @@ static bool co_help(struct io *io, const struct io_command *command, int argc, c
 static const char *const open_details[] = {
     "Opens an image. Example: open -n -o driver=raw /tmp/data", "-r  read-only", "-s  writes go to a temporary image",
     "-C  copy on read", "-n  without the host's cache (-t none)", "-U  although others may write to it",
-    "-k, -i AIO  how requests are made: native, threads, io_uring", "-t CACHE  cache mode", "-d MODE  discards: unmap, ignore",
+    "-k, -i AIO  how requests are made: native, threads, io_uring", "-t CACHE  cache mode",
+    "-d MODE  discards: unmap, ignore",
     "-o OPTIONS  of the node", NULL,
 };
 static const char *const reopen_details[] = {
@@ -523,11 +563,13 @@ static bool check_arguments(const struct io_command *command, int n)
         return true;
     }
     if (command->max < 0) {
-        fprintf(stderr, "bad argument count %d to %s, expected at least %d arguments\n", n, command->name, command->min);
+        fprintf(stderr, "bad argument count %d to %s, expected at least %d arguments\n", n, command->name,
+                command->min);
     } else if (command->min == command->max) {
         fprintf(stderr, "bad argument count %d to %s, expected %d arguments\n", n, command->name, command->min);
     } else {
-        fprintf(stderr, "bad argument count %d to %s, expected between %d and %d arguments\n", n, command->name, command->min,
+        fprintf(stderr, "bad argument count %d to %s, expected between %d and %d arguments\n", n, command->name,
+               command->min,
                command->max);
     }
     return false;

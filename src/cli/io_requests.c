@@ -330,7 +330,8 @@ static bool co_request(struct io *io, const struct io_command *command, int argc
         return false;
     }
     if (r.invalid) {                /* counted as such, and never made */
-        block_accounting_invalid(block_user_accounting(io->user), kind == READ ? BLOCK_ACCOUNTING_READ : BLOCK_ACCOUNTING_WRITE);
+        block_accounting_invalid(block_user_accounting(io->user),
+                                 kind == READ ? BLOCK_ACCOUNTING_READ : BLOCK_ACCOUNTING_WRITE);
         request_clear(&r);
         return true;
     }

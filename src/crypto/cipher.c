@@ -26,8 +26,8 @@ union context {
 struct cipher {
     struct cipher_kind kind;
     const struct nettle_cipher *algorithm, *iv_algorithm;
-    union context encrypt, decrypt, tweak;          /* tweak: of xts, the second key */
-    union context iv;                               /* of essiv */
+    union context encrypt, decrypt, tweak; /* tweak: of xts, the second key */
+    union context iv;                      /* of essiv */
 };
 
 static const struct nettle_cipher *const algorithms[QAPI_QCRYPTO_CIPHER_ALGO__COUNT] = {
@@ -49,18 +49,20 @@ size_t cipher_key_bytes(const struct cipher_kind *kind)
 {
     const struct nettle_cipher *a = algorithms[kind->algorithm];
 
-    return kind->mode == QAPI_QCRYPTO_CIPHER_MODE_XTS ? (a->block_size == 16 ? 2 * a->key_size : 0) : a->key_size;
+    return kind->mode == QAPI_QCRYPTO_CIPHER_MODE_XTS ? (a->block_size == 16 ? 2 * a->key_size : 0)
+                                                      : a->key_size;
 }
 
 /* Of essiv: the same cipher, with a key as long as the hash's digest. */
 static const struct nettle_cipher *find_iv_algorithm(const struct cipher_kind *kind)
 {
     static const enum qapi_qcrypto_cipher_algo families[][3] = {
-        { QAPI_QCRYPTO_CIPHER_ALGO_AES_128, QAPI_QCRYPTO_CIPHER_ALGO_AES_192, QAPI_QCRYPTO_CIPHER_ALGO_AES_256 },
-        { QAPI_QCRYPTO_CIPHER_ALGO_SERPENT_128, QAPI_QCRYPTO_CIPHER_ALGO_SERPENT_192,
-          QAPI_QCRYPTO_CIPHER_ALGO_SERPENT_256 },
-        { QAPI_QCRYPTO_CIPHER_ALGO_TWOFISH_128, QAPI_QCRYPTO_CIPHER_ALGO_TWOFISH_192,
-          QAPI_QCRYPTO_CIPHER_ALGO_TWOFISH_256 },
+        {QAPI_QCRYPTO_CIPHER_ALGO_AES_128, QAPI_QCRYPTO_CIPHER_ALGO_AES_192,
+         QAPI_QCRYPTO_CIPHER_ALGO_AES_256},
+        {QAPI_QCRYPTO_CIPHER_ALGO_SERPENT_128, QAPI_QCRYPTO_CIPHER_ALGO_SERPENT_192,
+         QAPI_QCRYPTO_CIPHER_ALGO_SERPENT_256},
+        {QAPI_QCRYPTO_CIPHER_ALGO_TWOFISH_128, QAPI_QCRYPTO_CIPHER_ALGO_TWOFISH_192,
+         QAPI_QCRYPTO_CIPHER_ALGO_TWOFISH_256},
     };
     size_t digest = hash_bytes(kind->ivgen_hash);
 
@@ -103,7 +105,8 @@ static bool check(const struct cipher_kind *kind, size_t key_bytes, GError **err
     return true;
 }
 
-struct cipher *cipher_new(const struct cipher_kind *kind, const uint8_t *key, size_t key_bytes, GError **error)
+struct cipher *cipher_new(const struct cipher_kind *kind, const uint8_t *key, size_t key_bytes,
+                          GError **error)
 {
     auto_ptr(cipher) c = g_new0(struct cipher, 1);
 
@@ -122,7 +125,8 @@ struct cipher *cipher_new(const struct cipher_kind *kind, const uint8_t *key, si
 
         c->iv_algorithm = find_iv_algorithm(kind);
         if (!c->iv_algorithm) {
-            set_error(error, "essiv needs a hash whose digest is as long as a key of the cipher: sha256");
+            set_error(error,
+                      "essiv needs a hash whose digest is as long as a key of the cipher: sha256");
             return NULL;
         }
         hash_compute(kind->ivgen_hash, key, key_bytes, salt);
@@ -160,14 +164,14 @@ static void encrypt_sector(const struct cipher *c, uint64_t sector, uint8_t *dat
     make_iv(c, sector, iv);
     switch (c->kind.mode) {
     case QAPI_QCRYPTO_CIPHER_MODE_XTS:
-        xts_encrypt_message(&c->encrypt, &c->tweak, c->algorithm->encrypt, iv, CIPHER_SECTOR, data, data);
+        xts_encrypt_message(&c->encrypt, &c->tweak, c->algorithm->encrypt, iv, CIPHER_SECTOR, data,
+                            data);
         break;
     case QAPI_QCRYPTO_CIPHER_MODE_CBC:
-        cbc_encrypt(&c->encrypt, c->algorithm->encrypt, c->algorithm->block_size, iv, CIPHER_SECTOR, data, data);
+        cbc_encrypt(&c->encrypt, c->algorithm->encrypt, c->algorithm->block_size, iv, CIPHER_SECTOR,
+                    data, data);
         break;
-    default:
-        c->algorithm->encrypt(&c->encrypt, CIPHER_SECTOR, data, data);
-        break;
+    default: c->algorithm->encrypt(&c->encrypt, CIPHER_SECTOR, data, data); break;
     }
 }
 
@@ -178,15 +182,14 @@ static void decrypt_sector(const struct cipher *c, uint64_t sector, uint8_t *dat
     make_iv(c, sector, iv);
     switch (c->kind.mode) {
     case QAPI_QCRYPTO_CIPHER_MODE_XTS:
-        xts_decrypt_message(&c->decrypt, &c->tweak, c->algorithm->decrypt, c->algorithm->encrypt, iv, CIPHER_SECTOR,
-                            data, data);
+        xts_decrypt_message(&c->decrypt, &c->tweak, c->algorithm->decrypt, c->algorithm->encrypt,
+                            iv, CIPHER_SECTOR, data, data);
         break;
     case QAPI_QCRYPTO_CIPHER_MODE_CBC:
-        cbc_decrypt(&c->decrypt, c->algorithm->decrypt, c->algorithm->block_size, iv, CIPHER_SECTOR, data, data);
+        cbc_decrypt(&c->decrypt, c->algorithm->decrypt, c->algorithm->block_size, iv, CIPHER_SECTOR,
+                    data, data);
         break;
-    default:
-        c->algorithm->decrypt(&c->decrypt, CIPHER_SECTOR, data, data);
-        break;
+    default: c->algorithm->decrypt(&c->decrypt, CIPHER_SECTOR, data, data); break;
     }
 }
 

@@ -67,9 +67,10 @@ static void hmac_digest_step(void *opaque, size_t size, uint8_t *digest)
 }
 
 void hash_derive_key(enum qapi_qcrypto_hash_algo hash, const void *password, size_t password_bytes,
-                     const uint8_t *salt, size_t salt_bytes, uint64_t iterations, uint8_t *key, size_t key_bytes)
+                     const uint8_t *salt, size_t salt_bytes, uint64_t iterations, uint8_t *key,
+                     size_t key_bytes)
 {
-    struct hmac hmac = { .hash = find(hash) };
+    struct hmac hmac = {.hash = find(hash)};
 
     hmac_set_key(&hmac.outer, &hmac.inner, &hmac.state, hmac.hash, password_bytes, password);
     pbkdf2(&hmac, hmac_update_step, hmac_digest_step, hmac.hash->digest_size,
@@ -85,7 +86,8 @@ static uint64_t cpu_time_ns(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-uint64_t hash_count_iterations(enum qapi_qcrypto_hash_algo hash, size_t key_bytes, uint64_t milliseconds)
+uint64_t hash_count_iterations(enum qapi_qcrypto_hash_algo hash, size_t key_bytes,
+                               uint64_t milliseconds)
 {
     enum { ENOUGH_NS = 20000000 };
     static const uint8_t salt[32];
@@ -96,7 +98,8 @@ uint64_t hash_count_iterations(enum qapi_qcrypto_hash_algo hash, size_t key_byte
         uint64_t start = cpu_time_ns();
 
         iterations *= 2;
-        hash_derive_key(hash, "password", 8, salt, sizeof(salt), iterations, key, MIN(key_bytes, sizeof(key)));
+        hash_derive_key(hash, "password", 8, salt, sizeof(salt), iterations, key,
+                        MIN(key_bytes, sizeof(key)));
         ns = cpu_time_ns() - start;
     }
     return (uint64_t)((double)iterations * 1e6 / (double)ns * (double)milliseconds);

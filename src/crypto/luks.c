@@ -9,10 +9,12 @@
 
 enum {
     SECTOR = 512,
-    ACTIVE = 0x00ac71f3, INACTIVE = 0x0000dead,
-    FIRST_MATERIAL = 8, MATERIAL_ALIGN = 8,         /* sectors */
+    ACTIVE = 0x00ac71f3,
+    INACTIVE = 0x0000dead,
+    FIRST_MATERIAL = 8,
+    MATERIAL_ALIGN = 8, /* sectors */
     MIN_ITERATIONS = 1000,
-    MAX_ITERATIONS = 200000000,                     /* some minutes: nobody waits for more */
+    MAX_ITERATIONS = 200000000, /* some minutes: nobody waits for more */
 };
 
 /* All big-endian. */
@@ -35,7 +37,7 @@ struct disk_header {
 
 G_STATIC_ASSERT(sizeof(struct disk_header) == LUKS_HEADER_BYTES);
 
-static const uint8_t magic[] = { 'L', 'U', 'K', 'S', 0xba, 0xbe };
+static const uint8_t magic[] = {'L', 'U', 'K', 'S', 0xba, 0xbe};
 
 static bool fail(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
 static bool fail(GError **error, const char *format, ...)
@@ -54,19 +56,19 @@ static bool fail(GError **error, const char *format, ...)
 
 static const struct {
     const char *name;
-    uint32_t bytes;                 /* of a key, halved for xts */
+    uint32_t bytes; /* of a key, halved for xts */
     enum qapi_qcrypto_cipher_algo algorithm;
 } ciphers[] = {
-    { "aes", 16, QAPI_QCRYPTO_CIPHER_ALGO_AES_128 },
-    { "aes", 24, QAPI_QCRYPTO_CIPHER_ALGO_AES_192 },
-    { "aes", 32, QAPI_QCRYPTO_CIPHER_ALGO_AES_256 },
-    { "cast5", 16, QAPI_QCRYPTO_CIPHER_ALGO_CAST5_128 },
-    { "serpent", 16, QAPI_QCRYPTO_CIPHER_ALGO_SERPENT_128 },
-    { "serpent", 24, QAPI_QCRYPTO_CIPHER_ALGO_SERPENT_192 },
-    { "serpent", 32, QAPI_QCRYPTO_CIPHER_ALGO_SERPENT_256 },
-    { "twofish", 16, QAPI_QCRYPTO_CIPHER_ALGO_TWOFISH_128 },
-    { "twofish", 24, QAPI_QCRYPTO_CIPHER_ALGO_TWOFISH_192 },
-    { "twofish", 32, QAPI_QCRYPTO_CIPHER_ALGO_TWOFISH_256 },
+    {"aes", 16, QAPI_QCRYPTO_CIPHER_ALGO_AES_128},
+    {"aes", 24, QAPI_QCRYPTO_CIPHER_ALGO_AES_192},
+    {"aes", 32, QAPI_QCRYPTO_CIPHER_ALGO_AES_256},
+    {"cast5", 16, QAPI_QCRYPTO_CIPHER_ALGO_CAST5_128},
+    {"serpent", 16, QAPI_QCRYPTO_CIPHER_ALGO_SERPENT_128},
+    {"serpent", 24, QAPI_QCRYPTO_CIPHER_ALGO_SERPENT_192},
+    {"serpent", 32, QAPI_QCRYPTO_CIPHER_ALGO_SERPENT_256},
+    {"twofish", 16, QAPI_QCRYPTO_CIPHER_ALGO_TWOFISH_128},
+    {"twofish", 24, QAPI_QCRYPTO_CIPHER_ALGO_TWOFISH_192},
+    {"twofish", 32, QAPI_QCRYPTO_CIPHER_ALGO_TWOFISH_256},
 };
 
 static bool find_cipher(const char *name, uint32_t bytes, enum qapi_qcrypto_cipher_algo *algorithm)
@@ -115,20 +117,24 @@ static bool parse_mode(struct cipher_kind *kind, const char *text, GError **erro
     if (hash) {
         *hash++ = 0;
     }
-    if (!find_value(&qapi_type_qcrypto_cipher_mode, QAPI_QCRYPTO_CIPHER_MODE__COUNT, copy, &value)) {
+    if (!find_value(&qapi_type_qcrypto_cipher_mode, QAPI_QCRYPTO_CIPHER_MODE__COUNT, copy,
+                    &value)) {
         return fail(error, "cipher mode '%s' isn't supported", text);
     }
     kind->mode = (enum qapi_qcrypto_cipher_mode)value;
     if (!ivgen) {
         return true;
     }
-    if (!find_value(&qapi_type_qcrypto_iv_gen_algo, QAPI_QCRYPTO_IV_GEN_ALGO__COUNT, ivgen, &value)) {
+    if (!find_value(&qapi_type_qcrypto_iv_gen_algo, QAPI_QCRYPTO_IV_GEN_ALGO__COUNT, ivgen,
+                    &value)) {
         return fail(error, "IV generator '%s' isn't supported", ivgen);
     }
     kind->has_ivgen = true;
     kind->ivgen = (enum qapi_qcrypto_iv_gen_algo)value;
-    if (kind->ivgen == QAPI_QCRYPTO_IV_GEN_ALGO_ESSIV && (!hash || !find_hash(hash, &kind->ivgen_hash))) {
-        return fail(error, "IV generator '%s%s%s' isn't supported", ivgen, hash ? ":" : "", hash ? hash : "");
+    if (kind->ivgen == QAPI_QCRYPTO_IV_GEN_ALGO_ESSIV &&
+        (!hash || !find_hash(hash, &kind->ivgen_hash))) {
+        return fail(error, "IV generator '%s%s%s' isn't supported", ivgen, hash ? ":" : "",
+                    hash ? hash : "");
     }
     return true;
 }
@@ -152,18 +158,20 @@ static bool parse_slots(struct luks_header *h, const struct disk_header *disk, G
         to->offset = GUINT32_FROM_BE(from->offset);
         memcpy(to->salt, from->salt, LUKS_SALT_BYTES);
         if (GUINT32_FROM_BE(from->stripes) != LUKS_STRIPES) {
-            return fail(error, "Keyslot %u is corrupted (stripes %" PRIu32 " != %d)", i, GUINT32_FROM_BE(from->stripes),
-                        LUKS_STRIPES);
+            return fail(error, "Keyslot %u is corrupted (stripes %" PRIu32 " != %d)", i,
+                        GUINT32_FROM_BE(from->stripes), LUKS_STRIPES);
         }
         if (to->offset < (LUKS_HEADER_BYTES + SECTOR - 1) / SECTOR ||
             (h->payload && to->offset + sectors > h->payload)) {
             return fail(error, "Keyslot %u overlaps the header or the encrypted data", i);
         }
         if (to->active && (!to->iterations || to->iterations > MAX_ITERATIONS)) {
-            return fail(error, "Keyslot %u has %" PRIu32 " iterations, which can't be", i, to->iterations);
+            return fail(error, "Keyslot %u has %" PRIu32 " iterations, which can't be", i,
+                        to->iterations);
         }
         for (unsigned j = 0; j < i; j++) {
-            if (to->offset < h->slots[j].offset + sectors && h->slots[j].offset < to->offset + sectors) {
+            if (to->offset < h->slots[j].offset + sectors &&
+                h->slots[j].offset < to->offset + sectors) {
                 return fail(error, "Keyslots %u and %u are overlapping in the header", j, i);
             }
         }
@@ -186,7 +194,7 @@ bool luks_parse(struct luks_header *h, const uint8_t *data, GError **error)
         !memchr(disk.hash, 0, sizeof(disk.hash)) || !memchr(disk.uuid, 0, sizeof(disk.uuid))) {
         return fail(error, "LUKS header names of cipher, hash or UUID aren't terminated");
     }
-    *h = (struct luks_header) {
+    *h = (struct luks_header){
         .payload = GUINT32_FROM_BE(disk.payload),
         .key_bytes = GUINT32_FROM_BE(disk.key_bytes),
         .iterations = GUINT32_FROM_BE(disk.iterations),
@@ -197,10 +205,13 @@ bool luks_parse(struct luks_header *h, const uint8_t *data, GError **error)
     if (!parse_mode(&h->cipher, disk.mode, error)) {
         return false;
     }
-    if (!find_cipher(disk.cipher, h->cipher.mode == QAPI_QCRYPTO_CIPHER_MODE_XTS ? h->key_bytes / 2 : h->key_bytes,
+    if (!find_cipher(disk.cipher,
+                     h->cipher.mode == QAPI_QCRYPTO_CIPHER_MODE_XTS ? h->key_bytes / 2
+                                                                    : h->key_bytes,
                      &h->cipher.algorithm) ||
         h->key_bytes != cipher_key_bytes(&h->cipher) || h->key_bytes > CIPHER_MAX_KEY) {
-        return fail(error, "Algorithm '%s' with key size %" PRIu32 " bytes not supported", disk.cipher, h->key_bytes);
+        return fail(error, "Algorithm '%s' with key size %" PRIu32 " bytes not supported",
+                    disk.cipher, h->key_bytes);
     }
     if (!find_hash(disk.hash, &h->hash)) {
         return fail(error, "Hash algorithm '%s' is not supported", disk.hash);
@@ -232,16 +243,18 @@ void luks_format(const struct luks_header *h, uint8_t *data)
     } else {
         bool essiv = h->cipher.ivgen == QAPI_QCRYPTO_IV_GEN_ALGO_ESSIV;
 
-        snprintf(disk.mode, sizeof(disk.mode), "%s-%s%s%s", mode,
-                 qapi_enum_name(&qapi_type_qcrypto_iv_gen_algo, (int)h->cipher.ivgen), essiv ? ":" : "",
-                 essiv ? qapi_enum_name(&qapi_type_qcrypto_hash_algo, (int)h->cipher.ivgen_hash) : "");
+        snprintf(
+            disk.mode, sizeof(disk.mode), "%s-%s%s%s", mode,
+            qapi_enum_name(&qapi_type_qcrypto_iv_gen_algo, (int)h->cipher.ivgen), essiv ? ":" : "",
+            essiv ? qapi_enum_name(&qapi_type_qcrypto_hash_algo, (int)h->cipher.ivgen_hash) : "");
     }
-    g_strlcpy(disk.hash, qapi_enum_name(&qapi_type_qcrypto_hash_algo, (int)h->hash), sizeof(disk.hash));
+    g_strlcpy(disk.hash, qapi_enum_name(&qapi_type_qcrypto_hash_algo, (int)h->hash),
+              sizeof(disk.hash));
     memcpy(disk.digest, h->digest, sizeof(disk.digest));
     memcpy(disk.salt, h->salt, sizeof(disk.salt));
     memcpy(disk.uuid, h->uuid, sizeof(disk.uuid));
     for (unsigned i = 0; i < LUKS_SLOTS; i++) {
-        disk.slots[i] = (struct disk_slot) {
+        disk.slots[i] = (struct disk_slot){
             .active = GUINT32_TO_BE(h->slots[i].active ? ACTIVE : INACTIVE),
             .iterations = GUINT32_TO_BE(h->slots[i].iterations),
             .offset = GUINT32_TO_BE(h->slots[i].offset),
@@ -288,7 +301,8 @@ static void fold(const struct luks_header *h, const uint8_t *material, uint8_t *
 }
 
 /* The last stripe and the others' fold make the key, and the other way round. */
-static void apply(const struct luks_header *h, const uint8_t *block, const uint8_t *from, uint8_t *to)
+static void apply(const struct luks_header *h, const uint8_t *block, const uint8_t *from,
+                  uint8_t *to)
 {
     for (uint32_t i = 0; i < h->key_bytes; i++) {
         to[i] = block[i] ^ from[i];
@@ -310,8 +324,8 @@ static struct cipher *slot_cipher(const struct luks_header *h, unsigned slot, co
     return cipher;
 }
 
-bool luks_open_slot(const struct luks_header *h, unsigned slot, const void *password, size_t password_bytes,
-                    uint8_t *material, uint8_t *key)
+bool luks_open_slot(const struct luks_header *h, unsigned slot, const void *password,
+                    size_t password_bytes, uint8_t *material, uint8_t *key)
 {
     auto_ptr(cipher) cipher = slot_cipher(h, slot, password, password_bytes, NULL);
     uint8_t block[CIPHER_MAX_KEY], digest[LUKS_DIGEST_BYTES];
@@ -323,7 +337,8 @@ bool luks_open_slot(const struct luks_header *h, unsigned slot, const void *pass
     cipher_decrypt(cipher, 0, material, luks_material_bytes(h));
     fold(h, material, block);
     apply(h, block, material + (LUKS_STRIPES - 1) * h->key_bytes, key);
-    hash_derive_key(h->hash, key, h->key_bytes, h->salt, LUKS_SALT_BYTES, h->iterations, digest, sizeof(digest));
+    hash_derive_key(h->hash, key, h->key_bytes, h->salt, LUKS_SALT_BYTES, h->iterations, digest,
+                    sizeof(digest));
     right = !memcmp(digest, h->digest, sizeof(digest));
     if (!right) {
         explicit_bzero(key, CIPHER_MAX_KEY);
@@ -334,16 +349,20 @@ bool luks_open_slot(const struct luks_header *h, unsigned slot, const void *pass
 
 static bool random_bytes(void *data, size_t bytes, GError **error)
 {
-    return gnutls_rnd(GNUTLS_RND_KEY, data, bytes) == 0 || fail(error, "There are no random numbers for keys");
+    return gnutls_rnd(GNUTLS_RND_KEY, data, bytes) == 0 ||
+           fail(error, "There are no random numbers for keys");
 }
 
-static uint32_t count_iterations(const struct luks_header *h, size_t key_bytes, uint64_t milliseconds)
+static uint32_t count_iterations(const struct luks_header *h, size_t key_bytes,
+                                 uint64_t milliseconds)
 {
-    return (uint32_t)CLAMP(hash_count_iterations(h->hash, key_bytes, milliseconds), MIN_ITERATIONS, MAX_ITERATIONS);
+    return (uint32_t)CLAMP(hash_count_iterations(h->hash, key_bytes, milliseconds), MIN_ITERATIONS,
+                           MAX_ITERATIONS);
 }
 
-bool luks_fill_slot(struct luks_header *h, unsigned slot, const void *password, size_t password_bytes,
-                    const uint8_t *key, uint64_t iter_ms, uint8_t *material, GError **error)
+bool luks_fill_slot(struct luks_header *h, unsigned slot, const void *password,
+                    size_t password_bytes, const uint8_t *key, uint64_t iter_ms, uint8_t *material,
+                    GError **error)
 {
     struct luks_slot *s = &h->slots[slot];
     auto_ptr(cipher) cipher = NULL;
@@ -372,12 +391,13 @@ bool luks_fill_slot(struct luks_header *h, unsigned slot, const void *password, 
 
 /* ---- New ones ---- */
 
-static void choose_cipher(struct luks_header *h, const struct qapi_qcrypto_block_create_options_luks *o)
+static void choose_cipher(struct luks_header *h,
+                          const struct qapi_qcrypto_block_create_options_luks *o)
 {
-    h->cipher = (struct cipher_kind) {
+    h->cipher = (struct cipher_kind){
         .algorithm = o->has_cipher_alg ? o->cipher_alg : QAPI_QCRYPTO_CIPHER_ALGO_AES_256,
         .mode = o->has_cipher_mode ? o->cipher_mode : QAPI_QCRYPTO_CIPHER_MODE_XTS,
-        .has_ivgen = true,          /* also with ecb, which has no use for one: QEMU wants a name there */
+        .has_ivgen = true, /* also with ecb, which has no use for one: QEMU wants a name there */
         .ivgen = o->has_ivgen_alg ? o->ivgen_alg : QAPI_QCRYPTO_IV_GEN_ALGO_PLAIN64,
         .ivgen_hash = o->has_ivgen_hash_alg ? o->ivgen_hash_alg : QAPI_QCRYPTO_HASH_ALGO_SHA256,
     };
@@ -391,14 +411,35 @@ static void make_uuid(struct luks_header *h)
     g_strlcpy(h->uuid, uuid, sizeof(h->uuid));
 }
 
-bool luks_new(struct luks_header *h, const struct qapi_qcrypto_block_create_options_luks *o, uint8_t *key,
-              GError **error)
+/* By the key's length. */
+static void set_layout(struct luks_header *h)
+{
+    uint32_t sectors = (uint32_t)(luks_material_bytes(h) / SECTOR + MATERIAL_ALIGN - 1) /
+                       MATERIAL_ALIGN * MATERIAL_ALIGN;
+
+    for (unsigned i = 0; i < LUKS_SLOTS; i++) {
+        h->slots[i].offset = FIRST_MATERIAL + i * sectors;
+    }
+    h->payload = FIRST_MATERIAL + LUKS_SLOTS * sectors;
+}
+
+uint64_t luks_overhead(const struct qapi_qcrypto_block_create_options_luks *o)
+{
+    struct luks_header h = {0};
+
+    choose_cipher(&h, o);
+    h.key_bytes = (uint32_t)cipher_key_bytes(&h.cipher);
+    set_layout(&h);
+    return (uint64_t)h.payload * SECTOR;
+}
+
+bool luks_new(struct luks_header *h, const struct qapi_qcrypto_block_create_options_luks *o,
+              uint8_t *key, GError **error)
 {
     uint64_t iter_ms = o->has_iter_time ? (uint64_t)o->iter_time : LUKS_DEFAULT_ITER_MS;
     struct cipher *cipher;
-    uint32_t sectors;
 
-    *h = (struct luks_header) { 0 };
+    *h = (struct luks_header){0};
     choose_cipher(h, o);
     if (!iter_ms || iter_ms > 3600000) {
         return fail(error, "iter-time must be from 1 to 3600000 milliseconds");
@@ -408,8 +449,9 @@ bool luks_new(struct luks_header *h, const struct qapi_qcrypto_block_create_opti
     }
     h->key_bytes = (uint32_t)cipher_key_bytes(&h->cipher);
     memset(key, 0, CIPHER_MAX_KEY);
-    cipher = cipher_new(&h->cipher, key, h->key_bytes, error);     /* whether the combination can be */
-    if (!cipher || !random_bytes(key, h->key_bytes, error) || !random_bytes(h->salt, LUKS_SALT_BYTES, error)) {
+    cipher = cipher_new(&h->cipher, key, h->key_bytes, error); /* whether the combination can be */
+    if (!cipher || !random_bytes(key, h->key_bytes, error) ||
+        !random_bytes(h->salt, LUKS_SALT_BYTES, error)) {
         cipher_free(cipher);
         return false;
     }
@@ -418,21 +460,19 @@ bool luks_new(struct luks_header *h, const struct qapi_qcrypto_block_create_opti
     h->iterations = count_iterations(h, LUKS_DIGEST_BYTES, MAX(iter_ms / 8, 1));
     hash_derive_key(h->hash, key, h->key_bytes, h->salt, LUKS_SALT_BYTES, h->iterations, h->digest,
                     LUKS_DIGEST_BYTES);
-    sectors = (uint32_t)(luks_material_bytes(h) / SECTOR + MATERIAL_ALIGN - 1) / MATERIAL_ALIGN * MATERIAL_ALIGN;
-    for (unsigned i = 0; i < LUKS_SLOTS; i++) {
-        h->slots[i].offset = FIRST_MATERIAL + i * sectors;
-    }
-    h->payload = FIRST_MATERIAL + LUKS_SLOTS * sectors;
+    set_layout(h);
     return true;
 }
 
-void luks_describe(const struct luks_header *h, bool detached, struct qapi_qcrypto_block_info_luks *info)
+void luks_describe(const struct luks_header *h, bool detached,
+                   struct qapi_qcrypto_block_info_luks *info)
 {
-    *info = (struct qapi_qcrypto_block_info_luks) {
+    *info = (struct qapi_qcrypto_block_info_luks){
         .cipher_alg = h->cipher.algorithm,
         .cipher_mode = h->cipher.mode,
         .ivgen_alg = h->cipher.ivgen,
-        .has_ivgen_hash_alg = h->cipher.has_ivgen && h->cipher.ivgen == QAPI_QCRYPTO_IV_GEN_ALGO_ESSIV,
+        .has_ivgen_hash_alg =
+            h->cipher.has_ivgen && h->cipher.ivgen == QAPI_QCRYPTO_IV_GEN_ALGO_ESSIV,
         .ivgen_hash_alg = h->cipher.ivgen_hash,
         .hash_alg = h->hash,
         .detached_header = detached,

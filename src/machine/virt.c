@@ -117,10 +117,12 @@ static struct mmio_device *make_device(struct virt_board *virt, const struct vir
                                        GError **error)
 {
     g_autofree char *properties = properties_of(virt, d, error);
-    struct mmio_device *dev = properties ? riscv_board_add(&virt->board, d->type, d->name, properties,
-                                                           d->address, d->region_step, error)
-                                         : NULL;
+    struct mmio_device *dev = NULL;
 
+    if (properties) {
+        dev = riscv_board_add(&virt->board, d->type, d->name, properties, d->address,
+                              d->region_step, error);
+    }
     if (dev && d->irq) {
         mmio_device_connect(dev, 0, sifive_plic_input(virt->plic, d->irq));
     }

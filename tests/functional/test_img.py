@@ -116,6 +116,17 @@ bitmap x; amend; amend base.qcow2; amend -f raw -o x=1 b.raw
 convert; convert base.qcow2; convert -O foo base.qcow2 z; convert -c -O raw base.qcow2 z; convert -m 17 base.qcow2 z
 convert -S x base.qcow2 z; convert -n base.qcow2 zzz; convert --target-is-zero base.qcow2 z
 convert -l foo=1 base.qcow2 z; convert -r x base.qcow2 z
+convert -n -o size=1M base.qcow2 b.raw; convert --target-image-opts base.qcow2 driver=raw,file.filename=b.raw
+convert --skip-broken-bitmaps base.qcow2 z; convert -C -c -O qcow2 base.qcow2 z; convert -C -S 4k base.qcow2 z
+convert -C --salvage base.qcow2 z; convert -F raw base.qcow2 z; convert -B base.qcow2 -O qcow2 base.qcow2 base.qcow2 z
+convert -B base.qcow2 -O qcow2 base.qcow2 z; convert -B base.qcow2 -F qcow2 -O raw base.qcow2 z
+convert -T foo base.qcow2 z; convert -t foo base.qcow2 z; convert nofile z; convert base.qcow2 nodir/z
+convert -f qcow2 --image-opts driver=qcow2,file.filename=base.qcow2 z; convert -O qcow2 base.qcow2 nodir/z
+create -f qcow2 nodir/x 1M; check -T foo base.qcow2; check nofile; commit nofile; compare nofile base.qcow2
+resize base.qcow2 -50M; resize base.qcow2 +9E; map --start-offset x base.qcow2; map -l x base.qcow2
+measure -f qcow2 --size 1M; measure a b; dd if=base.qcow2 of=nodir/x; dd count=x if=base.qcow2 of=x
+dd skip=-1 if=base.qcow2 of=x; dd -f foo if=base.qcow2 of=x; dd -O foo if=base.qcow2 of=x; info -f foo base.qcow2; info .
+bench -i foo base.qcow2; bench -o x base.qcow2
 """
 
 
@@ -237,7 +248,7 @@ def test_dd(images, operands):
 
 def test_resize(images):
     for line in ("resize base.qcow2 +2M", "resize --shrink base.qcow2 5M", "resize base.qcow2 +0",
-                 "resize -f raw b.raw +1M", "resize -q -f raw b.raw 5M", "resize -f raw --preallocation=full b.raw 6M",
+                 "resize -f raw b.raw +1M", "resize --shrink -f raw b.raw -512k", "resize -q -f raw b.raw 5M", "resize -f raw --preallocation=full b.raw 6M",
                  "resize --shrink -f raw b.raw 1M", "info base.qcow2", "info b.raw", "map --output=json base.qcow2"):
         images.same(line, sizes_masked, 0)
     images.same("check base.qcow2", sizes_masked, 0)
@@ -306,6 +317,41 @@ def test_measure_raw(images):
     for line in ("measure -O raw --size 1M", "measure --output json -O raw --size 5", "measure -f raw b.raw",
                  "measure top.qcow2"):
         images.same(line, status=0)
+
+
+def test_measure_qcow2(images):
+    for line in ("measure -O qcow2 --size 1G", "measure -O qcow2 --output=json -o cluster_size=4k --size 1G",
+                 "measure -O qcow2 top.qcow2", "measure -O qcow2 -o refcount_bits=64 base.qcow2"):
+        images.same(line, status=0)
+
+
+def test_amend(images):
+    for line in ("amend -o lazy_refcounts=on top.qcow2", "amend -o refcount_bits=8 top.qcow2",
+                 "amend -o compat=0.10,refcount_bits=16,lazy_refcounts=off base.qcow2", "info base.qcow2", "info top.qcow2"):
+        images.same(line, sizes_masked, 0)
+    images.same("amend -o foo=1 top.qcow2", status=1)
+    for name in ("top.qcow2", "base.qcow2"):
+        assert run([images.qemu.path, "check", "-q", name], cwd=images.nandu.folder).status == 0
+
+
+def test_bitmaps(images):
+    for options in ("--remove top.qcow2 none", "--merge none top.qcow2 b0", "--add top.qcow2", "-g 64k --clear top.qcow2 b0",
+                    "-b x --clear top.qcow2 b0", "-F raw --clear top.qcow2 b0", "-g x --add top.qcow2 b9"):
+        images.same(f"bitmap {options}", status=1)
+    for options in ("--add top.qcow2 b0", "--add --disable -g 32k top.qcow2 b1", "--merge b0 top.qcow2 b1",
+                    "--add top.qcow2 b2", "--remove top.qcow2 b2"):
+        images.same(f"bitmap {options}", status=0)
+    images.same("convert --bitmaps -O qcow2 top.qcow2 copy.qcow2", status=0)
+    images.same("convert --bitmaps -O raw top.qcow2 copy.raw", status=1)
+    images.same("convert --bitmaps -O qcow2 -f raw b.raw copy2.qcow2", status=1)
+    images.same("bitmap --merge b0 -b copy.qcow2 top.qcow2 b1", status=0)
+    for name in ("top.qcow2", "copy.qcow2"):
+        # By QEMU's own eyes on both.
+        told = [json.loads(run([images.qemu.path, "info", "--output=json", name], cwd=side.folder).text)
+                for side in (images.qemu, images.nandu)]
+        bitmaps = [info["format-specific"]["data"]["bitmaps"] for info in told]
+        assert bitmaps[0] == bitmaps[1], name
+        assert run([images.qemu.path, "check", "-q", name], cwd=images.nandu.folder).status == 0
 
 
 # ---- Random sequences ----

@@ -85,3 +85,11 @@ def test_help_lists_all(pair):
     theirs = pair.qemu.run("-c help a.qcow2").text.splitlines()
     missing = [line for line in theirs if line not in ours and not line.startswith("zone_")]
     assert not missing, missing
+
+
+def test_held_requests(pair):
+    """blkdebug holds a write until it is told to go on."""
+    script = " ".join(f"-c '{c}'" for c in ("break write_aio A", "aio_write -P 7 0 4k", "wait_break A", "read -P 0 64k 4k",
+                                            "resume A", "aio_flush", "read -P 7 0 4k", "resume A", "remove_break A"))
+    pair.same(f"--image-opts {script} driver=qcow2,file.driver=blkdebug,file.image.driver=file,file.image.filename=a.qcow2",
+              times_masked)

@@ -1,9 +1,11 @@
 /*
- * Damaged images of vdi, vpc, vmdk, vhdx and qed: they are refused with one error, or can be read, written and
- * checked without more memory or time than their files account for.
+ * Damaged images of vdi, vpc, vmdk, vhdx, qed and luks (whose header only is looked at): they are
+ * refused with one error, or can be read, written and checked without more memory or time than
+ * their files account for.
  *
- * An input is a kind of image, what is done with it, and changes of eight bytes to a good image of that kind: area,
- * how, place (2), value (4). In vhdx images the checksums are made right again, as who makes such an image would do.
+ * An input is a kind of image, what is done with it, and changes of eight bytes to a good image of
+ * that kind: area, how, place (2), value (4). In vhdx images the checksums are made right again, as
+ * who makes such an image would do.
  */
 #include "fuzz.h"
 
@@ -12,13 +14,14 @@
 
 #include "../unit/block_test.h"
 #include "block/vhdx.h"
+#include "crypto/luks.h"
 
 enum { CHANGE_SIZE = 8, MAX_CHANGES = 64, PAGE = 4096, SIZE = 5 << 20, BUFFER = 1 << 20 };
 
 /* ---- A file in memory, with holes ---- */
 
 struct store {
-    GHashTable *pages;              /* number -> PAGE bytes */
+    GHashTable *pages; /* number -> PAGE bytes */
 };
 
 static uint8_t *page_of(struct store *s, uint64_t offset, bool make)
@@ -36,7 +39,8 @@ static uint8_t *page_of(struct store *s, uint64_t offset, bool make)
     return page;
 }
 
-static void access_store(struct store *s, uint64_t offset, uint8_t *data, uint64_t bytes, bool write)
+static void access_store(struct store *s, uint64_t offset, uint8_t *data, uint64_t bytes,
+                         bool write)
 {
     while (bytes) {
         uint64_t skip = offset % PAGE, n = MIN(bytes, PAGE - skip);
@@ -55,8 +59,8 @@ static void access_store(struct store *s, uint64_t offset, uint8_t *data, uint64
     }
 }
 
-static int store_read(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                      unsigned flags)
+static int store_read(struct block_node *node, uint64_t offset, uint64_t bytes,
+                      struct block_buffer buffer, unsigned flags)
 {
     g_autofree uint8_t *data = g_malloc(bytes);
 
@@ -65,8 +69,8 @@ static int store_read(struct block_node *node, uint64_t offset, uint64_t bytes, 
     return 0;
 }
 
-static int store_write(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                       unsigned flags)
+static int store_write(struct block_node *node, uint64_t offset, uint64_t bytes,
+                       struct block_buffer buffer, unsigned flags)
 {
     g_autofree uint8_t *data = g_malloc(bytes);
 
@@ -75,7 +79,8 @@ static int store_write(struct block_node *node, uint64_t offset, uint64_t bytes,
     return 0;
 }
 
-static int store_write_zeroes(struct block_node *node, uint64_t offset, uint64_t bytes, unsigned flags)
+static int store_write_zeroes(struct block_node *node, uint64_t offset, uint64_t bytes,
+                              unsigned flags)
 {
     struct store *s = node->state;
     GHashTableIter iter;
@@ -83,7 +88,8 @@ static int store_write_zeroes(struct block_node *node, uint64_t offset, uint64_t
 
     g_hash_table_iter_init(&iter, s->pages);
     while (g_hash_table_iter_next(&iter, &key, &page)) {
-        uint64_t start = *(uint64_t *)key * PAGE, from = MAX(start, offset), to = MIN(start + PAGE, offset + bytes);
+        uint64_t start = *(uint64_t *)key * PAGE, from = MAX(start, offset),
+                 to = MIN(start + PAGE, offset + bytes);
 
         if (from < to) {
             memset((uint8_t *)page + (from - start), 0, to - from);
@@ -92,8 +98,8 @@ static int store_write_zeroes(struct block_node *node, uint64_t offset, uint64_t
     return 0;
 }
 
-static int store_truncate(struct block_node *node, uint64_t size, bool exact, enum qapi_prealloc_mode prealloc,
-                          unsigned flags, GError **error)
+static int store_truncate(struct block_node *node, uint64_t size, bool exact,
+                          enum qapi_prealloc_mode prealloc, unsigned flags, GError **error)
 {
     return 0;
 }
@@ -135,27 +141,38 @@ struct area {
 };
 
 struct kind {
-    const char *driver, *options;   /* NULL: text is all of it */
+    const char *driver, *options; /* NULL: text is all of it */
     const char *text;
     struct area areas[6];
 };
 
 static const struct kind kinds[] = {
-    { "vdi", "", NULL, { { 0x40, 16 }, { 0x154, 64 }, { 0x1a8, 32 }, { 512, 24 }, { 512, 512 } } },
-    { "vpc", "'force-size': true", NULL, { { 0, 96 }, { 512, 64 }, { 1536, 16 }, { 1536, 512 }, { 48, 24 } } },
-    { "vpc", "'subformat': 'fixed'", NULL, { { SIZE, 512 }, { 0, 512 } } },
-    { "vmdk", "", NULL, { { 0, 80 }, { 512, 400 }, { 21 * 512, 8 }, { 26 * 512, 8 }, { 27 * 512, 400 } } },
-    { "vmdk", "'subformat': 'streamOptimized'", NULL,
-      { { 0, 80 }, { 512, 400 }, { 26 * 512, 8 }, { 27 * 512, 400 }, { 65536, 600 } } },
-    { "vmdk", NULL,
-      "# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\ncreateType=\"twoGbMaxExtentFlat\"\n\n"
-      "RW 0 FLAT \"/dev/null\" 0\nRW 1 SPARSE \"/dev/null\"\nRDONLY 16 VMFSSPARSE \"/dev/null\"\n"
-      "ddb.adapterType = \"ide\"\n", { { 0, 300 }, { 100, 200 } } },
-    { "vmdk", NULL, "COWD\1\0\0\0\3\0\0\0\0\40\0\0\1\0\0\0\4\0\0\0\1\0\0\0", { { 0, 48 }, { 2048, 16 } } },
-    { "vhdx", "'block-size': 1048576", NULL,
-      { { 65536, 80 }, { 192 << 10, 80 }, { 2 << 20, 192 }, { (2 << 20) + 65536, 64 }, { 3 << 20, 64 },
-        { 1 << 20, 8192 } } },
-    { "qed", "'cluster-size': 4096", NULL, { { 0, 64 }, { 4096, 32 }, { 4096, 16384 }, { 20480, 64 } } },
+    {"vdi", "", NULL, {{0x40, 16}, {0x154, 64}, {0x1a8, 32}, {512, 24}, {512, 512}}},
+    {"vpc", "'force-size': true", NULL, {{0, 96}, {512, 64}, {1536, 16}, {1536, 512}, {48, 24}}},
+    {"vpc", "'subformat': 'fixed'", NULL, {{SIZE, 512}, {0, 512}}},
+    {"vmdk", "", NULL, {{0, 80}, {512, 400}, {21 * 512, 8}, {26 * 512, 8}, {27 * 512, 400}}},
+    {"vmdk",
+     "'subformat': 'streamOptimized'",
+     NULL,
+     {{0, 80}, {512, 400}, {26 * 512, 8}, {27 * 512, 400}, {65536, 600}}},
+    {"vmdk",
+     NULL,
+     "# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\ncreateType=\"twoGbMaxExtentFlat\"\n\n"
+     "RW 0 FLAT \"/dev/null\" 0\nRW 1 SPARSE \"/dev/null\"\nRDONLY 16 VMFSSPARSE \"/dev/null\"\n"
+     "ddb.adapterType = \"ide\"\n",
+     {{0, 300}, {100, 200}}},
+    {"vmdk", NULL, "COWD\1\0\0\0\3\0\0\0\0\40\0\0\1\0\0\0\4\0\0\0\1\0\0\0", {{0, 48}, {2048, 16}}},
+    {"vhdx",
+     "'block-size': 1048576",
+     NULL,
+     {{65536, 80},
+      {192 << 10, 80},
+      {2 << 20, 192},
+      {(2 << 20) + 65536, 64},
+      {3 << 20, 64},
+      {1 << 20, 8192}}},
+    {"luks", NULL, "LUKS", {{0, 592}, {8, 96}, {104, 8}, {164, 4}, {208, 48}, {208, 384}}},
+    {"qed", "'cluster-size': 4096", NULL, {{0, 64}, {4096, 32}, {4096, 16384}, {20480, 64}}},
 };
 
 /* ---- One input ---- */
@@ -167,6 +184,27 @@ struct run {
     struct block_node *file;
 };
 
+static void make_luks(struct run *r)
+{
+    struct luks_header header = {
+        .cipher = {QAPI_QCRYPTO_CIPHER_ALGO_AES_256, QAPI_QCRYPTO_CIPHER_MODE_XTS,
+                   QAPI_QCRYPTO_IV_GEN_ALGO_PLAIN64, true, QAPI_QCRYPTO_HASH_ALGO_SHA256},
+        .hash = QAPI_QCRYPTO_HASH_ALGO_SHA256,
+        .payload = 4040,
+        .key_bytes = 64,
+        .iterations = 1000,
+    };
+    uint8_t data[LUKS_HEADER_BYTES];
+
+    for (unsigned i = 0; i < LUKS_SLOTS; i++) {
+        header.slots[i] =
+            (struct luks_slot){.active = i < 2, .iterations = 1000, .offset = 8 + 504 * i};
+    }
+    luks_format(&header, data);
+    access_store(r->file->state, 0, data, sizeof(data), true);
+    r->file->length = 4040 * 512 + 65536;
+}
+
 static void co_make(struct run *r, const struct kind *kind)
 {
     g_autofree char *json = NULL;
@@ -177,11 +215,16 @@ static void co_make(struct run *r, const struct kind *kind)
     g_autoptr(GError) error = NULL;
     uint8_t data[512];
 
+    if (g_str_equal(kind->driver, "luks")) {
+        make_luks(r);
+        return;
+    }
     if (kind->text) {
         uint64_t bytes = kind->areas[0].bytes;
         g_autofree char *text = g_malloc0(bytes);
 
-        memcpy(text, kind->text, MIN(bytes, memcmp(kind->text, "COWD", 4) ? strlen(kind->text) : 28));
+        memcpy(text, kind->text,
+               MIN(bytes, memcmp(kind->text, "COWD", 4) ? strlen(kind->text) : 28));
         access_store(r->file->state, 0, (uint8_t *)text, bytes, true);
         r->file->length = memcmp(kind->text, "COWD", 4) ? bytes : 65536;
         return;
@@ -204,7 +247,8 @@ static void co_make(struct run *r, const struct kind *kind)
     node = block_test_open(&r->t, json, &error);
     g_assert_no_error(error);
     user = block_user_new(r->t.graph, "fuzz", NULL, NULL);
-    block_user_attach(user, node, BLOCK_PERM_CONSISTENT_READ | BLOCK_PERM_WRITE, BLOCK_PERM_ALL, &error);
+    block_user_attach(user, node, BLOCK_PERM_CONSISTENT_READ | BLOCK_PERM_WRITE, BLOCK_PERM_ALL,
+                      &error);
     g_assert_no_error(error);
     memset(data, 0x5a, sizeof(data));
     co_block_write(user, 0, sizeof(data), BLOCK_BUFFER(data, sizeof(data)), 0);
@@ -229,12 +273,12 @@ static uint32_t make_value(uint8_t how, uint32_t value)
 
 static void change(struct run *r, const struct kind *kind, const uint8_t *step)
 {
-    static const uint8_t widths[] = { 1, 4, 4, 8 };
+    static const uint8_t widths[] = {1, 4, 4, 8};
     unsigned n = 0, width = widths[step[1] >> 6];
     const struct area *area;
     uint16_t place;
     uint32_t value;
-    uint8_t bytes[8] = { 0 };
+    uint8_t bytes[8] = {0};
 
     while (n < G_N_ELEMENTS(kind->areas) && kind->areas[n].bytes) {
         n++;
@@ -243,13 +287,14 @@ static void change(struct run *r, const struct kind *kind, const uint8_t *step)
     memcpy(&place, step + 2, 2);
     memcpy(&value, step + 4, 4);
     value = make_value(step[1], value);
-    if (step[0] == 255) {           /* cut off */
+    if (step[0] == 255) { /* cut off */
         r->file->length = value % (r->file->length + 1);
         return;
     }
     memcpy(bytes, &value, 4);
     memcpy(bytes + 4, &value, step[1] & 8 ? 4 : 0);
-    access_store(r->file->state, area->offset + (place % area->bytes & ~(width == 1 ? 0u : 3u)), bytes, width, true);
+    access_store(r->file->state, area->offset + (place % area->bytes & ~(width == 1 ? 0u : 3u)),
+                 bytes, width, true);
 }
 
 static void seal(struct store *s, uint64_t at, size_t size)
@@ -268,7 +313,7 @@ static void use(struct run *r, struct block_node *node, bool write)
     unsigned perm = BLOCK_PERM_CONSISTENT_READ | (write ? BLOCK_PERM_WRITE : 0);
     struct block_user *user = block_user_new(r->t.graph, "fuzz", NULL, NULL);
     g_autofree uint8_t *buffer = g_malloc0(BUFFER);
-    struct qapi_image_check result = { 0 };
+    struct qapi_image_check result = {0};
     struct qapi_image_info info;
     uint64_t length, places[4];
 
@@ -299,19 +344,36 @@ static void use(struct run *r, struct block_node *node, bool write)
     block_user_free(user);
 }
 
+/* A locked image is opened to be looked at. */
+static struct block_node *co_open(struct run *r, const struct kind *kind, bool write,
+                                  GError **error)
+{
+    g_autofree char *json =
+        g_strdup_printf("{\"driver\": \"%s\", \"file\": \"file\", \"read-only\": %s}", kind->driver,
+                        write ? "false" : "true");
+    bool locked = g_str_equal(kind->driver, "luks");
+    g_autoptr(json_object) value = json_parse(json, NULL);
+    struct qapi_blockdev_options options;
+    struct block_node *node;
+
+    g_assert_true(qapi_from_json(&qapi_type_blockdev_options, value, &options, error));
+    node = co_block_open(r->t.graph, &options, locked ? BLOCK_OPEN_NO_IO : 0, error);
+    qapi_clear(&qapi_type_blockdev_options, &options);
+    return node;
+}
+
 static void co_run(void *opaque)
 {
     struct run *r = opaque;
     const struct kind *kind = &kinds[r->data[0] % G_N_ELEMENTS(kinds)];
     bool write = r->data[1] & 1 && !(kind->text && *kind->text == '#');
-    g_autofree char *json = g_strdup_printf("{\"driver\": \"%s\", \"file\": \"file\", \"read-only\": %s}", kind->driver,
-                                            write ? "false" : "true");
     g_autoptr(GError) error = NULL;
     struct block_node *node;
 
     r->file = store_open(&r->t);
     co_make(r, kind);
-    for (size_t at = 2; at + CHANGE_SIZE <= r->size && at < CHANGE_SIZE * MAX_CHANGES; at += CHANGE_SIZE) {
+    for (size_t at = 2; at + CHANGE_SIZE <= r->size && at < CHANGE_SIZE * MAX_CHANGES;
+         at += CHANGE_SIZE) {
         change(r, kind, r->data + at);
     }
     if (g_str_equal(kind->driver, "vhdx") && r->data[1] & 2) {
@@ -320,7 +382,7 @@ static void co_run(void *opaque)
         seal(r->file->state, VHDX_REGIONS_1, VHDX_REGIONS_BYTES);
         seal(r->file->state, VHDX_MIB, 2 * VHDX_LOG_SECTOR);
     }
-    node = block_test_open(&r->t, json, &error);
+    node = co_open(r, kind, write, &error);
     g_assert_true(node || error);
     g_assert_true(!error || !strchr(error->message, '\n'));
     if (node) {
@@ -332,7 +394,7 @@ static void co_run(void *opaque)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct run r = { .data = data, .size = size };
+    struct run r = {.data = data, .size = size};
 
     if (size >= 2) {
         block_test_init(&r.t);

@@ -131,6 +131,7 @@ static struct world *get_world(void)
 static void bug(const char *what)
 {
     printf("fuzz_qcow2: %s\n", what);
+    fflush(stdout);
     abort();
 }
 
@@ -167,7 +168,8 @@ static struct block_node *co_open(struct world *w, bool read_only, unsigned flag
     return node;
 }
 
-/* Whether there is nothing to complain of; false, too, if it can't be opened. */
+/* Whether there is no damage; false, too, if it can't be opened. Leaks aren't damage: a file that was cut off has counts of
+ * clusters behind its end. */
 static bool co_check(struct world *w, unsigned fix, bool *opened)
 {
     struct block_node *node = co_open(w, !fix, BLOCK_OPEN_CHECK);
@@ -175,8 +177,7 @@ static bool co_check(struct world *w, unsigned fix, bool *opened)
     bool ok;
 
     *opened = node != NULL;
-    ok = node && node->driver->co_check(node, fix, &result, NULL) && !result.corruptions && !result.check_errors &&
-         !result.leaks;
+    ok = node && node->driver->co_check(node, fix, &result, NULL) && !result.corruptions && !result.check_errors;
     co_block_node_unref(node);
     return ok;
 }

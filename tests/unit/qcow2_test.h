@@ -49,7 +49,8 @@ static inline int qcow2_test_shell(const char *dir, char **out, const char *form
     command = g_strdup_vprintf(format, args);
     va_end(args);
     argv[2] = command;
-    g_spawn_sync(dir, (char **)argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL, &text, NULL, &status, &error);
+    g_spawn_sync(dir, (char **)argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL, &text, NULL,
+                 &status, &error);
     g_assert_no_error(error);
     if (out) {
         *out = g_steal_pointer(&text);

@@ -58,11 +58,12 @@ static void co_blkdebug_errors(void *opaque)
 {
     struct block_test *t = opaque;
     struct block_node *mem = mem_open(t, "mem", SIZE, NULL, 0);
-    struct block_user *user =
-        use(t, "{\"driver\": \"blkdebug\", \"image\": \"mem\","
-               " \"inject-error\": [{\"event\": \"none\", \"iotype\": \"write\", \"errno\": 28, \"sector\": 8},"
-               "                    {\"event\": \"none\", \"iotype\": \"read\", \"once\": true},"
-               "                    {\"event\": \"flush_to_disk\", \"iotype\": \"flush\", \"immediately\": true}]}");
+    struct block_user *user = use(
+        t,
+        "{\"driver\": \"blkdebug\", \"image\": \"mem\","
+        " \"inject-error\": [{\"event\": \"none\", \"iotype\": \"write\", \"errno\": 28, \"sector\": 8},"
+        "                    {\"event\": \"none\", \"iotype\": \"read\", \"once\": true},"
+        "                    {\"event\": \"flush_to_disk\", \"iotype\": \"flush\", \"immediately\": true}]}");
     uint8_t byte;
 
     g_assert_cmpint(co_write_byte(user, 0, 4096, 1), ==, 0);
@@ -84,11 +85,14 @@ static void co_blkdebug_states(void *opaque)
     int fd = g_file_open_tmp("nandu-rules-XXXXXX", &path, NULL);
 
     close(fd);
-    g_file_set_contents(path,
-                        "# rules\n[set-state]\nstate = \"1\"\nevent = \"pwritev\"\nnew_state = \"2\"\n\n"
-                        "[set-state \"x\"]\nstate = \"2\"\nevent = \"pwritev\"\nnew_state = \"3\"\n"
-                        "[inject-error]\nstate = \"3\"\nevent = \"pwritev\"\nerrno = \"5\"\nonce = \"on\"\n", -1, NULL);
-    json = g_strdup_printf("{\"driver\": \"blkdebug\", \"image\": \"mem\", \"config\": \"%s\"}", path);
+    g_file_set_contents(
+        path,
+        "# rules\n[set-state]\nstate = \"1\"\nevent = \"pwritev\"\nnew_state = \"2\"\n\n"
+        "[set-state \"x\"]\nstate = \"2\"\nevent = \"pwritev\"\nnew_state = \"3\"\n"
+        "[inject-error]\nstate = \"3\"\nevent = \"pwritev\"\nerrno = \"5\"\nonce = \"on\"\n",
+        -1, NULL);
+    json =
+        g_strdup_printf("{\"driver\": \"blkdebug\", \"image\": \"mem\", \"config\": \"%s\"}", path);
     user = use(t, json);
     g_assert_cmpint(co_write_byte(user, 0, 512, 1), ==, 0);
     g_assert_cmpint(co_write_byte(user, 0, 512, 1), ==, 0);
@@ -110,8 +114,9 @@ static void co_blkdebug_limits(void *opaque)
     struct block_test *t = opaque;
     struct block_node *mem = mem_open(t, "mem", SIZE, NULL, 0);
     const struct mem_state *s = mem->state;
-    struct block_user *user = use(t, "{\"driver\": \"blkdebug\", \"image\": \"mem\", \"align\": 4096,"
-                                     " \"max-transfer\": 8192}");
+    struct block_user *user =
+        use(t, "{\"driver\": \"blkdebug\", \"image\": \"mem\", \"align\": 4096,"
+               " \"max-transfer\": 8192}");
 
     g_assert_cmpint(co_write_byte(user, 100, 10, 7), ==, 0);
     g_assert_cmpuint(s->reads, >, 0);
@@ -119,8 +124,9 @@ static void co_blkdebug_limits(void *opaque)
     g_assert_cmpuint(s->writes, ==, 5);
     co_end(user);
     fails_to_open(t, "{\"driver\": \"blkdebug\", \"image\": \"mem\", \"align\": 3}", "*align 3*");
-    fails_to_open(t, "{\"driver\": \"blkdebug\", \"image\": \"mem\", \"align\": 4096, \"max-transfer\": 512}",
-                  "*max-transfer 512*");
+    fails_to_open(
+        t, "{\"driver\": \"blkdebug\", \"image\": \"mem\", \"align\": 4096, \"max-transfer\": 512}",
+        "*max-transfer 512*");
     co_block_node_unref(mem);
 }
 
@@ -141,8 +147,9 @@ static void co_blkdebug_break(void *opaque)
 {
     struct block_test *t = opaque;
     struct block_node *mem = mem_open(t, "mem", SIZE, NULL, 0), *node;
-    struct block_user *user = use(t, "{\"driver\": \"raw\", \"file\": {\"driver\": \"blkdebug\", \"image\": \"mem\"}}");
-    struct writer w = { .user = user };
+    struct block_user *user =
+        use(t, "{\"driver\": \"raw\", \"file\": {\"driver\": \"blkdebug\", \"image\": \"mem\"}}");
+    struct writer w = {.user = user};
     const struct block_debug_ops *ops;
     g_autoptr(GError) error = NULL;
 
@@ -169,8 +176,10 @@ static void co_blkdebug_break(void *opaque)
 static void co_blkverify(void *opaque)
 {
     struct block_test *t = opaque;
-    struct block_node *test = mem_open(t, "test", SIZE, NULL, 0), *raw = mem_open(t, "raw", SIZE, NULL, 0);
-    struct block_user *user = use(t, "{\"driver\": \"blkverify\", \"test\": \"test\", \"raw\": \"raw\"}");
+    struct block_node *test = mem_open(t, "test", SIZE, NULL, 0),
+                      *raw = mem_open(t, "raw", SIZE, NULL, 0);
+    struct block_user *user =
+        use(t, "{\"driver\": \"blkverify\", \"test\": \"test\", \"raw\": \"raw\"}");
     uint8_t byte;
 
     g_assert_cmpint(co_write_byte(user, 1000, 5000, 3), ==, 0);
@@ -205,7 +214,7 @@ static void co_quorum(void *opaque)
     struct block_test *t = opaque;
     struct block_node *mem[3];
     struct block_user *user;
-    struct sink sink = { .sink.emit = emit };
+    struct sink sink = {.sink.emit = emit};
     uint8_t byte;
 
     block_graph_set_events(t->graph, &sink.sink);
@@ -215,15 +224,16 @@ static void co_quorum(void *opaque)
         mem[i] = mem_open(t, name, SIZE, NULL, 0);
         ((struct mem_state *)mem[i]->state)->slow = true;
     }
-    user = use(t, "{\"driver\": \"quorum\", \"vote-threshold\": 2, \"children\": [\"m0\", \"m1\", \"m2\"],"
-                  " \"rewrite-corrupted\": true, \"node-name\": \"q\"}");
+    user = use(
+        t, "{\"driver\": \"quorum\", \"vote-threshold\": 2, \"children\": [\"m0\", \"m1\", \"m2\"],"
+           " \"rewrite-corrupted\": true, \"node-name\": \"q\"}");
     g_assert_cmpint(co_write_byte(user, 0, 70000, 4), ==, 0);
     check_byte(user, 69999, 4);
     g_assert_cmpuint(sink.bad, ==, 0);
     ((struct mem_state *)mem[1]->state)->data[5] = 9;
     check_byte(user, 5, 4);
     g_assert_cmpuint(sink.bad, ==, 1);
-    g_assert_cmpuint(((struct mem_state *)mem[1]->state)->data[5], ==, 4);     /* written again */
+    g_assert_cmpuint(((struct mem_state *)mem[1]->state)->data[5], ==, 4); /* written again */
     ((struct mem_state *)mem[1]->state)->data[6] = 8;
     ((struct mem_state *)mem[2]->state)->data[6] = 7;
     g_assert_cmpint(co_read_byte(user, 6, &byte), ==, -EIO);
@@ -233,11 +243,15 @@ static void co_quorum(void *opaque)
                   " \"read-pattern\": \"fifo\"}");
     check_byte(user, 6, 4);
     co_end(user);
-    user = use(t, "{\"driver\": \"quorum\", \"vote-threshold\": 2, \"children\": [\"m0\", \"m1\"], \"blkverify\": true}");
+    user = use(
+        t,
+        "{\"driver\": \"quorum\", \"vote-threshold\": 2, \"children\": [\"m0\", \"m1\"], \"blkverify\": true}");
     g_assert_cmpint(co_read_byte(user, 6, &byte), ==, -EIO);
     check_byte(user, 0, 4);
     co_end(user);
-    fails_to_open(t, "{\"driver\": \"quorum\", \"vote-threshold\": 3, \"children\": [\"m0\", \"m1\"]}", "*threshold*");
+    fails_to_open(t,
+                  "{\"driver\": \"quorum\", \"vote-threshold\": 3, \"children\": [\"m0\", \"m1\"]}",
+                  "*threshold*");
     for (unsigned i = 0; i < 3; i++) {
         co_block_node_unref(mem[i]);
     }
@@ -257,8 +271,10 @@ static uint64_t number_at(const struct block_node *mem, uint64_t offset)
 static void co_blklogwrites(void *opaque)
 {
     struct block_test *t = opaque;
-    struct block_node *mem = mem_open(t, "mem", SIZE, NULL, 0), *log = mem_open(t, "log", SIZE, NULL, 0);
-    struct block_user *user = use(t, "{\"driver\": \"blklogwrites\", \"file\": \"mem\", \"log\": \"log\"}");
+    struct block_node *mem = mem_open(t, "mem", SIZE, NULL, 0),
+                      *log = mem_open(t, "log", SIZE, NULL, 0);
+    struct block_user *user =
+        use(t, "{\"driver\": \"blklogwrites\", \"file\": \"mem\", \"log\": \"log\"}");
 
     g_assert_cmpint(co_write_byte(user, 1024, 1024, 5), ==, 0);
     g_assert_cmpint(co_block_flush(user), ==, 0);
@@ -266,19 +282,23 @@ static void co_blklogwrites(void *opaque)
     g_assert_cmphex(number_at(log, 0), ==, 0x6a736677736872);
     g_assert_cmpuint(number_at(log, 8), ==, 1);
     g_assert_cmpuint(number_at(log, 16), ==, 2);
-    g_assert_cmpuint(number_at(log, 512), ==, 2);       /* sector, how many, flags */
+    g_assert_cmpuint(number_at(log, 512), ==, 2); /* sector, how many, flags */
     g_assert_cmpuint(number_at(log, 520), ==, 2);
     g_assert_cmpuint(number_at(log, 528), ==, 0);
     g_assert_cmphex(number_at(log, 1024), ==, 0x0505050505050505);
-    g_assert_cmpuint(number_at(log, 4 * 512 + 16), ==, 1);      /* the flush */
-    user = use(t, "{\"driver\": \"blklogwrites\", \"file\": \"mem\", \"log\": \"log\", \"log-append\": true}");
+    g_assert_cmpuint(number_at(log, 4 * 512 + 16), ==, 1); /* the flush */
+    user = use(
+        t,
+        "{\"driver\": \"blklogwrites\", \"file\": \"mem\", \"log\": \"log\", \"log-append\": true}");
     g_assert_cmpint(co_block_discard(user, 0, 512), ==, 0);
     g_assert_cmpint(co_write_byte(user, 512, 512, 6), ==, 0);
     g_assert_cmpint(co_block_flush(user), ==, 0);
     co_end(user);
     g_assert_cmpuint(number_at(log, 16), >=, 4);
-    fails_to_open(t, "{\"driver\": \"blklogwrites\", \"file\": \"mem\", \"log\": \"log\", \"log-sector-size\": 100}",
-                  "*sector size 100*");
+    fails_to_open(
+        t,
+        "{\"driver\": \"blklogwrites\", \"file\": \"mem\", \"log\": \"log\", \"log-sector-size\": 100}",
+        "*sector size 100*");
     co_block_node_unref(mem);
     co_block_node_unref(log);
 }
@@ -301,11 +321,12 @@ static uint64_t size_of(const char *path)
 static void co_preallocate(void *opaque)
 {
     struct file_test *f = opaque;
-    g_autofree char *json = g_strdup_printf("{\"driver\": \"preallocate\", \"prealloc-size\": 1048576,"
-                                            " \"file\": {\"driver\": \"file\", \"filename\": \"%s\"}}", f->path);
+    g_autofree char *json =
+        g_strdup_printf("{\"driver\": \"preallocate\", \"prealloc-size\": 1048576,"
+                        " \"file\": {\"driver\": \"file\", \"filename\": \"%s\"}}",
+                        f->path);
     struct block_user *user = use(&f->t, json);
     struct block_edge *edge;
-    g_autoptr(GError) error = NULL;
 
     /* A user can't write beyond the end; a format above would. */
     g_assert_cmpuint(block_user_length(user), ==, 0);
@@ -322,10 +343,14 @@ static void co_preallocate(void *opaque)
 static void co_compress(void *opaque)
 {
     struct file_test *f = opaque;
-    g_autofree char *create = g_strdup_printf("{\"driver\": \"qcow2\", \"size\": 1048576, \"file\": {\"driver\": \"file\","
-                                              " \"filename\": \"%s\"}}", f->path);
-    g_autofree char *json = g_strdup_printf("{\"driver\": \"compress\", \"file\": {\"driver\": \"qcow2\", \"file\":"
-                                            " {\"driver\": \"file\", \"filename\": \"%s\"}}}", f->path);
+    g_autofree char *create = g_strdup_printf(
+        "{\"driver\": \"qcow2\", \"size\": 1048576, \"file\": {\"driver\": \"file\","
+        " \"filename\": \"%s\"}}",
+        f->path);
+    g_autofree char *json =
+        g_strdup_printf("{\"driver\": \"compress\", \"file\": {\"driver\": \"qcow2\", \"file\":"
+                        " {\"driver\": \"file\", \"filename\": \"%s\"}}}",
+                        f->path);
     g_autoptr(json_object) value = json_parse(create, NULL);
     struct qapi_blockdev_create_options options;
     struct block_status status;

@@ -1,6 +1,7 @@
 /*
- * Image formats of other programs against a model: new images of all kinds, random writes and zeroes, new openings;
- * what is read is what was written, and qemu-img (if it is there) reads the same. Then images that qemu-img made.
+ * Image formats of other programs against a model: new images of all kinds, random writes and
+ * zeroes, new openings; what is read is what was written, and qemu-img (if it is there) reads the
+ * same. Then images that qemu-img made.
  */
 #include <glib/gstdio.h>
 #include <unistd.h>
@@ -11,9 +12,9 @@ enum { SIZE = 9 << 20, MAX_PIECE = 300000, STEPS = 60 };
 
 struct kind {
     const char *name, *driver;
-    const char *options;            /* members of create options, key=value, as nandu-img's -o */
-    const char *qemu_options;       /* -o of qemu-img */
-    bool backing;                   /* on a backing image of the same format, half as large */
+    const char *options;      /* members of create options, key=value, as nandu-img's -o */
+    const char *qemu_options; /* -o of qemu-img */
+    bool backing;             /* on a backing image of the same format, half as large */
 };
 
 static const struct kind kinds[] = {
@@ -24,15 +25,18 @@ static const struct kind kinds[] = {
     {"vmdk", "vmdk", NULL, NULL, false},
     {"vmdk-zero", "vmdk", "zeroed-grain=on", "zeroed_grain=on", true},
     {"vmdk-flat", "vmdk", "subformat=monolithicFlat", "subformat=monolithicFlat", false},
-    {"vmdk-split", "vmdk", "subformat=twoGbMaxExtentSparse", "subformat=twoGbMaxExtentSparse", false},
-    {"vmdk-split-flat", "vmdk", "subformat=twoGbMaxExtentFlat", "subformat=twoGbMaxExtentFlat", false},
+    {"vmdk-split", "vmdk", "subformat=twoGbMaxExtentSparse", "subformat=twoGbMaxExtentSparse",
+     false},
+    {"vmdk-split-flat", "vmdk", "subformat=twoGbMaxExtentFlat", "subformat=twoGbMaxExtentFlat",
+     false},
     {"vmdk-stream", "vmdk", "subformat=streamOptimized", "subformat=streamOptimized", false},
     {"vmdk-backing", "vmdk", NULL, NULL, true},
     {"vhdx", "vhdx", NULL, NULL, false},
     {"vhdx-1M", "vhdx", "block-size=1048576", "block_size=1M", false},
     {"vhdx-fixed", "vhdx", "subformat=fixed", "subformat=fixed", false},
     {"qed", "qed", NULL, NULL, false},
-    {"qed-backing", "qed", "cluster-size=4096,table-size=2", "cluster_size=4096,table_size=2", true},
+    {"qed-backing", "qed", "cluster-size=4096,table-size=2", "cluster_size=4096,table_size=2",
+     true},
 };
 
 struct test {
@@ -66,7 +70,8 @@ static bool qemu_img(const struct test *t, const char *const *argv)
     g_autofree char *out = NULL, *err = NULL;
     int status;
 
-    if (!g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, &out, &err, &status, NULL)) {
+    if (!g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, &out, &err,
+                      &status, NULL)) {
         return false;
     }
     if (status) {
@@ -79,7 +84,7 @@ static bool qemu_img(const struct test *t, const char *const *argv)
 
 static void co_create(struct test *t, const char *path, uint64_t size, const char *backing)
 {
-    g_autoptr(json_object) json = json_object_new_object(), strict = NULL;
+    g_autoptr(json_object) json = json_object_new_object();
     json_object *file = json_object_new_object();
     const struct block_driver *driver = block_driver_find(t->kind->driver);
     g_auto(GStrv) options = g_strsplit(t->kind->options ? t->kind->options : "", ",", -1);
@@ -118,11 +123,13 @@ static void co_create(struct test *t, const char *path, uint64_t size, const cha
 static void co_open(struct test *t, const char *path)
 {
     g_autoptr(json_object) json = json_object_new_object();
-    unsigned perm = t->read_only ? BLOCK_PERM_CONSISTENT_READ : BLOCK_PERM_CONSISTENT_READ | BLOCK_PERM_WRITE;
+    unsigned perm =
+        t->read_only ? BLOCK_PERM_CONSISTENT_READ : BLOCK_PERM_CONSISTENT_READ | BLOCK_PERM_WRITE;
     g_autoptr(GError) error = NULL;
     struct block_node *node;
 
-    /* Without the format: probing is tested, too. But of a fixed vpc image that says nothing at its begin. */
+    /* Without the format: probing is tested, too. But of a fixed vpc image that says nothing at its
+     * begin. */
     if (g_str_equal(t->kind->name, "vpc-fixed")) {
         json_object_object_add(json, "driver", json_object_new_string("vpc"));
     }
@@ -148,7 +155,7 @@ static void co_close(struct test *t)
 
 static void pick(struct test *t, uint64_t size, uint64_t *offset, uint64_t *bytes)
 {
-    static const uint64_t units[] = { 1, 512, 4096, 65536, 1 << 20 };
+    static const uint64_t units[] = {1, 512, 4096, 65536, 1 << 20};
     uint64_t unit = units[g_rand_int_range(t->random, 0, G_N_ELEMENTS(units))];
 
     *offset = (uint64_t)g_rand_int_range(t->random, 0, (int)size) / unit * unit;
@@ -169,12 +176,15 @@ static void co_step(struct test *t, uint64_t size)
             t->model[offset + i] = (uint8_t)(seed + i / 512 + i * 7);
         }
         memcpy(t->buffer, t->model + offset, bytes);
-        g_assert_cmpint(co_block_write(t->user, offset, bytes, BLOCK_BUFFER(t->buffer, bytes), 0), ==, 0);
+        g_assert_cmpint(co_block_write(t->user, offset, bytes, BLOCK_BUFFER(t->buffer, bytes), 0),
+                        ==, 0);
     } else if (what < 7) {
         memset(t->model + offset, 0, bytes);
-        g_assert_cmpint(co_block_write_zeroes(t->user, offset, bytes, what == 5 ? BLOCK_MAY_UNMAP : 0), ==, 0);
+        g_assert_cmpint(
+            co_block_write_zeroes(t->user, offset, bytes, what == 5 ? BLOCK_MAY_UNMAP : 0), ==, 0);
     } else {
-        g_assert_cmpint(co_block_read(t->user, offset, bytes, BLOCK_BUFFER(t->buffer, bytes), 0), ==, 0);
+        g_assert_cmpint(co_block_read(t->user, offset, bytes, BLOCK_BUFFER(t->buffer, bytes), 0),
+                        ==, 0);
         g_assert_cmpmem(t->buffer, bytes, t->model + offset, bytes);
     }
 }
@@ -187,10 +197,13 @@ static void co_check(struct test *t)
     g_assert_cmpint(co_block_read(t->user, 0, SIZE, BLOCK_BUFFER(t->buffer, SIZE), 0), ==, 0);
     g_assert_cmpmem(t->buffer, SIZE, t->model, SIZE);
     for (uint64_t offset = 0; offset < SIZE; offset += status.bytes) {
-        g_assert_cmpint(co_node_status_above(block_user_node(t->user), NULL, offset, SIZE - offset, &status), >=, 0);
+        g_assert_cmpint(co_node_status_above(block_user_node(t->user), NULL, offset, SIZE - offset,
+                                             &status),
+                        >=, 0);
         g_assert_cmpuint(status.bytes, >, 0);
-        g_assert_true(!(status.flags & BLOCK_STATUS_ZERO) ||
-                      block_buffer_is_zero(BLOCK_BUFFER(t->model + offset, status.bytes), status.bytes));
+        g_assert_true(
+            !(status.flags & BLOCK_STATUS_ZERO) ||
+            block_buffer_is_zero(BLOCK_BUFFER(t->model + offset, status.bytes), status.bytes));
     }
 }
 
@@ -256,7 +269,8 @@ static void save_model(struct test *t)
 
 static void qemu_compares(struct test *t)
 {
-    const char *compare[] = { "qemu-img", "compare", "-f", "raw", "-F", t->kind->driver, t->raw, t->image, NULL };
+    const char *compare[] = {"qemu-img",      "compare", "-f",     "raw", "-F",
+                             t->kind->driver, t->raw,    t->image, NULL};
 
     save_model(t);
     qemu_img(t, compare);
@@ -265,9 +279,11 @@ static void qemu_compares(struct test *t)
 /* qemu-img makes the image from what the model has. */
 static bool qemu_converts(struct test *t)
 {
-    const char *with[] = { "qemu-img", "convert", "-f", "raw", "-O", t->kind->driver, "-o", t->kind->qemu_options,
-                           t->raw, t->image, NULL };
-    const char *without[] = { "qemu-img", "convert", "-f", "raw", "-O", t->kind->driver, t->raw, t->image, NULL };
+    const char *with[] = {"qemu-img", "convert",       "-f", "raw",
+                          "-O",       t->kind->driver, "-o", t->kind->qemu_options,
+                          t->raw,     t->image,        NULL};
+    const char *without[] = {"qemu-img",      "convert", "-f",     "raw", "-O",
+                             t->kind->driver, t->raw,    t->image, NULL};
 
     save_model(t);
     return qemu_img(t, t->kind->qemu_options ? with : without);
@@ -279,7 +295,7 @@ static void test_kind(gconstpointer data)
     int n = runs ? atoi(runs) : 1;
 
     for (int seed = 1; seed <= n; seed++) {
-        struct test t = { .kind = data, .random = g_rand_new_with_seed((guint32)seed) };
+        struct test t = {.kind = data, .random = g_rand_new_with_seed((guint32)seed)};
 
         block_test_init(&t.t);
         t.dir = g_dir_make_tmp("nandu-formats-XXXXXX", NULL);

@@ -140,10 +140,12 @@ static void test_dgram(void)
             } else if (kind == 1) {
                 text = g_strdup_printf(
                     "dgram,id=n%u,local.type=inet,local.host=127.0.0.1,local.port=%u,"
-                    "remote.type=inet,remote.host=127.0.0.1,remote.port=%u", i, ports[i], ports[!i]);
+                    "remote.type=inet,remote.host=127.0.0.1,remote.port=%u",
+                    i, ports[i], ports[!i]);
             } else {
                 text = g_strdup_printf("dgram,id=n%u,local.type=unix,local.path=%s/%u,"
-                                       "remote.type=unix,remote.path=%s/%u", i, c.dir, i, c.dir, !i);
+                                       "remote.type=unix,remote.path=%s/%u",
+                                       i, c.dir, i, c.dir, !i);
             }
             clients[i] = test_netdev(&c, text);
         }
