@@ -50,7 +50,7 @@ struct qapi_event_sink;
 struct block_buffer {
     const struct iovec *iov;
     unsigned n_iov;
-    size_t skip;                    /* bytes of iov[0] that don't belong to it; less than iov[0].iov_len */
+    size_t skip; /* bytes of iov[0] that don't belong to it; less than iov[0].iov_len */
 };
 
 /* What follows after so many bytes of it. */
@@ -63,64 +63,69 @@ void block_buffer_zero(struct block_buffer buffer, size_t bytes);
 bool block_buffer_is_zero(struct block_buffer buffer, size_t bytes);
 bool block_buffer_is_aligned(struct block_buffer buffer, size_t bytes, size_t align);
 /* struct block_buffer of one piece of memory, for the rest of the enclosing block. */
-#define BLOCK_BUFFER(data, size) ((struct block_buffer){&(struct iovec){(void *)(data), (size)}, 1, 0})
+#define BLOCK_BUFFER(data, size) \
+    ((struct block_buffer){&(struct iovec){(void *)(data), (size)}, 1, 0})
 
 /* ---- Requests ---- */
 
 enum block_flags {
-    BLOCK_FUA = 1,                  /* on stable storage when it ends */
-    BLOCK_MAY_UNMAP = 2,            /* write_zeroes: may give space back */
-    BLOCK_NO_FALLBACK = 4,          /* write_zeroes: -ENOTSUP rather than writing zeroes */
-    BLOCK_REGISTERED = 8,           /* the buffer is in memory that stays for long, as guest RAM: a driver may pin it */
-    BLOCK_COMPRESSED = 16,          /* write: whole clusters, to be compressed */
-    BLOCK_UNCHANGED = 32,           /* write: what can be read stays the same (copy on read, mirror) */
-    BLOCK_SERIALISE = 64,           /* no other request that overlaps meanwhile */
-    BLOCK_PREFETCH = 128,           /* read: only the side effect (copy on read) counts, the buffer is unused */
+    BLOCK_FUA = 1,         /* on stable storage when it ends */
+    BLOCK_MAY_UNMAP = 2,   /* write_zeroes: may give space back */
+    BLOCK_NO_FALLBACK = 4, /* write_zeroes: -ENOTSUP rather than writing zeroes */
+    BLOCK_REGISTERED =
+        8, /* the buffer is in memory that stays for long, as guest RAM: a driver may pin it */
+    BLOCK_COMPRESSED = 16, /* write: whole clusters, to be compressed */
+    BLOCK_UNCHANGED = 32,  /* write: what can be read stays the same (copy on read, mirror) */
+    BLOCK_SERIALISE = 64,  /* no other request that overlaps meanwhile */
+    BLOCK_PREFETCH =
+        128, /* read: only the side effect (copy on read) counts, the buffer is unused */
 };
 
 enum block_status_flags {
-    BLOCK_STATUS_DATA = 1,          /* has data of its own here */
-    BLOCK_STATUS_ZERO = 2,          /* reads as zeroes */
-    BLOCK_STATUS_OFFSET = 4,        /* as it is at .offset of .file */
-    BLOCK_STATUS_ALLOCATED = 8,     /* this layer says what is read; backing files aren't asked */
+    BLOCK_STATUS_DATA = 1,      /* has data of its own here */
+    BLOCK_STATUS_ZERO = 2,      /* reads as zeroes */
+    BLOCK_STATUS_OFFSET = 4,    /* as it is at .offset of .file */
+    BLOCK_STATUS_ALLOCATED = 8, /* this layer says what is read; backing files aren't asked */
     BLOCK_STATUS_COMPRESSED = 16,
-    BLOCK_STATUS_EOF = 32,          /* .bytes reach to the end */
+    BLOCK_STATUS_EOF = 32, /* .bytes reach to the end */
 };
 
 struct block_status {
     unsigned flags;
-    uint64_t bytes;                 /* of which this is so, from the offset asked for; not 0 before the end */
+    uint64_t bytes; /* of which this is so, from the offset asked for; not 0 before the end */
     uint64_t offset;
-    struct block_node *file;        /* borrowed */
+    struct block_node *file; /* borrowed */
 };
 
 struct block_limits {
     /* Powers of 2. A request's offset and size are multiples of it, buffers have memory_align. */
     uint32_t request_align, memory_align;
-    uint32_t optimal_transfer;      /* bytes; 0: any */
-    uint32_t max_transfer;          /* bytes; 0: any. The core splits */
-    uint32_t max_iov;               /* 0: any */
-    uint32_t zeroes_align, max_zeroes;      /* write_zeroes; 0: as request_align, any */
+    uint32_t optimal_transfer;         /* bytes; 0: any */
+    uint32_t max_transfer;             /* bytes; 0: any. The core splits */
+    uint32_t max_iov;                  /* 0: any */
+    uint32_t zeroes_align, max_zeroes; /* write_zeroes; 0: as request_align, any */
     uint32_t discard_align, max_discard;
 };
 
 /* Requests to a child, from its parent's driver. */
-int co_child_read(struct block_edge *child, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                  unsigned flags);
-int co_child_write(struct block_edge *child, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                   unsigned flags);
-int co_child_write_zeroes(struct block_edge *child, uint64_t offset, uint64_t bytes, unsigned flags);
+int co_child_read(struct block_edge *child, uint64_t offset, uint64_t bytes,
+                  struct block_buffer buffer, unsigned flags);
+int co_child_write(struct block_edge *child, uint64_t offset, uint64_t bytes,
+                   struct block_buffer buffer, unsigned flags);
+int co_child_write_zeroes(struct block_edge *child, uint64_t offset, uint64_t bytes,
+                          unsigned flags);
 int co_child_discard(struct block_edge *child, uint64_t offset, uint64_t bytes);
 /* Everything that was written before is on stable storage. */
 int co_child_flush(struct block_edge *child);
-int co_child_truncate(struct block_edge *child, uint64_t size, bool exact, enum qapi_prealloc_mode prealloc,
-                      unsigned flags, GError **error);
-int co_child_copy_range(struct block_edge *from, uint64_t from_offset, struct block_edge *to, uint64_t to_offset,
-                        uint64_t bytes, unsigned flags);
-int co_node_status(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_status *status);
+int co_child_truncate(struct block_edge *child, uint64_t size, bool exact,
+                      enum qapi_prealloc_mode prealloc, unsigned flags, GError **error);
+int co_child_copy_range(struct block_edge *from, uint64_t from_offset, struct block_edge *to,
+                        uint64_t to_offset, uint64_t bytes, unsigned flags);
+int co_node_status(struct block_node *node, uint64_t offset, uint64_t bytes,
+                   struct block_status *status);
 /* Through backing files down to base (NULL: to the end), base left out. */
-int co_node_status_above(struct block_node *node, struct block_node *base, uint64_t offset, uint64_t bytes,
-                         struct block_status *status);
+int co_node_status_above(struct block_node *node, struct block_node *base, uint64_t offset,
+                         uint64_t bytes, struct block_status *status);
 
 /* ---- Users ---- */
 
@@ -139,21 +144,21 @@ struct block_user_ops {
     void (*drain_begin)(void *opaque), (*drain_end)(void *opaque);
     /* The name that query-block and errors know it by; caller frees. */
     char *(*describe)(void *opaque);
-    bool no_io_status;              /* query-block shows none: no error of its stops the machine */
+    bool no_io_status; /* query-block shows none: no error of its stops the machine */
 };
 
 /* name: for messages, copied; NULL: none. No node yet. Main thread, as all of the functions without co_. */
-struct block_user *block_user_new(struct block_graph *graph, const char *name, const struct block_user_ops *ops,
-                                  void *opaque);
+struct block_user *block_user_new(struct block_graph *graph, const char *name,
+                                  const struct block_user_ops *ops, void *opaque);
 /* No request may be under way; detaches. */
 void block_user_free(struct block_user *user);
 DEFINE_AUTO_PTR(block_user, block_user_free)
 /* False and *error names who stands against it. The user holds a reference of node then. */
-bool block_user_attach(struct block_user *user, struct block_node *node, unsigned perm, unsigned shared,
-                       GError **error);
-void block_user_detach(struct block_user *user);        /* no request may be under way */
+bool block_user_attach(struct block_user *user, struct block_node *node, unsigned perm,
+                       unsigned shared, GError **error);
+void block_user_detach(struct block_user *user); /* no request may be under way */
 bool block_user_set_perm(struct block_user *user, unsigned perm, unsigned shared, GError **error);
-struct block_node *block_user_node(const struct block_user *user);      /* NULL: no medium */
+struct block_node *block_user_node(const struct block_user *user); /* NULL: no medium */
 /* False (cache.writeback=off): each write is on stable storage when it ends. */
 void block_user_set_write_cache(struct block_user *user, bool on);
 bool block_user_write_cache(const struct block_user *user);
@@ -166,18 +171,19 @@ struct block_accounting *block_user_accounting(const struct block_user *user);
 void block_user_set_io_error(struct block_user *user, int error);
 
 /* Any event loop. 0 or -errno; -ENOMEDIUM without a node, -EIO beyond the end, -EPERM without permission. */
-int co_block_read(struct block_user *user, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                  unsigned flags);
-int co_block_write(struct block_user *user, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                   unsigned flags);
+int co_block_read(struct block_user *user, uint64_t offset, uint64_t bytes,
+                  struct block_buffer buffer, unsigned flags);
+int co_block_write(struct block_user *user, uint64_t offset, uint64_t bytes,
+                   struct block_buffer buffer, unsigned flags);
 int co_block_write_zeroes(struct block_user *user, uint64_t offset, uint64_t bytes, unsigned flags);
 int co_block_discard(struct block_user *user, uint64_t offset, uint64_t bytes);
 int co_block_flush(struct block_user *user);
-int co_block_status(struct block_user *user, uint64_t offset, uint64_t bytes, struct block_status *status);
-int co_block_truncate(struct block_user *user, uint64_t size, bool exact, enum qapi_prealloc_mode prealloc,
-                      unsigned flags, GError **error);
-int co_block_copy_range(struct block_user *from, uint64_t from_offset, struct block_user *to, uint64_t to_offset,
-                        uint64_t bytes, unsigned flags);
+int co_block_status(struct block_user *user, uint64_t offset, uint64_t bytes,
+                    struct block_status *status);
+int co_block_truncate(struct block_user *user, uint64_t size, bool exact,
+                      enum qapi_prealloc_mode prealloc, unsigned flags, GError **error);
+int co_block_copy_range(struct block_user *from, uint64_t from_offset, struct block_user *to,
+                        uint64_t to_offset, uint64_t bytes, unsigned flags);
 /* Bytes; 0 without a node. Any thread: a number that was right a moment ago. */
 uint64_t block_user_length(const struct block_user *user);
 const struct block_limits *block_user_limits(const struct block_user *user);
@@ -223,54 +229,63 @@ bool co_block_graph_delete(struct block_graph *graph, const char *name, GError *
 void block_run(struct event_loop *loop, event_fn *fn, void *opaque);
 
 enum block_open_flags {
-    BLOCK_OPEN_PROBE = 1,           /* without "driver": find the format (-drive, tools); else it is an error */
+    BLOCK_OPEN_PROBE =
+        1, /* without "driver": find the format (-drive, tools); else it is an error */
     BLOCK_OPEN_NO_BACKING = 2,
-    BLOCK_OPEN_NO_IO = 4,           /* only what query tells (nandu-img info on what is in use, with force-share) */
-    BLOCK_OPEN_CHECK = 8,           /* for check and repair: damage is no reason to refuse */
-    BLOCK_OPEN_MONITOR_OWNED = 16,  /* blockdev-add: the graph keeps a reference until blockdev-del */
-    BLOCK_OPEN_GUESSED_RAW = 32,    /* the core's: nobody said that it is raw, and no guest may make it look like more */
-    BLOCK_OPEN_LEVEL = 1 << 16,     /* added by each child to its parent's flags: ends backing images' loops */
+    BLOCK_OPEN_NO_IO =
+        4, /* only what query tells (nandu-img info on what is in use, with force-share) */
+    BLOCK_OPEN_CHECK = 8, /* for check and repair: damage is no reason to refuse */
+    BLOCK_OPEN_MONITOR_OWNED =
+        16, /* blockdev-add: the graph keeps a reference until blockdev-del */
+    BLOCK_OPEN_GUESSED_RAW =
+        32, /* the core's: nobody said that it is raw, and no guest may make it look like more */
+    BLOCK_OPEN_LEVEL =
+        1 << 16, /* added by each child to its parent's flags: ends backing images' loops */
     BLOCK_OPEN_MAX_LEVEL = 200,
 };
 
 /* A new reference, or NULL and *error. options are of the schema, complete (blockdev-add, -blockdev). */
-struct block_node *co_block_open(struct block_graph *graph, const struct qapi_blockdev_options *options,
-                                 unsigned flags, GError **error);
+struct block_node *co_block_open(struct block_graph *graph,
+                                 const struct qapi_blockdev_options *options, unsigned flags,
+                                 GError **error);
 /* The same from JSON or key=value (strings), where with BLOCK_OPEN_PROBE "driver" and "file.driver" may be missing,
  * and filename (NULL: none) may be a path, "PROTOCOL:..." or "json:{...}". options may be NULL. */
-struct block_node *co_block_open_loose(struct block_graph *graph, const char *filename, json_object *options,
-                                       unsigned flags, GError **error);
+struct block_node *co_block_open_loose(struct block_graph *graph, const char *filename,
+                                       json_object *options, unsigned flags, GError **error);
 /* For drivers' open: an edge to the child that ref says, added to node. NULL ref: NULL without an error. */
 enum block_role {
-    BLOCK_ROLE_DATA = 1,            /* guest data */
+    BLOCK_ROLE_DATA = 1, /* guest data */
     BLOCK_ROLE_METADATA = 2,
-    BLOCK_ROLE_FILTERED = 4,        /* the node shows this child's data as its own */
-    BLOCK_ROLE_BACKING = 8,         /* copy on write */
-    BLOCK_ROLE_PRIMARY = 16,        /* "file": where the image is */
+    BLOCK_ROLE_FILTERED = 4, /* the node shows this child's data as its own */
+    BLOCK_ROLE_BACKING = 8,  /* copy on write */
+    BLOCK_ROLE_PRIMARY = 16, /* "file": where the image is */
 };
 struct block_edge *co_block_open_child(struct block_node *node, const char *name,
-                                       const struct qapi_blockdev_ref *ref, unsigned role, GError **error);
+                                       const struct qapi_blockdev_ref *ref, unsigned role,
+                                       GError **error);
 
 /*
  * The same for formats with backing images: the one that ref says; or with no ref the one that node->backing_name and
  * _format say, a relative name being relative to the image. True without an edge: there is none, by the image, by ref
  * or by BLOCK_OPEN_NO_BACKING.
  */
-bool co_block_open_backing(struct block_node *node, const struct qapi_blockdev_ref_or_null *ref, GError **error);
+bool co_block_open_backing(struct block_node *node, const struct qapi_blockdev_ref_or_null *ref,
+                           GError **error);
 /* A child that is a file (or what a protocol gives) by the name that the image says, like a backing image's. */
-struct block_edge *co_block_open_file_child(struct block_node *node, const char *name, const char *file, unsigned role,
-                                            GError **error);
+struct block_edge *co_block_open_file_child(struct block_node *node, const char *name,
+                                            const char *file, unsigned role, GError **error);
 /* name as an image says it, relative to the image called base; what has a protocol, or is json:, stays. Caller frees. */
 char *block_combine_names(const char *base, const char *name);
 
 /* What query-block and "nandu-img info" show; *info is zeroed here first, the caller's to clear, also after a failure.
  * with_backing: of the images below, too. */
-bool co_block_image_info(struct block_node *node, bool with_backing, struct qapi_image_info *info, GError **error);
+bool co_block_image_info(struct block_node *node, bool with_backing, struct qapi_image_info *info,
+                         GError **error);
 /* Bytes that it takes on the disk, or -errno. */
 int64_t co_block_allocated_size(struct block_node *node);
 /* blockdev-reopen, read-only to read-write and back: all of them or none. n options of the schema, with node-names. */
-bool co_block_reopen(struct block_graph *graph, const struct qapi_blockdev_options *options, size_t n,
-                     GError **error);
+bool co_block_reopen(struct block_graph *graph, const struct qapi_blockdev_options *options,
+                     size_t n, GError **error);
 
 /* Requests of all users above node have ended, and new ones wait, until as many _end. Main loop's coroutines.
  * NULL: all users of the graph. Not to be called by a request. */
@@ -284,14 +299,15 @@ bool block_edge_replace(struct block_edge *edge, struct block_node *node, GError
 
 struct block_drive {
     char *id;
-    struct block_node *node;        /* a reference; NULL: no medium */
-    bool write_cache;               /* cache.writeback */
+    struct block_node *node; /* a reference; NULL: no medium */
+    bool write_cache;        /* cache.writeback */
     enum qapi_blockdev_on_error read_error, write_error;
-    bool removable;                 /* media=cdrom */
-    int interface;                  /* enum block_interface (drive.h) */
+    bool removable; /* media=cdrom */
+    int interface;  /* enum block_interface (drive.h) */
     unsigned bus, unit;
-    struct block_user *user;        /* who attached node first: it has the drive's name and write cache then */
-    struct object *limits;          /* a throttle-group, a reference; NULL: none */
+    struct block_user
+        *user; /* who attached node first: it has the drive's name and write cache then */
+    struct object *limits; /* a throttle-group, a reference; NULL: none */
 };
 
 /* NULL: there is none. Borrowed. block_node_find finds a drive's node by this name, too. */
@@ -302,31 +318,33 @@ enum qapi_blockdev_on_error block_user_on_error(const struct block_user *user, b
 struct block_node {
     struct block_graph *graph;
     const struct block_driver *driver;
-    void *state;                    /* the driver's, state_size bytes */
-    char *name;                     /* node-name: given, or "#blockNNN" */
-    json_object *options;           /* what it was opened with, complete */
-    char *filename;                 /* for people and backing links: a path, or "json:{...}"; kept up by the core */
+    void *state;          /* the driver's, state_size bytes */
+    char *name;           /* node-name: given, or "#blockNNN" */
+    json_object *options; /* what it was opened with, complete */
+    char *filename; /* for people and backing links: a path, or "json:{...}"; kept up by the core */
     /* What the image itself says of its backing image, whatever is there instead; owned, NULL: none. */
     char *backing_name, *backing_format;
-    GPtrArray *children;            /* struct block_edge, owned */
-    GPtrArray *parents;             /* struct block_edge, borrowed */
-    struct block_edge *file, *backing;      /* of these names; NULL: none. Borrowed */
+    GPtrArray *children;               /* struct block_edge, owned */
+    GPtrArray *parents;                /* struct block_edge, borrowed */
+    struct block_edge *file, *backing; /* of these names; NULL: none. Borrowed */
     unsigned refs;
-    _Atomic uint64_t length;        /* bytes */
+    _Atomic uint64_t length; /* bytes */
     struct block_limits limits;
     bool read_only, auto_read_only, force_share, no_flush;
-    bool direct;                    /* cache.direct: no host page cache below */
+    bool direct; /* cache.direct: no host page cache below */
     enum qapi_blockdev_discard_options discard;
     enum qapi_blockdev_detect_zeroes_options detect_zeroes;
     unsigned open_flags;
-    unsigned supported_write_flags, supported_zeroes_flags;     /* of BLOCK_FUA, ...: the core does the others */
-    struct block_node_requests *requests;   /* the core's: serialisation, merged flushes, accounting, dirty bitmaps */
+    unsigned supported_write_flags,
+        supported_zeroes_flags; /* of BLOCK_FUA, ...: the core does the others */
+    struct block_node_requests
+        *requests; /* the core's: serialisation, merged flushes, accounting, dirty bitmaps */
 };
 
 struct block_edge {
-    char *name;                     /* "file", "backing", "data-file" */
-    struct block_node *node;        /* a reference */
-    struct block_node *parent;      /* NULL: a user's */
+    char *name;                /* "file", "backing", "data-file" */
+    struct block_node *node;   /* a reference */
+    struct block_node *parent; /* NULL: a user's */
     struct block_user *user;
     unsigned role, perm, shared;
 };

@@ -86,7 +86,8 @@ static uint64_t find(const struct dirty_bitmap *b, uint64_t i, bool set)
 
 bool dirty_bitmap_next(const struct dirty_bitmap *b, uint64_t *offset, uint64_t *bytes)
 {
-    uint64_t end = *bytes && *bytes < b->size - MIN(*offset, b->size) ? *offset + *bytes : b->size, first, last;
+    uint64_t end = *bytes && *bytes < b->size - MIN(*offset, b->size) ? *offset + *bytes : b->size,
+             first, last;
 
     if (*offset >= b->size) {
         return false;
@@ -141,7 +142,8 @@ const GPtrArray *dirty_bitmaps_of(const struct block_node *node)
     return *list_of(node);
 }
 
-struct dirty_bitmap *dirty_bitmap_find(const struct block_node *node, const char *name, GError **error)
+struct dirty_bitmap *dirty_bitmap_find(const struct block_node *node, const char *name,
+                                       GError **error)
 {
     const GPtrArray *list = *list_of(node);
     guint i;
@@ -162,7 +164,8 @@ static bool make_words(struct dirty_bitmap *b, uint64_t size, GError **error)
     uint64_t n = granules(b, size) / WORD + 1;
 
     if (n > DIRTY_BITMAP_MAX_BYTES / sizeof(uint64_t)) {
-        return block_error(error, "A bitmap with this granularity would be too large: give a larger one");
+        return block_error(error,
+                           "A bitmap with this granularity would be too large: give a larger one");
     }
     b->words = g_try_malloc0(n * sizeof(uint64_t));
     if (!b->words) {
@@ -173,7 +176,8 @@ static bool make_words(struct dirty_bitmap *b, uint64_t size, GError **error)
     return true;
 }
 
-struct dirty_bitmap *dirty_bitmap_new(struct block_node *node, const char *name, uint32_t granularity, GError **error)
+struct dirty_bitmap *dirty_bitmap_new(struct block_node *node, const char *name,
+                                      uint32_t granularity, GError **error)
 {
     GPtrArray **list = list_of(node);
     struct dirty_bitmap *b;
@@ -264,12 +268,18 @@ void dirty_bitmaps_describe(const struct block_node *node, struct qapi_block_dir
 
     for (i = 0; list && i < list->len; i++) {
         const struct dirty_bitmap *b = list->pdata[i];
-        struct qapi_block_dirty_info *info = qapi_list_append(&qapi_type_block_dirty_info_list, out);
+        struct qapi_block_dirty_info *info =
+            qapi_list_append(&qapi_type_block_dirty_info_list, out);
 
         *info = (struct qapi_block_dirty_info){
-            .name = g_strdup(b->name), .count = dirty_bitmap_count(b), .granularity = b->granularity,
-            .recording = b->enabled && !b->inconsistent, .busy = b->busy, .persistent = b->persistent,
-            .has_inconsistent = b->inconsistent, .inconsistent = b->inconsistent,
+            .name = g_strdup(b->name),
+            .count = dirty_bitmap_count(b),
+            .granularity = b->granularity,
+            .recording = b->enabled && !b->inconsistent,
+            .busy = b->busy,
+            .persistent = b->persistent,
+            .has_inconsistent = b->inconsistent,
+            .inconsistent = b->inconsistent,
         };
     }
 }
@@ -279,11 +289,15 @@ void dirty_bitmaps_describe(const struct block_node *node, struct qapi_block_dir
 static bool check_usable(const struct dirty_bitmap *b, bool change_it, GError **error)
 {
     if (b->busy) {
-        return block_error(error, "Bitmap '%s' is currently in use by another operation and cannot be used", b->name);
+        return block_error(
+            error, "Bitmap '%s' is currently in use by another operation and cannot be used",
+            b->name);
     }
     if (b->inconsistent) {
-        return block_error(error, "Bitmap '%s' is inconsistent and cannot be used: remove it (block-dirty-bitmap-remove)",
-                           b->name);
+        return block_error(
+            error,
+            "Bitmap '%s' is inconsistent and cannot be used: remove it (block-dirty-bitmap-remove)",
+            b->name);
     }
     if (change_it && b->persistent && b->node->read_only) {
         return block_error(error, "Bitmap '%s' is readonly and cannot be modified", b->name);
@@ -296,7 +310,8 @@ static bool co_store(struct dirty_bitmap *b, GError **error)
     return !b->persistent || b->node->driver->bitmaps->co_store(b->node, b, error);
 }
 
-static bool check_can_store(struct block_node *node, const char *name, uint32_t granularity, GError **error)
+static bool check_can_store(struct block_node *node, const char *name, uint32_t granularity,
+                            GError **error)
 {
     const struct block_bitmap_ops *ops = node->driver->bitmaps;
 
@@ -306,8 +321,8 @@ static bool check_can_store(struct block_node *node, const char *name, uint32_t 
     return ops->co_can_store(node, name, granularity, error);
 }
 
-static bool co_add(struct block_node *node, const char *name, uint32_t granularity, bool persistent, bool disabled,
-                   GError **error)
+static bool co_add(struct block_node *node, const char *name, uint32_t granularity, bool persistent,
+                   bool disabled, GError **error)
 {
     struct dirty_bitmap *b;
 
@@ -327,14 +342,14 @@ static bool co_add(struct block_node *node, const char *name, uint32_t granulari
     return true;
 }
 
-bool co_dirty_bitmap_add(struct block_node *node, const char *name, uint32_t granularity, bool persistent, bool disabled,
-                         GError **error)
+bool co_dirty_bitmap_add(struct block_node *node, const char *name, uint32_t granularity,
+                         bool persistent, bool disabled, GError **error)
 {
     bool ok;
 
     co_block_drain_begin(node->graph, node);
-    ok = co_add(node, name, granularity ? granularity : dirty_bitmap_default_granularity(node), persistent, disabled,
-                error);
+    ok = co_add(node, name, granularity ? granularity : dirty_bitmap_default_granularity(node),
+                persistent, disabled, error);
     block_drain_end(node->graph, node);
     return ok;
 }
@@ -398,7 +413,8 @@ bool co_dirty_bitmap_enable(struct block_node *node, const char *name, bool enab
     return ok;
 }
 
-bool co_dirty_bitmap_merge(struct dirty_bitmap *target, const struct dirty_bitmap *source, GError **error)
+bool co_dirty_bitmap_merge(struct dirty_bitmap *target, const struct dirty_bitmap *source,
+                           GError **error)
 {
     struct block_node *node = target->node;
     uint64_t offset = 0, bytes = 0;
@@ -408,8 +424,10 @@ bool co_dirty_bitmap_merge(struct dirty_bitmap *target, const struct dirty_bitma
         return false;
     }
     if (target->size != source->size) {
-        return block_error(error, "Bitmaps are of different sizes (destination size is %" G_GUINT64_FORMAT
-                           ", source size is %" G_GUINT64_FORMAT ") and can't be merged", target->size, source->size);
+        return block_error(error,
+                           "Bitmaps are of different sizes (destination size is %" G_GUINT64_FORMAT
+                           ", source size is %" G_GUINT64_FORMAT ") and can't be merged",
+                           target->size, source->size);
     }
     co_block_drain_begin(node->graph, node);
     while (dirty_bitmap_next(source, &offset, &bytes)) {
@@ -424,7 +442,8 @@ bool co_dirty_bitmap_merge(struct dirty_bitmap *target, const struct dirty_bitma
 
 /* ---- QMP ---- */
 
-bool qmp_block_dirty_bitmap_add(struct qmp_context *ctx, const struct qapi_block_dirty_bitmap_add *arg, GError **error)
+bool qmp_block_dirty_bitmap_add(struct qmp_context *ctx,
+                                const struct qapi_block_dirty_bitmap_add *arg, GError **error)
 {
     struct block_node *node = block_node_find(ctx->blocks, arg->node, error);
 
@@ -432,32 +451,36 @@ bool qmp_block_dirty_bitmap_add(struct qmp_context *ctx, const struct qapi_block
         return block_error(error, "Granularity must be at least 512");
     }
     return node && co_dirty_bitmap_add(node, arg->name, arg->has_granularity ? arg->granularity : 0,
-                                       arg->has_persistent && arg->persistent, arg->has_disabled && arg->disabled,
-                                       error);
+                                       arg->has_persistent && arg->persistent,
+                                       arg->has_disabled && arg->disabled, error);
 }
 
-bool qmp_block_dirty_bitmap_remove(struct qmp_context *ctx, const struct qapi_block_dirty_bitmap *arg, GError **error)
+bool qmp_block_dirty_bitmap_remove(struct qmp_context *ctx,
+                                   const struct qapi_block_dirty_bitmap *arg, GError **error)
 {
     struct block_node *node = block_node_find(ctx->blocks, arg->node, error);
 
     return node && co_dirty_bitmap_remove(node, arg->name, error);
 }
 
-bool qmp_block_dirty_bitmap_clear(struct qmp_context *ctx, const struct qapi_block_dirty_bitmap *arg, GError **error)
+bool qmp_block_dirty_bitmap_clear(struct qmp_context *ctx,
+                                  const struct qapi_block_dirty_bitmap *arg, GError **error)
 {
     struct block_node *node = block_node_find(ctx->blocks, arg->node, error);
 
     return node && co_dirty_bitmap_clear(node, arg->name, error);
 }
 
-bool qmp_block_dirty_bitmap_enable(struct qmp_context *ctx, const struct qapi_block_dirty_bitmap *arg, GError **error)
+bool qmp_block_dirty_bitmap_enable(struct qmp_context *ctx,
+                                   const struct qapi_block_dirty_bitmap *arg, GError **error)
 {
     struct block_node *node = block_node_find(ctx->blocks, arg->node, error);
 
     return node && co_dirty_bitmap_enable(node, arg->name, true, error);
 }
 
-bool qmp_block_dirty_bitmap_disable(struct qmp_context *ctx, const struct qapi_block_dirty_bitmap *arg, GError **error)
+bool qmp_block_dirty_bitmap_disable(struct qmp_context *ctx,
+                                    const struct qapi_block_dirty_bitmap *arg, GError **error)
 {
     struct block_node *node = block_node_find(ctx->blocks, arg->node, error);
 
@@ -465,7 +488,8 @@ bool qmp_block_dirty_bitmap_disable(struct qmp_context *ctx, const struct qapi_b
 }
 
 static struct dirty_bitmap *find_source(struct qmp_context *ctx, struct block_node *node,
-                                        const struct qapi_block_dirty_bitmap_or_str *source, GError **error)
+                                        const struct qapi_block_dirty_bitmap_or_str *source,
+                                        GError **error)
 {
     if (source->kind == QAPI_BLOCK_DIRTY_BITMAP_OR_STR_KIND_EXTERNAL) {
         struct block_node *other = block_node_find(ctx->blocks, source->u.external.node, error);
@@ -475,8 +499,8 @@ static struct dirty_bitmap *find_source(struct qmp_context *ctx, struct block_no
     return dirty_bitmap_find(node, source->u.local, error);
 }
 
-bool qmp_block_dirty_bitmap_merge(struct qmp_context *ctx, const struct qapi_block_dirty_bitmap_merge *arg,
-                                  GError **error)
+bool qmp_block_dirty_bitmap_merge(struct qmp_context *ctx,
+                                  const struct qapi_block_dirty_bitmap_merge *arg, GError **error)
 {
     struct block_node *node = block_node_find(ctx->blocks, arg->node, error);
     struct dirty_bitmap *target = node ? dirty_bitmap_find(node, arg->target, error) : NULL;

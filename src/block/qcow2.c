@@ -7,7 +7,7 @@
 enum {
     DEFAULT_L2_CACHE_MAX = 32 << 20,
     DEFAULT_SLICE = 4096,
-    MIN_TABLES = 4,                 /* of a cache: so many can be pinned at a time, and one more */
+    MIN_TABLES = 4, /* of a cache: so many can be pinned at a time, and one more */
     DEFAULT_TRIM_SECONDS = 600,
     MAX_CACHE = 1 << 30,
 };
@@ -25,7 +25,8 @@ static bool fail(GError **error, const char *format, ...)
     return false;
 }
 
-int co_qcow2_corrupt(struct qcow2 *q, bool fatal, int64_t offset, int64_t size, const char *format, ...)
+int co_qcow2_corrupt(struct qcow2 *q, bool fatal, int64_t offset, int64_t size, const char *format,
+                     ...)
 {
     struct block_node *node = q->node;
     const struct object_context *context = object_context(block_graph_root(node->graph));
@@ -53,19 +54,16 @@ int co_qcow2_corrupt(struct qcow2 *q, bool fatal, int64_t offset, int64_t size, 
 
 static unsigned overlap_template(enum qapi_qcow2_overlap_check_mode mode)
 {
-    unsigned constant = QCOW2_META_HEADER | QCOW2_META_ACTIVE_L1 | QCOW2_META_REFTABLE | QCOW2_META_SNAPSHOT_TABLE |
-                        QCOW2_META_BITMAP_DIRECTORY;
-    unsigned cached = constant | QCOW2_META_ACTIVE_L2 | QCOW2_META_REFBLOCK | QCOW2_META_INACTIVE_L1;
+    unsigned constant = QCOW2_META_HEADER | QCOW2_META_ACTIVE_L1 | QCOW2_META_REFTABLE |
+                        QCOW2_META_SNAPSHOT_TABLE | QCOW2_META_BITMAP_DIRECTORY;
+    unsigned cached =
+        constant | QCOW2_META_ACTIVE_L2 | QCOW2_META_REFBLOCK | QCOW2_META_INACTIVE_L1;
 
     switch (mode) {
-    case QAPI_QCOW2_OVERLAP_CHECK_MODE_NONE:
-        return 0;
-    case QAPI_QCOW2_OVERLAP_CHECK_MODE_CONSTANT:
-        return constant;
-    case QAPI_QCOW2_OVERLAP_CHECK_MODE_ALL:
-        return cached | QCOW2_META_INACTIVE_L2;
-    default:
-        return cached;
+    case QAPI_QCOW2_OVERLAP_CHECK_MODE_NONE: return 0;
+    case QAPI_QCOW2_OVERLAP_CHECK_MODE_CONSTANT: return constant;
+    case QAPI_QCOW2_OVERLAP_CHECK_MODE_ALL: return cached | QCOW2_META_INACTIVE_L2;
+    default: return cached;
     }
 }
 
@@ -82,9 +80,9 @@ static unsigned overlap_checks(const struct qapi_qcow2_overlap_checks *checks)
     }
     f = &checks->u.flags;
     bits = overlap_template(f->has_template ? f->template : QAPI_QCOW2_OVERLAP_CHECK_MODE_CACHED);
-#define FLAG(member, bit)                                                                                      \
-    if (f->has_##member) {                                                                                     \
-        bits = f->member ? bits | (bit) : bits & ~(unsigned)(bit);                                             \
+#define FLAG(member, bit)                                          \
+    if (f->has_##member) {                                         \
+        bits = f->member ? bits | (bit) : bits & ~(unsigned)(bit); \
     }
     FLAG(main_header, QCOW2_META_HEADER)
     FLAG(active_l1, QCOW2_META_ACTIVE_L1)
@@ -100,14 +98,15 @@ static unsigned overlap_checks(const struct qapi_qcow2_overlap_checks *checks)
 }
 
 /* Bytes for both caches, as the options divide them. */
-static bool cache_sizes(struct qcow2 *q, const struct qapi_blockdev_options_qcow2 *o, uint64_t *l2, uint64_t *refcount,
-                        GError **error)
+static bool cache_sizes(struct qcow2 *q, const struct qapi_blockdev_options_qcow2 *o, uint64_t *l2,
+                        uint64_t *refcount, GError **error)
 {
     uint64_t min_refcount = MIN_TABLES * q->cluster_size;
     /* What the L2 tables of the whole image take. */
     uint64_t max_l2 = qcow2_clusters(q, q->header.size) * q->l2_entry_size;
 
-    if ((o->has_cache_size && o->cache_size < 0) || (o->has_l2_cache_size && o->l2_cache_size < 0) ||
+    if ((o->has_cache_size && o->cache_size < 0) ||
+        (o->has_l2_cache_size && o->l2_cache_size < 0) ||
         (o->has_refcount_cache_size && o->refcount_cache_size < 0)) {
         return fail(error, "Cache sizes may not be negative");
     }
@@ -117,7 +116,9 @@ static bool cache_sizes(struct qcow2 *q, const struct qapi_blockdev_options_qcow
         uint64_t all = o->cache_size;
 
         if (o->has_l2_cache_size && o->has_refcount_cache_size) {
-            return fail(error, "cache-size, l2-cache-size and refcount-cache-size may not be set at the same time");
+            return fail(
+                error,
+                "cache-size, l2-cache-size and refcount-cache-size may not be set at the same time");
         }
         if (o->has_l2_cache_size && *l2 > all) {
             return fail(error, "l2-cache-size may not exceed cache-size");
@@ -135,34 +136,41 @@ static bool cache_sizes(struct qcow2 *q, const struct qapi_blockdev_options_qcow
         }
     }
     if (*l2 > MAX_CACHE || *refcount > MAX_CACHE) {
-        return fail(error, "Caches of more than %d bytes aren't of use: give a smaller cache size", MAX_CACHE);
+        return fail(error, "Caches of more than %d bytes aren't of use: give a smaller cache size",
+                    MAX_CACHE);
     }
     return true;
 }
 
-static bool make_caches(struct qcow2 *q, const struct qapi_blockdev_options_qcow2 *o, GError **error)
+static bool make_caches(struct qcow2 *q, const struct qapi_blockdev_options_qcow2 *o,
+                        GError **error)
 {
     uint64_t slice = o->has_l2_cache_entry_size ? (uint64_t)o->l2_cache_entry_size
                                                 : MIN(DEFAULT_SLICE, q->cluster_size);
     uint64_t l2 = 0, refcount = 0;
 
     if (slice < 512 || slice > q->cluster_size || slice & (slice - 1)) {
-        return fail(error, "L2 cache entry size must be a power of two between 512 and the cluster size (%" PRIu64 ")",
-                    q->cluster_size);
+        return fail(
+            error,
+            "L2 cache entry size must be a power of two between 512 and the cluster size (%" PRIu64
+            ")",
+            q->cluster_size);
     }
     if (!cache_sizes(q, o, &l2, &refcount, error)) {
         return false;
     }
     q->slice_bits = g_bit_storage(slice / q->l2_entry_size) - 1;
     q->l2_cache = qcow2_cache_new(q, slice, MAX(l2 / slice, MIN_TABLES), "L2");
-    q->refcount_cache = qcow2_cache_new(q, q->cluster_size, MAX(refcount / q->cluster_size, MIN_TABLES), "refcounts");
+    q->refcount_cache = qcow2_cache_new(q, q->cluster_size,
+                                        MAX(refcount / q->cluster_size, MIN_TABLES), "refcounts");
     if (!q->l2_cache || !q->refcount_cache) {
         return fail(error, "There is no memory for the metadata caches: give a smaller cache-size");
     }
     return true;
 }
 
-bool qcow2_take_options(struct qcow2 *q, const struct qapi_blockdev_options_qcow2 *o, GError **error)
+bool qcow2_take_options(struct qcow2 *q, const struct qapi_blockdev_options_qcow2 *o,
+                        GError **error)
 {
     bool discards = q->node->discard == QAPI_BLOCKDEV_DISCARD_OPTIONS_UNMAP;
 
@@ -172,17 +180,23 @@ bool qcow2_take_options(struct qcow2 *q, const struct qapi_blockdev_options_qcow
     q->discard_passthrough[1] = o->has_pass_discard_snapshot ? o->pass_discard_snapshot : true;
     q->discard_passthrough[2] = o->has_pass_discard_other ? o->pass_discard_other : false;
     q->discard_no_unref = o->has_discard_no_unref && o->discard_no_unref;
-    q->lazy_refcounts = o->has_lazy_refcounts ? o->lazy_refcounts : q->header.compatible & QCOW2_COMPAT_LAZY_REFCOUNTS;
+    q->lazy_refcounts = o->has_lazy_refcounts ? o->lazy_refcounts
+                                              : q->header.compatible & QCOW2_COMPAT_LAZY_REFCOUNTS;
     if (q->discard_no_unref && q->header.version < 3) {
         return fail(error, "discard-no-unref is only supported since qcow2 version 3");
     }
     if (q->lazy_refcounts && q->header.version < 3) {
-        return fail(error, "Lazy refcounts require a qcow2 image with at least qemu 1.1 compatibility level");
+        return fail(
+            error,
+            "Lazy refcounts require a qcow2 image with at least qemu 1.1 compatibility level");
     }
-    if (o->has_cache_clean_interval && (o->cache_clean_interval < 0 || o->cache_clean_interval > UINT32_MAX)) {
+    if (o->has_cache_clean_interval &&
+        (o->cache_clean_interval < 0 || o->cache_clean_interval > UINT32_MAX)) {
         return fail(error, "Cache clean interval too big");
     }
-    q->trim_interval = (o->has_cache_clean_interval ? o->cache_clean_interval : DEFAULT_TRIM_SECONDS) * 1000000000ll;
+    q->trim_interval =
+        (o->has_cache_clean_interval ? o->cache_clean_interval : DEFAULT_TRIM_SECONDS) *
+        1000000000ll;
     return make_caches(q, o, error);
 }
 
@@ -258,7 +272,8 @@ static bool co_read_l1(struct qcow2 *q, GError **error)
     if (!q->l1) {
         return fail(error, "Could not allocate L1 table");
     }
-    ret = bytes ? co_child_read(q->file, q->header.l1_offset, bytes, BLOCK_BUFFER(q->l1, bytes), 0) : 0;
+    ret = bytes ? co_child_read(q->file, q->header.l1_offset, bytes, BLOCK_BUFFER(q->l1, bytes), 0)
+                : 0;
     if (ret < 0) {
         return fail(error, "Could not read L1 table: %s", g_strerror(-ret));
     }
@@ -268,13 +283,17 @@ static bool co_read_l1(struct qcow2 *q, GError **error)
     return true;
 }
 
-static bool co_open_data_file(struct qcow2 *q, const struct qapi_blockdev_options_qcow2 *o, GError **error)
+static bool co_open_data_file(struct qcow2 *q, const struct qapi_blockdev_options_qcow2 *o,
+                              GError **error)
 {
     bool needed = q->header.incompatible & QCOW2_INCOMPAT_DATA_FILE;
 
     q->data = q->file;
     if (!needed) {
-        return o->data_file ? fail(error, "'data-file' can only be set for images with an external data file") : true;
+        return o->data_file
+                   ? fail(error,
+                          "'data-file' can only be set for images with an external data file")
+                   : true;
     }
     if (q->node->open_flags & BLOCK_OPEN_NO_IO) {
         return true;
@@ -282,7 +301,8 @@ static bool co_open_data_file(struct qcow2 *q, const struct qapi_blockdev_option
     if (o->data_file) {
         q->data = co_block_open_child(q->node, "data-file", o->data_file, BLOCK_ROLE_DATA, error);
     } else if (q->header.data_file) {
-        q->data = co_block_open_file_child(q->node, "data-file", q->header.data_file, BLOCK_ROLE_DATA, error);
+        q->data = co_block_open_file_child(q->node, "data-file", q->header.data_file,
+                                           BLOCK_ROLE_DATA, error);
     } else {
         return fail(error, "'data-file' is required for this image");
     }
@@ -318,7 +338,8 @@ bool co_qcow2_start_writing(struct qcow2 *q, GError **error)
     return true;
 }
 
-static bool co_open_tables(struct qcow2 *q, const struct qapi_blockdev_options_qcow2 *o, GError **error)
+static bool co_open_tables(struct qcow2 *q, const struct qapi_blockdev_options_qcow2 *o,
+                           GError **error)
 {
     if (!co_qcow2_read_header(q, error)) {
         return false;
@@ -328,8 +349,9 @@ static bool co_open_tables(struct qcow2 *q, const struct qapi_blockdev_options_q
         !(q->node->open_flags & BLOCK_OPEN_CHECK)) {
         return fail(error, "qcow2: Image is corrupt; cannot be opened read/write");
     }
-    if (!qcow2_take_options(q, o, error) || !co_qcow2_open_crypto(q, o, error) || !co_open_data_file(q, o, error) ||
-        !co_read_l1(q, error) || !co_qcow2_read_reftable(q, error)) {
+    if (!qcow2_take_options(q, o, error) || !co_qcow2_open_crypto(q, o, error) ||
+        !co_open_data_file(q, o, error) || !co_read_l1(q, error) ||
+        !co_qcow2_read_reftable(q, error)) {
         return false;
     }
     if (!co_qcow2_snapshots_open(q, error)) {
@@ -344,7 +366,8 @@ static bool co_open_tables(struct qcow2 *q, const struct qapi_blockdev_options_q
     return true;
 }
 
-static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options, GError **error)
+static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options,
+                    GError **error)
 {
     const struct qapi_blockdev_options_qcow2 *o = &options->u.qcow2;
     struct qcow2 *q = node->state;
@@ -356,8 +379,8 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
     g_queue_init(&q->allocations);
     q->frees = g_array_new(false, false, sizeof(struct qcow2_free));
     qcow2_compress_init(q);
-    q->file = co_block_open_child(node, "file", o->file, BLOCK_ROLE_PRIMARY | BLOCK_ROLE_METADATA | BLOCK_ROLE_DATA,
-                                  error);
+    q->file = co_block_open_child(
+        node, "file", o->file, BLOCK_ROLE_PRIMARY | BLOCK_ROLE_METADATA | BLOCK_ROLE_DATA, error);
     if (!q->file || !co_open_tables(q, o, error)) {
         return false;
     }
@@ -368,7 +391,8 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
     node->supported_zeroes_flags = BLOCK_MAY_UNMAP | BLOCK_NO_FALLBACK;
     q->fresh_from = (q->data->node->length + q->cluster_size - 1) & ~(q->cluster_size - 1);
     if (!co_block_open_backing(node, o->backing, error) || !co_qcow2_start_writing(q, error) ||
-        (!(node->open_flags & (BLOCK_OPEN_NO_IO | BLOCK_OPEN_CHECK)) && !co_qcow2_bitmaps_open(q, error))) {
+        (!(node->open_flags & (BLOCK_OPEN_NO_IO | BLOCK_OPEN_CHECK)) &&
+         !co_qcow2_bitmaps_open(q, error))) {
         return false;
     }
     qcow2_start_trimming(q);
@@ -378,7 +402,8 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
 static void co_close(struct block_node *node)
 {
     struct qcow2 *q = node->state;
-    bool writable = q->metadata && !node->read_only && !(node->open_flags & BLOCK_OPEN_NO_IO) && !q->broken;
+    bool writable =
+        q->metadata && !node->read_only && !(node->open_flags & BLOCK_OPEN_NO_IO) && !q->broken;
 
     co_qcow2_stop_trimming(q);
     if (writable) {
@@ -465,7 +490,8 @@ static int co_discard(struct block_node *node, uint64_t offset, uint64_t bytes)
     return ret;
 }
 
-static int co_status(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_status *status)
+static int co_status(struct block_node *node, uint64_t offset, uint64_t bytes,
+                     struct block_status *status)
 {
     struct qcow2 *q = node->state;
     struct qcow2_extent extent;
@@ -482,11 +508,8 @@ static int co_status(struct block_node *node, uint64_t offset, uint64_t bytes, s
     *status = (struct block_status){.bytes = extent.bytes};
     switch (extent.kind) {
     case QCOW2_UNALLOCATED:
-    case QCOW2_UNALLOCATED_ALLOC:
-        break;
-    case QCOW2_ZERO_PLAIN:
-        status->flags = BLOCK_STATUS_ZERO | BLOCK_STATUS_ALLOCATED;
-        break;
+    case QCOW2_UNALLOCATED_ALLOC: break;
+    case QCOW2_ZERO_PLAIN: status->flags = BLOCK_STATUS_ZERO | BLOCK_STATUS_ALLOCATED; break;
     case QCOW2_ZERO_ALLOC:
         status->flags = BLOCK_STATUS_ZERO | BLOCK_STATUS_ALLOCATED | BLOCK_STATUS_OFFSET;
         break;
@@ -494,7 +517,8 @@ static int co_status(struct block_node *node, uint64_t offset, uint64_t bytes, s
         status->flags = BLOCK_STATUS_DATA | BLOCK_STATUS_ALLOCATED | BLOCK_STATUS_COMPRESSED;
         break;
     case QCOW2_NORMAL:
-        status->flags = BLOCK_STATUS_DATA | BLOCK_STATUS_ALLOCATED | (q->crypto ? 0 : BLOCK_STATUS_OFFSET);
+        status->flags =
+            BLOCK_STATUS_DATA | BLOCK_STATUS_ALLOCATED | (q->crypto ? 0 : BLOCK_STATUS_OFFSET);
         break;
     }
     if (status->flags & BLOCK_STATUS_OFFSET) {
@@ -541,8 +565,10 @@ static struct qapi_image_info_specific *co_info(struct block_node *node, GError 
 static int probe(const uint8_t *data, size_t size, const char *filename)
 {
     (void)filename;
-    return size >= 8 && data[0] == 'Q' && data[1] == 'F' && data[2] == 'I' && data[3] == 0xfb && !data[4] && !data[5] &&
-           !data[6] && data[7] >= 2 ? 100 : 0;
+    return size >= 8 && data[0] == 'Q' && data[1] == 'F' && data[2] == 'I' && data[3] == 0xfb &&
+                   !data[4] && !data[5] && !data[6] && data[7] >= 2
+               ? 100
+               : 0;
 }
 
 static void co_describe(struct block_node *node, struct qapi_image_info *info)

@@ -40,26 +40,37 @@
 
 enum {
     QCOW2_MAGIC = 0x514649fb,
-    QCOW2_MIN_CLUSTER_BITS = 9, QCOW2_MAX_CLUSTER_BITS = 21,
-    QCOW2_V2_HEADER_SIZE = 72, QCOW2_V3_HEADER_SIZE = 104,
-    QCOW2_MAX_L1_BYTES = 32 << 20, QCOW2_MAX_REFTABLE_BYTES = 8 << 20,
-    QCOW2_MAX_SNAPSHOTS = 65536, QCOW2_MAX_BITMAPS = 65535,
+    QCOW2_MIN_CLUSTER_BITS = 9,
+    QCOW2_MAX_CLUSTER_BITS = 21,
+    QCOW2_V2_HEADER_SIZE = 72,
+    QCOW2_V3_HEADER_SIZE = 104,
+    QCOW2_MAX_L1_BYTES = 32 << 20,
+    QCOW2_MAX_REFTABLE_BYTES = 8 << 20,
+    QCOW2_MAX_SNAPSHOTS = 65536,
+    QCOW2_MAX_BITMAPS = 65535,
     QCOW2_SUBCLUSTERS = 32,
 };
 
 /* Features (spec, Header: bytes 72-95). */
 enum {
-    QCOW2_INCOMPAT_DIRTY = 1, QCOW2_INCOMPAT_CORRUPT = 2, QCOW2_INCOMPAT_DATA_FILE = 4,
-    QCOW2_INCOMPAT_COMPRESSION = 8, QCOW2_INCOMPAT_EXTL2 = 16, QCOW2_INCOMPAT_ALL = 31,
-    QCOW2_COMPAT_LAZY_REFCOUNTS = 1, QCOW2_COMPAT_ALL = 1,
-    QCOW2_AUTOCLEAR_BITMAPS = 1, QCOW2_AUTOCLEAR_DATA_FILE_RAW = 2, QCOW2_AUTOCLEAR_ALL = 3,
+    QCOW2_INCOMPAT_DIRTY = 1,
+    QCOW2_INCOMPAT_CORRUPT = 2,
+    QCOW2_INCOMPAT_DATA_FILE = 4,
+    QCOW2_INCOMPAT_COMPRESSION = 8,
+    QCOW2_INCOMPAT_EXTL2 = 16,
+    QCOW2_INCOMPAT_ALL = 31,
+    QCOW2_COMPAT_LAZY_REFCOUNTS = 1,
+    QCOW2_COMPAT_ALL = 1,
+    QCOW2_AUTOCLEAR_BITMAPS = 1,
+    QCOW2_AUTOCLEAR_DATA_FILE_RAW = 2,
+    QCOW2_AUTOCLEAR_ALL = 3,
 };
 
 /* Entries of tables. */
-#define QCOW2_COPIED (1ull << 63)           /* the count is exactly 1: may be written in place */
-#define QCOW2_COMPRESSED (1ull << 62)
-#define QCOW2_ZERO 1ull                     /* of L2 without subclusters */
-#define QCOW2_OFFSET_MASK 0x00fffffffffffe00ull
+#define QCOW2_COPIED        (1ull << 63) /* the count is exactly 1: may be written in place */
+#define QCOW2_COMPRESSED    (1ull << 62)
+#define QCOW2_ZERO          1ull /* of L2 without subclusters */
+#define QCOW2_OFFSET_MASK   0x00fffffffffffe00ull
 #define QCOW2_REFTABLE_MASK 0xfffffffffffffe00ull
 
 enum qcow2_crypt { QCOW2_CRYPT_NONE, QCOW2_CRYPT_AES, QCOW2_CRYPT_LUKS };
@@ -78,40 +89,40 @@ struct qcow2_header {
     uint64_t incompatible, compatible, autoclear;
     uint32_t refcount_order, length;
     uint8_t compression;
-    char *backing_file, *backing_format, *data_file;        /* owned; NULL: none */
-    uint64_t crypto_offset, crypto_length;                  /* of the LUKS header (extension 0x0537be77) */
-    uint32_t n_bitmaps;                                     /* extension 0x23852875 */
+    char *backing_file, *backing_format, *data_file; /* owned; NULL: none */
+    uint64_t crypto_offset, crypto_length;           /* of the LUKS header (extension 0x0537be77) */
+    uint32_t n_bitmaps;                              /* extension 0x23852875 */
     uint64_t bitmaps_offset, bitmaps_size;
-    GPtrArray *unknown;             /* GBytes with type and length: extensions that are kept as they are */
-    GBytes *unknown_fields;         /* of a header longer than what is known; NULL: none */
+    GPtrArray *unknown;     /* GBytes with type and length: extensions that are kept as they are */
+    GBytes *unknown_fields; /* of a header longer than what is known; NULL: none */
 };
 
 /* A cluster that nothing refers to any more. */
 struct qcow2_free {
-    uint64_t offset;                /* of the cluster */
-    uint64_t n;                     /* clusters */
-    bool discard;                   /* pass it down */
+    uint64_t offset; /* of the cluster */
+    uint64_t n;      /* clusters */
+    bool discard;    /* pass it down */
 };
 
 struct qcow2 {
     struct block_node *node;
-    struct block_edge *file;        /* metadata */
-    struct block_edge *data;        /* data: the same, or the external data file */
+    struct block_edge *file; /* metadata */
+    struct block_edge *data; /* data: the same, or the external data file */
     struct qcow2_header header;
 
     uint32_t cluster_bits;
-    uint64_t cluster_size;          /* bytes */
-    uint32_t l2_bits;               /* log2 of the entries of an L2 table */
-    uint32_t l2_entry_size;         /* 8, or 16 with subclusters */
-    uint32_t slice_bits;            /* log2 of the entries of a slice of an L2 table */
-    uint32_t subclusters;           /* of a cluster: 1 or 32 */
+    uint64_t cluster_size;  /* bytes */
+    uint32_t l2_bits;       /* log2 of the entries of an L2 table */
+    uint32_t l2_entry_size; /* 8, or 16 with subclusters */
+    uint32_t slice_bits;    /* log2 of the entries of a slice of an L2 table */
+    uint32_t subclusters;   /* of a cluster: 1 or 32 */
     uint64_t subcluster_size;
-    uint32_t refcount_bits;         /* width of a count */
+    uint32_t refcount_bits; /* width of a count */
     uint64_t refcount_max;
-    uint32_t refblock_bits;         /* log2 of the counts of a refcount block */
-    bool lazy_refcounts, dirty;     /* the latter: as the header says now */
-    bool damage_told;               /* some was found, and said */
-    bool broken;                    /* damage was found: nothing is written any more */
+    uint32_t refblock_bits;     /* log2 of the counts of a refcount block */
+    bool lazy_refcounts, dirty; /* the latter: as the header says now */
+    bool damage_told;           /* some was found, and said */
+    bool broken;                /* damage was found: nothing is written any more */
     /* Requests, snapshots, others (enum qcow2_discard); [3]: the first was asked for, and doesn't follow the node's. */
     bool discard_passthrough[4];
     bool discard_no_unref;
@@ -119,41 +130,41 @@ struct qcow2 {
 
     struct co_mutex lock;
     GMutex tables;
-    uint64_t *l1;                   /* host byte order, header.l1_size entries */
+    uint64_t *l1; /* host byte order, header.l1_size entries */
     bool l1_dirty;
-    uint32_t l1_dirty_first, l1_dirty_last;     /* entries */
-    uint64_t *reftable;             /* host byte order */
-    uint32_t reftable_size;         /* entries */
+    uint32_t l1_dirty_first, l1_dirty_last; /* entries */
+    uint64_t *reftable;                     /* host byte order */
+    uint32_t reftable_size;                 /* entries */
     bool reftable_dirty;
     uint32_t reftable_dirty_first, reftable_dirty_last;
     struct qcow2_cache *l2_cache, *refcount_cache;
     /* Written, but perhaps not on the disk: counts, L2 slices, and data that were copied or zeroed around a write. */
     bool counts_unflushed, l2_unflushed, data_unflushed;
-    uint64_t write_generation;      /* counts what sets one of these */
+    uint64_t write_generation; /* counts what sets one of these */
 
-    uint64_t free_hint;             /* the first cluster number that may be free */
-    uint64_t fresh_from;            /* the file has never had data behind this offset */
-    uint64_t compressed_next;       /* where the next compressed data may go; 0: a new cluster */
-    GArray *frees;                  /* struct qcow2_free, newest last */
+    uint64_t free_hint;       /* the first cluster number that may be free */
+    uint64_t fresh_from;      /* the file has never had data behind this offset */
+    uint64_t compressed_next; /* where the next compressed data may go; 0: a new cluster */
+    GArray *frees;            /* struct qcow2_free, newest last */
     /* Numbers of frees, counted from the image's opening: of frees' first entry; up to which what referred to the
      * clusters is gone from the file; from the disk; and up to which only requests of the other epoch are waited for. */
     uint64_t frees_first, frees_written, frees_flushed, frees_grace;
-    _Atomic uint32_t active[2];     /* requests that began in an even or odd epoch */
+    _Atomic uint32_t active[2]; /* requests that began in an even or odd epoch */
     _Atomic uint8_t epoch;
-    GQueue allocations;             /* struct qcow2_allocation: on the way; under lock */
+    GQueue allocations; /* struct qcow2_allocation: on the way; under lock */
 
     struct qcow2_snapshot *snapshots;
     uint32_t n_snapshots;
-    uint64_t snapshots_bytes;       /* of their table */
-    bool snapshots_damaged;         /* their table makes no sense; only with BLOCK_OPEN_CHECK */
-    struct qcow2_bitmaps *bitmaps;  /* NULL: none were loaded */
-    struct qcow2_crypto *crypto;    /* NULL: not encrypted */
-    void *compressors;              /* qcow2_compress.c's threads; NULL: none yet */
-    unsigned overlap_checks;        /* bits of enum qcow2_metadata: sorts that writes may not meet */
-    GHashTable *metadata;           /* number of a cluster -> its sorts; under tables */
+    uint64_t snapshots_bytes;      /* of their table */
+    bool snapshots_damaged;        /* their table makes no sense; only with BLOCK_OPEN_CHECK */
+    struct qcow2_bitmaps *bitmaps; /* NULL: none were loaded */
+    struct qcow2_crypto *crypto;   /* NULL: not encrypted */
+    void *compressors;             /* qcow2_compress.c's threads; NULL: none yet */
+    unsigned overlap_checks;       /* bits of enum qcow2_metadata: sorts that writes may not meet */
+    GHashTable *metadata;          /* number of a cluster -> its sorts; under tables */
     uint64_t l2_cache_bytes, refcount_cache_bytes;
-    struct timer *trim_timer;       /* cache-clean-interval; NULL: none */
-    int64_t trim_interval;          /* ns */
+    struct timer *trim_timer; /* cache-clean-interval; NULL: none */
+    int64_t trim_interval;    /* ns */
     bool trimming;
     struct co_queue trimmed;
 };
@@ -169,8 +180,8 @@ static inline uint64_t qcow2_in_cluster(const struct qcow2 *q, uint64_t offset)
 
 /* Damage: says so once (event BLOCK_IMAGE_CORRUPTED, the log), sets the corrupt bit if the image is writable, and
  * nothing is written any more if fatal. -EIO. offset, size: -1 if there is no such place. */
-int co_qcow2_corrupt(struct qcow2 *q, bool fatal, int64_t offset, int64_t size, const char *format, ...)
-    G_GNUC_PRINTF(5, 6);
+int co_qcow2_corrupt(struct qcow2 *q, bool fatal, int64_t offset, int64_t size, const char *format,
+                     ...) G_GNUC_PRINTF(5, 6);
 
 /* ---- qcow2_header.c ---- */
 
@@ -231,8 +242,13 @@ void qcow2_request_end(struct qcow2 *q, unsigned epoch);
 
 /* ---- qcow2_refcount.c; with q->lock ---- */
 
-enum qcow2_discard { QCOW2_DISCARD_NEVER, QCOW2_DISCARD_ALWAYS, QCOW2_DISCARD_REQUEST, QCOW2_DISCARD_SNAPSHOT,
-                     QCOW2_DISCARD_OTHER };
+enum qcow2_discard {
+    QCOW2_DISCARD_NEVER,
+    QCOW2_DISCARD_ALWAYS,
+    QCOW2_DISCARD_REQUEST,
+    QCOW2_DISCARD_SNAPSHOT,
+    QCOW2_DISCARD_OTHER
+};
 
 /* Count number i of a block in memory. Without q->lock. */
 uint64_t qcow2_get_count(const struct qcow2 *q, const void *block, uint64_t i);
@@ -263,9 +279,15 @@ int co_qcow2_end(struct qcow2 *q, uint64_t *end);
 
 /* Sorts of metadata that a write must not meet (overlap-check). */
 enum qcow2_metadata {
-    QCOW2_META_HEADER = 1, QCOW2_META_ACTIVE_L1 = 2, QCOW2_META_ACTIVE_L2 = 4, QCOW2_META_REFBLOCK = 8,
-    QCOW2_META_REFTABLE = 16, QCOW2_META_SNAPSHOT_TABLE = 32, QCOW2_META_INACTIVE_L1 = 64,
-    QCOW2_META_INACTIVE_L2 = 128, QCOW2_META_BITMAP_DIRECTORY = 256,
+    QCOW2_META_HEADER = 1,
+    QCOW2_META_ACTIVE_L1 = 2,
+    QCOW2_META_ACTIVE_L2 = 4,
+    QCOW2_META_REFBLOCK = 8,
+    QCOW2_META_REFTABLE = 16,
+    QCOW2_META_SNAPSHOT_TABLE = 32,
+    QCOW2_META_INACTIVE_L1 = 64,
+    QCOW2_META_INACTIVE_L2 = 128,
+    QCOW2_META_BITMAP_DIRECTORY = 256,
 };
 /* Clusters that become metadata, or stop being it. Takes q->tables. */
 void qcow2_metadata_add(struct qcow2 *q, uint64_t offset, uint64_t bytes, enum qcow2_metadata sort);
@@ -278,10 +300,10 @@ int co_qcow2_check_overlap(struct qcow2 *q, unsigned ignore, uint64_t offset, ui
 /* ---- qcow2_cluster.c ---- */
 
 enum qcow2_kind {
-    QCOW2_UNALLOCATED,              /* what the backing file has */
-    QCOW2_ZERO_PLAIN,               /* zeroes, no host cluster */
-    QCOW2_ZERO_ALLOC,               /* zeroes, with a host cluster */
-    QCOW2_UNALLOCATED_ALLOC,        /* the backing file's, in a cluster that has a host cluster (subclusters) */
+    QCOW2_UNALLOCATED,       /* what the backing file has */
+    QCOW2_ZERO_PLAIN,        /* zeroes, no host cluster */
+    QCOW2_ZERO_ALLOC,        /* zeroes, with a host cluster */
+    QCOW2_UNALLOCATED_ALLOC, /* the backing file's, in a cluster that has a host cluster (subclusters) */
     QCOW2_NORMAL,
     QCOW2_COMPRESSED_DATA,
 };
@@ -289,10 +311,10 @@ enum qcow2_kind {
 /* Where some of the guest's bytes are. */
 struct qcow2_extent {
     enum qcow2_kind kind;
-    bool copied;                    /* NORMAL: may be written in place */
-    uint64_t bytes;                 /* of this kind, contiguous in the file, from the offset asked for */
-    uint64_t host;                  /* of the offset asked for; COMPRESSED_DATA: of the compressed data */
-    uint64_t compressed_bytes;      /* at most; COMPRESSED_DATA: bytes is to the end of its cluster */
+    bool copied;    /* NORMAL: may be written in place */
+    uint64_t bytes; /* of this kind, contiguous in the file, from the offset asked for */
+    uint64_t host;  /* of the offset asked for; COMPRESSED_DATA: of the compressed data */
+    uint64_t compressed_bytes; /* at most; COMPRESSED_DATA: bytes is to the end of its cluster */
 };
 
 /* From memory, without q->lock: false if the L2 slice isn't there. */
@@ -302,14 +324,14 @@ int co_qcow2_map(struct qcow2 *q, uint64_t offset, uint64_t bytes, struct qcow2_
 
 /* Clusters on the way from being allocated to being in L2: who writes the same ones waits for it. */
 struct qcow2_allocation {
-    uint64_t offset, bytes;         /* of the guest, whole clusters */
-    uint64_t host;                  /* where they go; contiguous */
-    bool new_clusters;              /* else host clusters were there, and only subclusters become allocated */
-    uint64_t write_offset, write_bytes;     /* what the guest writes of it */
-    uint64_t copy_offset, copy_end; /* around that: what must be there too when L2 says so */
-    bool fresh;                     /* the file never reached that far: it reads as zeroes there */
-    bool reserve_only;              /* host clusters, and no subcluster has data yet */
-    bool copied;                    /* something was written around what the guest writes */
+    uint64_t offset, bytes; /* of the guest, whole clusters */
+    uint64_t host;          /* where they go; contiguous */
+    bool new_clusters; /* else host clusters were there, and only subclusters become allocated */
+    uint64_t write_offset, write_bytes; /* what the guest writes of it */
+    uint64_t copy_offset, copy_end;     /* around that: what must be there too when L2 says so */
+    bool fresh;        /* the file never reached that far: it reads as zeroes there */
+    bool reserve_only; /* host clusters, and no subcluster has data yet */
+    bool copied;       /* something was written around what the guest writes */
     struct co_queue waiting;
 };
 /* With q->lock. Makes bytes at offset writable: at once (*allocation NULL) if they are NORMAL and copied, else as an
@@ -320,29 +342,33 @@ int co_qcow2_prepare_write(struct qcow2 *q, uint64_t offset, uint64_t *bytes, ui
  * clusters are given back. Frees it, wakes who waits. */
 int co_qcow2_finish_write(struct qcow2 *q, struct qcow2_allocation *allocation, bool success);
 /* With q->lock. A compressed cluster's place becomes what L2 says. */
-int co_qcow2_set_compressed(struct qcow2 *q, uint64_t offset, uint64_t host, uint64_t compressed_bytes);
+int co_qcow2_set_compressed(struct qcow2 *q, uint64_t offset, uint64_t host,
+                            uint64_t compressed_bytes);
 /* With q->lock; whole subclusters. */
 int co_qcow2_zero(struct qcow2 *q, uint64_t offset, uint64_t bytes, unsigned flags);
 /* With q->lock; whole clusters. full: also what is known to read as zeroes, and nothing of it is kept. */
-int co_qcow2_unmap(struct qcow2 *q, uint64_t offset, uint64_t bytes, enum qcow2_discard kind, bool full);
+int co_qcow2_unmap(struct qcow2 *q, uint64_t offset, uint64_t bytes, enum qcow2_discard kind,
+                   bool full);
 /* With q->lock. At least so many entries; the new ones are 0. */
 int co_qcow2_grow_l1(struct qcow2 *q, uint64_t entries, bool exact);
 /* ---- the rest ---- */
 
 /* qcow2_create.c */
 extern const struct block_create_option qcow2_create_options[];
-bool co_qcow2_create(struct block_graph *graph, const struct qapi_blockdev_create_options *options, GError **error);
-int co_qcow2_truncate(struct block_node *node, uint64_t size, bool exact, enum qapi_prealloc_mode prealloc,
-                      unsigned flags, GError **error);
+bool co_qcow2_create(struct block_graph *graph, const struct qapi_blockdev_create_options *options,
+                     GError **error);
+int co_qcow2_truncate(struct block_node *node, uint64_t size, bool exact,
+                      enum qapi_prealloc_mode prealloc, unsigned flags, GError **error);
 
 /* qcow2_snapshot.c: reads and checks the table of snapshots. */
 bool co_qcow2_snapshots_open(struct qcow2 *q, GError **error);
 void qcow2_snapshots_free(struct qcow2 *q);
 extern const struct block_snapshot_ops qcow2_snapshot_ops;
 
-int co_qcow2_read(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer, unsigned flags);
-int co_qcow2_write(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                   unsigned flags);
+int co_qcow2_read(struct block_node *node, uint64_t offset, uint64_t bytes,
+                  struct block_buffer buffer, unsigned flags);
+int co_qcow2_write(struct block_node *node, uint64_t offset, uint64_t bytes,
+                   struct block_buffer buffer, unsigned flags);
 
 /* Whether the range is known to read as zeroes. Without q->lock. */
 bool co_qcow2_reads_zero(struct qcow2 *q, uint64_t offset, uint64_t bytes);
@@ -359,10 +385,13 @@ void qcow2_compress_free(struct qcow2 *q);
 int co_qcow2_encrypt(struct qcow2 *q, uint64_t guest, uint64_t host, void *data, size_t bytes);
 int co_qcow2_decrypt(struct qcow2 *q, uint64_t guest, uint64_t host, void *data, size_t bytes);
 /* As the header says, with options' password, unless it is only opened to be looked at (BLOCK_OPEN_NO_IO). */
-bool co_qcow2_open_crypto(struct qcow2 *q, const struct qapi_blockdev_options_qcow2 *options, GError **error);
+bool co_qcow2_open_crypto(struct qcow2 *q, const struct qapi_blockdev_options_qcow2 *options,
+                          GError **error);
 void qcow2_crypto_free(struct qcow2 *q);
 /* Of a new image, before anything is allocated for the disk. */
-bool co_qcow2_create_crypto(struct qcow2 *q, const struct qapi_qcrypto_block_create_options *options, GError **error);
+bool co_qcow2_create_crypto(struct qcow2 *q,
+                            const struct qapi_qcrypto_block_create_options *options,
+                            GError **error);
 /* Key slots: members of QCryptoBlockAmendOptionsLUKS, strings. */
 bool co_qcow2_amend_crypto(struct qcow2 *q, json_object *options, bool force, GError **error);
 extern const struct block_create_option qcow2_amend_options[];
@@ -373,7 +402,8 @@ struct qapi_image_info_specific_qcow2_encryption *qcow2_describe_crypto(const st
 void qcow2_snapshot_l1(const struct qcow2 *q, uint32_t i, uint64_t *offset, uint32_t *size);
 
 /* Where compressed data are: the sectors that an L2 entry says. */
-static inline uint64_t qcow2_compressed_range(const struct qcow2 *q, uint64_t entry, uint64_t *offset)
+static inline uint64_t qcow2_compressed_range(const struct qcow2 *q, uint64_t entry,
+                                              uint64_t *offset)
 {
     unsigned bits = 62 - (q->cluster_bits - 8);
 
@@ -382,12 +412,14 @@ static inline uint64_t qcow2_compressed_range(const struct qcow2 *q, uint64_t en
 }
 
 /* Of what an image may be made with: whether they go together. */
-bool qcow2_check_create_options(const struct qapi_blockdev_create_options_qcow2 *options, GError **error);
+bool qcow2_check_create_options(const struct qapi_blockdev_create_options_qcow2 *options,
+                                GError **error);
 
 /* qcow2_amend.c: the driver's functions of these names. options: members of BlockdevCreateOptionsQcow2, strings. */
 bool co_qcow2_amend(struct block_node *node, json_object *options, bool force, GError **error);
-bool co_qcow2_measure(json_object *options, struct block_node *source, uint64_t size, uint64_t *required,
-                      uint64_t *fully_allocated, uint64_t *bitmaps, GError **error);
+bool co_qcow2_measure(json_object *options, struct block_node *source, uint64_t size,
+                      uint64_t *required, uint64_t *fully_allocated, uint64_t *bitmaps,
+                      GError **error);
 
 /* With q->lock, settled. A new refcount structure of q's width by what the image refers to; q->refcount_cache must be
  * empty. False: the image is damaged, or a count is too large for the width. */
@@ -403,27 +435,31 @@ int co_qcow2_bitmaps_before_write(struct qcow2 *q, uint64_t offset, uint64_t byt
 /* Everything may have changed (another snapshot). Drained. */
 bool co_qcow2_bitmaps_set_all(struct qcow2 *q, GError **error);
 void qcow2_bitmaps_describe(const struct qcow2 *q, struct qapi_qcow2_bitmap_info_list *list);
-bool co_qcow2_measure_bitmaps(struct block_node *source, uint64_t cluster_size, uint64_t *bytes, GError **error);
+bool co_qcow2_measure_bitmaps(struct block_node *source, uint64_t cluster_size, uint64_t *bytes,
+                              GError **error);
 extern const struct block_bitmap_ops qcow2_bitmap_ops;
 
 /* qcow2_reopen.c: the driver's functions of these names. */
-bool co_qcow2_reopen_prepare(struct block_node *node, const struct qapi_blockdev_options *options, bool read_only,
-                             void **pending, GError **error);
+bool co_qcow2_reopen_prepare(struct block_node *node, const struct qapi_blockdev_options *options,
+                             bool read_only, void **pending, GError **error);
 void co_qcow2_reopen_commit(struct block_node *node, void *pending);
 void co_qcow2_reopen_abort(struct block_node *node, void *pending);
 /* qcow2.c: what the options say, with caches; q's header and layout are set. */
-bool qcow2_take_options(struct qcow2 *q, const struct qapi_blockdev_options_qcow2 *options, GError **error);
+bool qcow2_take_options(struct qcow2 *q, const struct qapi_blockdev_options_qcow2 *options,
+                        GError **error);
 /* What the next writer has to know, before anything else is written. */
 bool co_qcow2_start_writing(struct qcow2 *q, GError **error);
 void qcow2_start_trimming(struct qcow2 *q);
 void co_qcow2_stop_trimming(struct qcow2 *q);
 
 /* qcow2_check.c. fix: BLOCK_FIX_...; no request may be under way. False: it couldn't be checked at all. */
-bool co_qcow2_check(struct block_node *node, unsigned fix, struct qapi_image_check *result, GError **error);
+bool co_qcow2_check(struct block_node *node, unsigned fix, struct qapi_image_check *result,
+                    GError **error);
 
 /* ---- qcow2_backing.c; in drained sections, or without other requests ---- */
 
-bool co_qcow2_change_backing(struct block_node *node, const char *file, const char *format, GError **error);
+bool co_qcow2_change_backing(struct block_node *node, const char *file, const char *format,
+                             GError **error);
 bool co_qcow2_make_empty(struct block_node *node, GError **error);
 
 #endif

@@ -39,7 +39,8 @@ static bool parse(json_object *options, struct qapi_blockdev_create_options *all
     json_object_object_add(complete, "driver", json_object_new_string("qcow2"));
     json_object_object_add(complete, "file", json_object_new_string("file"));
     json_object_object_add(complete, "size", json_object_new_string("0"));
-    json_object_object_foreach(options, key, value) {
+    json_object_object_foreach(options, key, value)
+    {
         json_object_object_add(complete, key, json_object_get(value));
     }
     ok = qapi_from_keyval(&qapi_type_blockdev_create_options, complete, all, error);
@@ -50,7 +51,8 @@ static bool parse(json_object *options, struct qapi_blockdev_create_options *all
 /* ---- The header ---- */
 
 /* Writes q->header, or makes it old again. */
-static bool co_write_changed_header(struct qcow2 *q, struct qcow2_header *old, const char *what, GError **error)
+static bool co_write_changed_header(struct qcow2 *q, struct qcow2_header *old, const char *what,
+                                    GError **error)
 {
     int ret = co_qcow2_write_header(q);
 
@@ -75,7 +77,9 @@ static bool co_set_data_file(struct qcow2 *q, const char *name, GError **error)
     if (co_qcow2_write_header(q) < 0) {
         g_free(q->header.data_file);
         q->header.data_file = old;
-        return refuse(error, "The name of the data file couldn't be written: does it fit into the first cluster?");
+        return refuse(
+            error,
+            "The name of the data file couldn't be written: does it fit into the first cluster?");
     }
     g_free(old);
     return true;
@@ -148,7 +152,8 @@ static int co_expand_zeroes(struct qcow2 *q)
         co_mutex_lock(&q->lock);
         ret = co_qcow2_map(q, offset, bytes, &extent);
         bytes = extent.bytes;
-        if (ret == 0 && (extent.kind == QCOW2_ZERO_PLAIN || extent.kind == QCOW2_ZERO_ALLOC) && !q->node->backing) {
+        if (ret == 0 && (extent.kind == QCOW2_ZERO_PLAIN || extent.kind == QCOW2_ZERO_ALLOC) &&
+            !q->node->backing) {
             ret = co_qcow2_unmap(q, offset, bytes, QCOW2_DISCARD_OTHER, true);
             extent.kind = QCOW2_UNALLOCATED;
         }
@@ -177,7 +182,8 @@ static bool co_downgrade(struct qcow2 *q, GError **error)
         return refuse(error, "Cannot downgrade an image with bitmaps: remove them first");
     }
     if (q->header.n_snapshots) {
-        return refuse(error, "Cannot downgrade an image with internal snapshots: delete them first");
+        return refuse(error,
+                      "Cannot downgrade an image with internal snapshots: delete them first");
     }
     ret = co_expand_zeroes(q);
     if (ret < 0) {
@@ -190,8 +196,9 @@ static bool co_downgrade(struct qcow2 *q, GError **error)
     q->header.length = QCOW2_V2_HEADER_SIZE;
     q->header.incompatible = q->header.compatible = q->header.autoclear = 0;
     q->dirty = q->lazy_refcounts = false;
-    ret = ret < 0 ? fail(error, ret, "Could not write metadata")
-                  : co_write_changed_header(q, &old, "Could not write a header of version 2", error);
+    ret = ret < 0
+              ? fail(error, ret, "Could not write metadata")
+              : co_write_changed_header(q, &old, "Could not write a header of version 2", error);
     co_mutex_unlock(&q->lock);
     return ret;
 }
@@ -219,7 +226,7 @@ static bool co_set_refcount_bits(struct qcow2 *q, unsigned bits, GError **error)
     }
     ret = co_qcow2_settle(q);
     if (ret == 0 && q->frees->len) {
-        ret = -EBUSY;           /* requests are under way that hold clusters */
+        ret = -EBUSY; /* requests are under way that hold clusters */
     }
     if (ret < 0) {
         return fail(error, ret, "Could not write metadata");
@@ -238,7 +245,8 @@ static bool co_set_refcount_bits(struct qcow2 *q, unsigned bits, GError **error)
 
 static bool check_members(json_object *options, GError **error)
 {
-    json_object_object_foreach(options, key, value) {
+    json_object_object_foreach(options, key, value)
+    {
         const struct block_create_option *o = qcow2_create_options;
 
         (void)value;
@@ -249,14 +257,16 @@ static bool check_members(json_object *options, GError **error)
             return refuse(error, "Invalid parameter '%s'", key);
         }
         if (!o->amendable) {
-            return refuse(error, "Invalid parameter '%s': this option is only supported for image creation", o->name);
+            return refuse(
+                error, "Invalid parameter '%s': this option is only supported for image creation",
+                o->name);
         }
     }
     return true;
 }
 
-static bool co_amend_locked(struct qcow2 *q, const struct qapi_blockdev_create_options_qcow2 *o, const char *data_file,
-                            GError **error)
+static bool co_amend_locked(struct qcow2 *q, const struct qapi_blockdev_create_options_qcow2 *o,
+                            const char *data_file, GError **error)
 {
     return (!o->has_refcount_bits || co_set_refcount_bits(q, o->refcount_bits, error)) &&
            (!o->has_lazy_refcounts || co_set_lazy(q, o->lazy_refcounts, error)) &&
@@ -265,22 +275,27 @@ static bool co_amend_locked(struct qcow2 *q, const struct qapi_blockdev_create_o
 }
 
 /* What can't be done is found before anything is changed. */
-static bool check_wishes(const struct qcow2 *q, const struct qapi_blockdev_create_options_qcow2 *o, uint32_t version,
-                         GError **error)
+static bool check_wishes(const struct qcow2 *q, const struct qapi_blockdev_create_options_qcow2 *o,
+                         uint32_t version, GError **error)
 {
-    const char *format = o->has_backing_fmt ? qapi_enum_name(&qapi_type_blockdev_driver, o->backing_fmt) : NULL;
+    const char *format =
+        o->has_backing_fmt ? qapi_enum_name(&qapi_type_blockdev_driver, o->backing_fmt) : NULL;
 
     if ((o->backing_file && g_strcmp0(o->backing_file, q->header.backing_file)) ||
         (format && g_strcmp0(format, q->header.backing_format))) {
         return refuse(error, "Cannot amend the backing file: use 'rebase' instead");
     }
     if (version < 3 && o->has_refcount_bits && o->refcount_bits != 16) {
-        return refuse(error, "Refcount widths other than 16 bits require compatibility level 1.1 or above (use "
-                      "compat=1.1 or greater)");
+        return refuse(
+            error,
+            "Refcount widths other than 16 bits require compatibility level 1.1 or above (use "
+            "compat=1.1 or greater)");
     }
     if (version < 3 && o->has_lazy_refcounts && o->lazy_refcounts) {
-        return refuse(error, "Lazy refcounts only supported with compatibility level 1.1 and above (use compat=1.1 or "
-                      "greater)");
+        return refuse(
+            error,
+            "Lazy refcounts only supported with compatibility level 1.1 and above (use compat=1.1 or "
+            "greater)");
     }
     return true;
 }
@@ -289,7 +304,9 @@ static bool co_change(struct block_node *node, json_object *options,
                       const struct qapi_blockdev_create_options_qcow2 *o, GError **error)
 {
     struct qcow2 *q = node->state;
-    uint32_t version = !o->has_version ? q->header.version : o->version == QAPI_BLOCKDEV_QCOW2_VERSION_V2 ? 2 : 3;
+    uint32_t version = !o->has_version                                ? q->header.version
+                       : o->version == QAPI_BLOCKDEV_QCOW2_VERSION_V2 ? 2
+                                                                      : 3;
     json_object *data_file = NULL;
     bool ok = true;
 
@@ -322,7 +339,8 @@ bool co_qcow2_amend(struct block_node *node, json_object *options, bool force, G
 
     if (json_object_object_get_ex(options, "encrypt", &slots)) {
         if (json_object_object_length(options) > 1) {
-            return refuse(error, "Key slots (encrypt.*) are changed by themselves, without other options");
+            return refuse(error,
+                          "Key slots (encrypt.*) are changed by themselves, without other options");
         }
         return co_qcow2_amend_crypto(node->state, slots, force, error);
     }
@@ -355,13 +373,16 @@ static uint64_t refcount_bytes(uint64_t clusters, uint64_t cluster_size, unsigne
 }
 
 /* Of an image in which everything is allocated. */
-static uint64_t full_size(uint64_t size, uint64_t cluster_size, unsigned refcount_bits, unsigned entry_size)
+static uint64_t full_size(uint64_t size, uint64_t cluster_size, unsigned refcount_bits,
+                          unsigned entry_size)
 {
-    uint64_t per_table = cluster_size / entry_size, l2 = round_up(size / cluster_size, per_table) * entry_size;
+    uint64_t per_table = cluster_size / entry_size,
+             l2 = round_up(size / cluster_size, per_table) * entry_size;
     uint64_t l1 = round_up(l2 / cluster_size, cluster_size / sizeof(uint64_t)) * sizeof(uint64_t);
     uint64_t bytes = cluster_size + l2 + l1;
 
-    return bytes + size + refcount_bytes((bytes + size) / cluster_size, cluster_size, refcount_bits);
+    return bytes + size +
+           refcount_bytes((bytes + size) / cluster_size, cluster_size, refcount_bits);
 }
 
 static int co_needed(struct block_node *source, uint64_t cluster_size, uint64_t *needed)
@@ -388,8 +409,9 @@ static int co_needed(struct block_node *source, uint64_t cluster_size, uint64_t 
     return 0;
 }
 
-static bool co_measure(const struct qapi_blockdev_create_options_qcow2 *o, struct block_node *source, uint64_t size,
-                       uint64_t *required, uint64_t *full, GError **error)
+static bool co_measure(const struct qapi_blockdev_create_options_qcow2 *o,
+                       struct block_node *source, uint64_t size, uint64_t *required, uint64_t *full,
+                       GError **error)
 {
     uint64_t cluster_size = o->has_cluster_size ? o->cluster_size : 65536, needed = 0;
     unsigned refcount_bits = o->has_refcount_bits ? o->refcount_bits : 16;
@@ -400,13 +422,13 @@ static bool co_measure(const struct qapi_blockdev_create_options_qcow2 *o, struc
         return false;
     }
     size = source ? source->length : size;
-    if (size > INT64_MAX - cluster_size || size / cluster_size / (cluster_size / entry_size) >
-                                               QCOW2_MAX_L1_BYTES / sizeof(uint64_t)) {
+    if (size > INT64_MAX - cluster_size ||
+        size / cluster_size / (cluster_size / entry_size) > QCOW2_MAX_L1_BYTES / sizeof(uint64_t)) {
         return refuse(error, "The image size is too large (try using a larger cluster size)");
     }
     size = round_up(size, cluster_size);
     if (source && o->backing_file) {
-        needed = size;              /* how much of it the backing file has isn't known */
+        needed = size; /* how much of it the backing file has isn't known */
     } else if (source) {
         ret = co_needed(source, cluster_size, &needed);
     }
@@ -422,8 +444,9 @@ static bool co_measure(const struct qapi_blockdev_create_options_qcow2 *o, struc
     return true;
 }
 
-bool co_qcow2_measure(json_object *options, struct block_node *source, uint64_t size, uint64_t *required,
-                      uint64_t *fully_allocated, uint64_t *bitmaps, GError **error)
+bool co_qcow2_measure(json_object *options, struct block_node *source, uint64_t size,
+                      uint64_t *required, uint64_t *fully_allocated, uint64_t *bitmaps,
+                      GError **error)
 {
     struct qapi_blockdev_create_options all = {0};
     uint64_t cluster_size;
@@ -434,7 +457,8 @@ bool co_qcow2_measure(json_object *options, struct block_node *source, uint64_t 
     }
     cluster_size = all.u.qcow2.has_cluster_size ? all.u.qcow2.cluster_size : 65536;
     ok = co_measure(&all.u.qcow2, source, size, required, fully_allocated, error);
-    if (ok && source && !(all.u.qcow2.has_version && all.u.qcow2.version == QAPI_BLOCKDEV_QCOW2_VERSION_V2)) {
+    if (ok && source &&
+        !(all.u.qcow2.has_version && all.u.qcow2.version == QAPI_BLOCKDEV_QCOW2_VERSION_V2)) {
         ok = co_qcow2_measure_bitmaps(source, cluster_size, bitmaps, error);
     }
     qapi_clear(&qapi_type_blockdev_create_options, &all);

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { MAX_BACKING_NAME = 1023 };       /* spec, Header: bytes 16-19 */
+enum { MAX_BACKING_NAME = 1023 }; /* spec, Header: bytes 16-19 */
 
 static bool fail(GError **error, int ret)
 {
@@ -13,7 +13,8 @@ static bool fail(GError **error, int ret)
     return false;
 }
 
-bool co_qcow2_change_backing(struct block_node *node, const char *file, const char *format, GError **error)
+bool co_qcow2_change_backing(struct block_node *node, const char *file, const char *format,
+                             GError **error)
 {
     struct qcow2 *q = node->state;
     char *old_file, *old_format;
@@ -23,8 +24,9 @@ bool co_qcow2_change_backing(struct block_node *node, const char *file, const ch
         return fail(error, -EINVAL);
     }
     if (file && q->data_file_raw) {
-        g_set_error_literal(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
-                            "The data file is a raw image (data_file_raw): there can't be a backing image");
+        g_set_error_literal(
+            error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
+            "The data file is a raw image (data_file_raw): there can't be a backing image");
         return false;
     }
     co_mutex_lock(&q->lock);

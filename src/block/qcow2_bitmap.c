@@ -29,10 +29,10 @@ struct wanted {
 };
 
 struct qcow2_bitmaps {
-    GPtrArray *list;                /* struct qcow2_stored_bitmap, owned */
+    GPtrArray *list; /* struct qcow2_stored_bitmap, owned */
     struct co_mutex store;
     GMutex lock;
-    GQueue waiting;                 /* struct wanted */
+    GQueue waiting; /* struct wanted */
 };
 
 static bool refuse(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
@@ -107,7 +107,8 @@ static uint64_t valid_bits(const struct dirty_bitmap *live, uint64_t w)
 
 /* ---- Loading ---- */
 
-static void make_live(struct qcow2_stored_bitmap *b, const struct qcow2 *q, struct dirty_bitmap *live)
+static void make_live(struct qcow2_stored_bitmap *b, const struct qcow2 *q,
+                      struct dirty_bitmap *live)
 {
     b->live = live;
     b->table_size = table_entries(q, live);
@@ -117,7 +118,8 @@ static void make_live(struct qcow2_stored_bitmap *b, const struct qcow2 *q, stru
     live->persistent = true;
 }
 
-static int co_load_cluster(struct qcow2 *q, struct qcow2_stored_bitmap *b, uint64_t i, uint64_t *buffer)
+static int co_load_cluster(struct qcow2 *q, struct qcow2_stored_bitmap *b, uint64_t i,
+                           uint64_t *buffer)
 {
     uint64_t words = q->cluster_size / sizeof(uint64_t), first = i * words, w;
     uint64_t offset = b->table[i] & QCOW2_OFFSET_MASK;
@@ -127,7 +129,8 @@ static int co_load_cluster(struct qcow2 *q, struct qcow2_stored_bitmap *b, uint6
         return 0;
     }
     if (offset) {
-        ret = co_child_read(q->file, offset, q->cluster_size, BLOCK_BUFFER(buffer, q->cluster_size), 0);
+        ret = co_child_read(q->file, offset, q->cluster_size, BLOCK_BUFFER(buffer, q->cluster_size),
+                            0);
     } else {
         memset(buffer, 0xff, q->cluster_size);
     }
@@ -142,11 +145,14 @@ static int co_load_bits(struct qcow2 *q, struct qcow2_stored_bitmap *b)
 {
     uint64_t bytes = (uint64_t)b->table_size * sizeof(uint64_t), i;
     g_autofree uint64_t *buffer = g_malloc(q->cluster_size);
-    int ret = bytes ? co_child_read(q->file, b->table_offset, bytes, BLOCK_BUFFER(b->table, bytes), 0) : 0;
+    int ret = bytes
+                  ? co_child_read(q->file, b->table_offset, bytes, BLOCK_BUFFER(b->table, bytes), 0)
+                  : 0;
 
     for (i = 0; ret == 0 && i < b->table_size; i++) {
         b->table[i] = GUINT64_FROM_BE(b->table[i]);
-        if (b->table[i] & QCOW2_BITMAP_TABLE_RESERVED || qcow2_in_cluster(q, b->table[i] & QCOW2_OFFSET_MASK)) {
+        if (b->table[i] & QCOW2_BITMAP_TABLE_RESERVED ||
+            qcow2_in_cluster(q, b->table[i] & QCOW2_OFFSET_MASK)) {
             return -EINVAL;
         }
         ret = co_load_cluster(q, b, i, buffer);
@@ -162,7 +168,8 @@ static void co_load(struct qcow2 *q, struct qcow2_stored_bitmap *b, uint64_t *me
     int ret;
 
     if (!live) {
-        log_warn(log, "qcow2: %s: bitmap '%s' is too large, or there twice: it isn't used", q->node->name, b->name);
+        log_warn(log, "qcow2: %s: bitmap '%s' is too large, or there twice: it isn't used",
+                 q->node->name, b->name);
         return;
     }
     live->enabled = b->flags & QCOW2_BITMAP_AUTO;
@@ -177,7 +184,8 @@ static void co_load(struct qcow2 *q, struct qcow2_stored_bitmap *b, uint64_t *me
     make_live(b, q, live);
     ret = co_load_bits(q, b);
     if (ret < 0) {
-        log_warn(log, "qcow2: %s: bitmap '%s' can't be read: %s", q->node->name, b->name, g_strerror(-ret));
+        log_warn(log, "qcow2: %s: bitmap '%s' can't be read: %s", q->node->name, b->name,
+                 g_strerror(-ret));
         live->inconsistent = true;
         live->enabled = false;
         b->live = NULL;
@@ -211,11 +219,13 @@ static int co_write_table_entry(struct qcow2 *q, const struct qcow2_stored_bitma
 {
     uint64_t big = GUINT64_TO_BE(b->table[i]);
 
-    return co_child_write(q->file, b->table_offset + i * sizeof(big), sizeof(big), BLOCK_BUFFER(&big, sizeof(big)), 0);
+    return co_child_write(q->file, b->table_offset + i * sizeof(big), sizeof(big),
+                          BLOCK_BUFFER(&big, sizeof(big)), 0);
 }
 
 /* Words from first on, n of them, which are in one cluster, as in_file has them. */
-static int co_write_words(struct qcow2 *q, const struct qcow2_stored_bitmap *b, uint64_t first, uint64_t n, uint64_t at)
+static int co_write_words(struct qcow2 *q, const struct qcow2_stored_bitmap *b, uint64_t first,
+                          uint64_t n, uint64_t at)
 {
     g_autofree uint64_t *little = g_new0(uint64_t, n);
     uint64_t w;
@@ -223,7 +233,8 @@ static int co_write_words(struct qcow2 *q, const struct qcow2_stored_bitmap *b, 
     for (w = 0; w < n && first + w < b->live->n_words; w++) {
         little[w] = GUINT64_TO_LE(b->in_file[first + w]);
     }
-    return co_child_write(q->file, at, n * sizeof(uint64_t), BLOCK_BUFFER(little, n * sizeof(uint64_t)), 0);
+    return co_child_write(q->file, at, n * sizeof(uint64_t),
+                          BLOCK_BUFFER(little, n * sizeof(uint64_t)), 0);
 }
 
 /* A cluster for entry i of the table: all of its words, on the disk, before the entry leads there. */
@@ -251,13 +262,15 @@ static int co_add_cluster(struct qcow2 *q, struct qcow2_stored_bitmap *b, uint64
 }
 
 /* Words first to last of in_file to the file, as whole sectors. No flush at the end. */
-static int co_put_words(struct qcow2 *q, struct qcow2_stored_bitmap *b, uint64_t first, uint64_t last)
+static int co_put_words(struct qcow2 *q, struct qcow2_stored_bitmap *b, uint64_t first,
+                        uint64_t last)
 {
     uint64_t words = q->cluster_size / sizeof(uint64_t), w = first / SECTOR_WORDS * SECTOR_WORDS;
     int ret = 0;
 
     while (ret == 0 && w <= last) {
-        uint64_t i = w / words, end = MIN((last / SECTOR_WORDS + 1) * SECTOR_WORDS, (i + 1) * words);
+        uint64_t i = w / words,
+                 end = MIN((last / SECTOR_WORDS + 1) * SECTOR_WORDS, (i + 1) * words);
         uint64_t offset = b->table[i] & QCOW2_OFFSET_MASK;
 
         if (offset) {
@@ -270,8 +283,8 @@ static int co_put_words(struct qcow2 *q, struct qcow2_stored_bitmap *b, uint64_t
     return ret;
 }
 
-static void words_of(const struct qcow2_stored_bitmap *b, uint64_t offset, uint64_t bytes, uint64_t *first,
-                     uint64_t *last)
+static void words_of(const struct qcow2_stored_bitmap *b, uint64_t offset, uint64_t bytes,
+                     uint64_t *first, uint64_t *last)
 {
     uint64_t end = MIN(offset + bytes, b->live->size);
 
@@ -336,7 +349,8 @@ static void mark_full(struct qcow2 *q, const struct wanted *wanted)
         uint64_t first, last;
 
         if (records(b, wanted->offset)) {
-            for (words_of(b, wanted->offset, wanted->bytes, &first, &last); first <= last; first++) {
+            for (words_of(b, wanted->offset, wanted->bytes, &first, &last); first <= last;
+                 first++) {
                 atomic_fetch_or(&b->full[first / WORD], 1ull << first % WORD);
             }
         }
@@ -403,9 +417,11 @@ int co_qcow2_bitmaps_before_write(struct qcow2 *q, uint64_t offset, uint64_t byt
 /* ---- As they are, exactly ---- */
 
 /* Cluster i becomes what live says; *given_back: a cluster of the file that is free once the table is on the disk. */
-static int co_store_cluster(struct qcow2 *q, struct qcow2_stored_bitmap *b, uint64_t i, uint64_t *given_back)
+static int co_store_cluster(struct qcow2 *q, struct qcow2_stored_bitmap *b, uint64_t i,
+                            uint64_t *given_back)
 {
-    uint64_t words = q->cluster_size / sizeof(uint64_t), first = i * words, end = MIN(first + words, b->live->n_words), w;
+    uint64_t words = q->cluster_size / sizeof(uint64_t), first = i * words,
+             end = MIN(first + words, b->live->n_words), w;
     bool changed = false, any = false;
 
     *given_back = 0;
@@ -499,8 +515,10 @@ bool co_qcow2_bitmaps_close(struct qcow2 *q)
         int ret = b->live ? co_store_bits(q, b) : 0;
 
         if (ret < 0) {
-            log_warn(object_context(block_graph_root(q->node->graph))->log, "qcow2: %s: bitmap '%s' can't be written: %s; "
-                     "the image has more of it as dirty than there is", q->node->name, b->name, g_strerror(-ret));
+            log_warn(object_context(block_graph_root(q->node->graph))->log,
+                     "qcow2: %s: bitmap '%s' can't be written: %s; "
+                     "the image has more of it as dirty than there is",
+                     q->node->name, b->name, g_strerror(-ret));
             ok = false;
         }
     }
@@ -509,7 +527,8 @@ bool co_qcow2_bitmaps_close(struct qcow2 *q)
 
 /* ---- What the core asks for ---- */
 
-static bool co_can_store(struct block_node *node, const char *name, uint32_t granularity, GError **error)
+static bool co_can_store(struct block_node *node, const char *name, uint32_t granularity,
+                         GError **error)
 {
     const struct qcow2 *q = node->state;
 
@@ -532,7 +551,8 @@ static bool co_can_store(struct block_node *node, const char *name, uint32_t gra
 }
 
 /* An entry for a new bitmap, with a table that is empty. */
-static struct qcow2_stored_bitmap *co_new_entry(struct qcow2 *q, struct dirty_bitmap *live, int *ret)
+static struct qcow2_stored_bitmap *co_new_entry(struct qcow2 *q, struct dirty_bitmap *live,
+                                                int *ret)
 {
     struct qcow2_stored_bitmap *b = g_new0(struct qcow2_stored_bitmap, 1);
     uint64_t bytes;
@@ -584,7 +604,8 @@ static bool co_store(struct block_node *node, struct dirty_bitmap *live, GError 
         g_ptr_array_remove(all->list, b);
     }
     co_mutex_unlock(&all->store);
-    return ret == 0 || refuse(error, "Bitmap '%s' can't be written to the image: %s", live->name, g_strerror(-ret));
+    return ret == 0 || refuse(error, "Bitmap '%s' can't be written to the image: %s", live->name,
+                              g_strerror(-ret));
 }
 
 /* Its table and what that leads to are given back: nothing refers to them any more. */
@@ -596,7 +617,8 @@ static void co_free_clusters(struct qcow2 *q, const struct qcow2_stored_bitmap *
 
     if (!table) {
         big = g_try_malloc0(bytes + 1);
-        if (!big || co_child_read(q->file, b->table_offset, bytes, BLOCK_BUFFER(big, bytes), 0) < 0) {
+        if (!big ||
+            co_child_read(q->file, b->table_offset, bytes, BLOCK_BUFFER(big, bytes), 0) < 0) {
             return;
         }
         for (i = 0; i < b->table_size; i++) {
@@ -637,7 +659,8 @@ static bool co_remove(struct block_node *node, const char *name, GError **error)
         qcow2_stored_bitmap_free(b);
     }
     co_mutex_unlock(&q->bitmaps->store);
-    return ret == 0 || refuse(error, "The directory of bitmaps can't be written: %s", g_strerror(-ret));
+    return ret == 0 ||
+           refuse(error, "The directory of bitmaps can't be written: %s", g_strerror(-ret));
 }
 
 bool co_qcow2_bitmaps_set_all(struct qcow2 *q, GError **error)
@@ -663,7 +686,8 @@ void qcow2_bitmaps_describe(const struct qcow2 *q, struct qapi_qcow2_bitmap_info
 
     for (i = 0; q->bitmaps && i < q->bitmaps->list->len; i++) {
         const struct qcow2_stored_bitmap *b = q->bitmaps->list->pdata[i];
-        struct qapi_qcow2_bitmap_info *info = qapi_list_append(&qapi_type_qcow2_bitmap_info_list, list);
+        struct qapi_qcow2_bitmap_info *info =
+            qapi_list_append(&qapi_type_qcow2_bitmap_info_list, list);
 
         info->name = g_strdup(b->name);
         info->granularity = 1u << b->granularity_bits;
@@ -682,7 +706,8 @@ void qcow2_bitmaps_describe(const struct qcow2 *q, struct qapi_qcow2_bitmap_info
     }
 }
 
-bool co_qcow2_measure_bitmaps(struct block_node *source, uint64_t cluster_size, uint64_t *bytes, GError **error)
+bool co_qcow2_measure_bitmaps(struct block_node *source, uint64_t cluster_size, uint64_t *bytes,
+                              GError **error)
 {
     const GPtrArray *list = dirty_bitmaps_of(source);
     uint64_t directory = 0;
@@ -697,7 +722,8 @@ bool co_qcow2_measure_bitmaps(struct block_node *source, uint64_t cluster_size, 
         if (live->persistent && !live->inconsistent) {
             clusters = ((n_bits(live) + 7) / 8 + cluster_size - 1) / cluster_size;
             *bytes += clusters * cluster_size;
-            *bytes += (clusters * sizeof(uint64_t) + cluster_size - 1) / cluster_size * cluster_size;
+            *bytes +=
+                (clusters * sizeof(uint64_t) + cluster_size - 1) / cluster_size * cluster_size;
             directory += (24 + strlen(live->name) + 7) & ~7ull;
         }
     }

@@ -13,16 +13,16 @@ enum { QCOW2_BITMAP_IN_USE = 1, QCOW2_BITMAP_AUTO = 2, QCOW2_BITMAP_EXTRA_COMPAT
 /* An entry of the directory. */
 struct qcow2_stored_bitmap {
     uint64_t table_offset;
-    uint32_t table_size;            /* entries */
-    uint32_t flags;                 /* QCOW2_BITMAP_... */
+    uint32_t table_size; /* entries */
+    uint32_t flags;      /* QCOW2_BITMAP_... */
     uint8_t type, granularity_bits;
     char *name;
-    GBytes *extra;                  /* NULL: none */
+    GBytes *extra; /* NULL: none */
     /* Of one that is in use; else NULL. */
     struct dirty_bitmap *live;
-    uint64_t *table;                /* host byte order */
-    uint64_t *in_file;              /* words as they are in the file; live->n_words. Under qcow2_bitmaps.store */
-    _Atomic uint64_t *full;         /* bit w: word w has all its bits set, on stable storage */
+    uint64_t *table;   /* host byte order */
+    uint64_t *in_file; /* words as they are in the file; live->n_words. Under qcow2_bitmaps.store */
+    _Atomic uint64_t *full; /* bit w: word w has all its bits set, on stable storage */
 };
 void qcow2_stored_bitmap_free(void *bitmap);
 

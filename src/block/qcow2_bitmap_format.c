@@ -5,8 +5,15 @@
 
 #include "block/qcow2_check.h"
 
-enum { ENTRY_SIZE = 24, MAX_NAME = 1023, MAX_TABLE = 0x8000000, MIN_GRANULARITY_BITS = 9, MAX_GRANULARITY_BITS = 31,
-       READ_AT_ONCE = 1 << 20, TYPE_DIRTY = 1 };
+enum {
+    ENTRY_SIZE = 24,
+    MAX_NAME = 1023,
+    MAX_TABLE = 0x8000000,
+    MIN_GRANULARITY_BITS = 9,
+    MAX_GRANULARITY_BITS = 31,
+    READ_AT_ONCE = 1 << 20,
+    TYPE_DIRTY = 1
+};
 
 #define RESERVED_FLAGS 0xfffffff8u
 
@@ -50,7 +57,8 @@ void qcow2_stored_bitmap_free(void *opaque)
 }
 
 /* The entry at *at; NULL: it can't be. */
-static struct qcow2_stored_bitmap *parse_entry(const uint8_t *raw, uint64_t size, uint64_t *at, GError **error)
+static struct qcow2_stored_bitmap *parse_entry(const uint8_t *raw, uint64_t size, uint64_t *at,
+                                               GError **error)
 {
     struct qcow2_stored_bitmap *b;
     uint64_t name_size, extra_size, entry_size;
@@ -83,9 +91,10 @@ static struct qcow2_stored_bitmap *parse_entry(const uint8_t *raw, uint64_t size
 
 static bool check_entry(const struct qcow2 *q, const struct qcow2_stored_bitmap *b, GError **error)
 {
-    if (b->flags & RESERVED_FLAGS || b->type != TYPE_DIRTY || b->granularity_bits < MIN_GRANULARITY_BITS ||
-        b->granularity_bits > MAX_GRANULARITY_BITS || b->table_size > MAX_TABLE ||
-        qcow2_in_cluster(q, b->table_offset) || b->table_offset > INT64_MAX - MAX_TABLE * 8ull ||
+    if (b->flags & RESERVED_FLAGS || b->type != TYPE_DIRTY ||
+        b->granularity_bits < MIN_GRANULARITY_BITS || b->granularity_bits > MAX_GRANULARITY_BITS ||
+        b->table_size > MAX_TABLE || qcow2_in_cluster(q, b->table_offset) ||
+        b->table_offset > INT64_MAX - MAX_TABLE * 8ull ||
         (b->extra && !(b->flags & QCOW2_BITMAP_EXTRA_COMPATIBLE))) {
         return refuse(error, "An entry of the directory of bitmaps makes no sense");
     }
@@ -97,11 +106,13 @@ GPtrArray *co_qcow2_read_directory(struct qcow2 *q, GError **error)
     uint64_t size = q->header.bitmaps_size, at = 0;
     g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func(qcow2_stored_bitmap_free);
     g_autofree uint8_t *raw = g_try_malloc(size + 1);
-    int ret = raw ? co_child_read(q->file, q->header.bitmaps_offset, size, BLOCK_BUFFER(raw, size), 0) : -ENOMEM;
+    int ret =
+        raw ? co_child_read(q->file, q->header.bitmaps_offset, size, BLOCK_BUFFER(raw, size), 0)
+            : -ENOMEM;
 
     if (ret < 0) {
-        g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-ret), "Could not read the directory of bitmaps: %s",
-                    g_strerror(-ret));
+        g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-ret),
+                    "Could not read the directory of bitmaps: %s", g_strerror(-ret));
         return NULL;
     }
     while (at < size) {
@@ -116,7 +127,8 @@ GPtrArray *co_qcow2_read_directory(struct qcow2 *q, GError **error)
         }
     }
     if (list->len != q->header.n_bitmaps) {
-        refuse(error, "The directory of bitmaps has another number of entries than the header says");
+        refuse(error,
+               "The directory of bitmaps has another number of entries than the header says");
         return NULL;
     }
     return g_steal_pointer(&list);
@@ -165,15 +177,19 @@ static void co_count_table(struct qcow2_checker *c, const struct qcow2_stored_bi
         here = MIN(bytes - done, READ_AT_ONCE);
         ret = co_qcow2_check_read(c, b->table_offset + done, here, big, &zero);
         if (ret < 0) {
-            qcow2_check_say(c, "ERROR: I/O error in the table of bitmap '%s': %s", b->name, g_strerror(-ret));
+            qcow2_check_say(c, "ERROR: I/O error in the table of bitmap '%s': %s", b->name,
+                            g_strerror(-ret));
             c->result->check_errors++;
             return;
         }
         for (i = 0; i < here / sizeof(uint64_t) && !zero; i++) {
             uint64_t entry = GUINT64_FROM_BE(big[i]), offset = entry & QCOW2_OFFSET_MASK;
 
-            if (entry & QCOW2_BITMAP_TABLE_RESERVED || (offset && (entry & 1 || qcow2_in_cluster(q, offset)))) {
-                qcow2_check_say(c, "ERROR entry %" PRIu64 " of the table of bitmap '%s' makes no sense: %" PRIx64,
+            if (entry & QCOW2_BITMAP_TABLE_RESERVED ||
+                (offset && (entry & 1 || qcow2_in_cluster(q, offset)))) {
+                qcow2_check_say(c,
+                                "ERROR entry %" PRIu64
+                                " of the table of bitmap '%s' makes no sense: %" PRIx64,
                                 done / sizeof(uint64_t) + i, b->name, entry);
                 c->result->corruptions++;
             } else if (offset) {

@@ -3,31 +3,32 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { NO_TABLE = UINT32_MAX, MAX_RUN = 64 };   /* tables that are written in one request */
+enum { NO_TABLE = UINT32_MAX, MAX_RUN = 64 }; /* tables that are written in one request */
 
 struct table {
-    uint64_t offset;            /* 0: holds nothing (the header is there, never a table) */
-    uint32_t next;              /* in its bucket; NO_TABLE: the last */
+    uint64_t offset; /* 0: holds nothing (the header is there, never a table) */
+    uint32_t next;   /* in its bucket; NO_TABLE: the last */
     uint16_t pins;
     bool dirty;
-    bool used;                  /* since the hand came by: it gets a second chance */
-    bool seen;                  /* since the last trim */
+    bool used; /* since the hand came by: it gets a second chance */
+    bool seen; /* since the last trim */
 };
 
 struct qcow2_cache {
     struct qcow2 *q;
     const char *what;
-    size_t size;                /* of a table, bytes; a power of 2 */
+    size_t size; /* of a table, bytes; a power of 2 */
     uint32_t n, hand, n_dirty;
-    uint32_t mask;              /* buckets - 1 */
+    uint32_t mask; /* buckets - 1 */
     uint32_t *buckets;
     struct table *tables;
-    uint8_t *memory;            /* n * size */
+    uint8_t *memory; /* n * size */
 };
 
 static uint32_t *bucket(struct qcow2_cache *cache, uint64_t offset)
 {
-    return &cache->buckets[(uint32_t)((offset / cache->size) * 0x9e3779b97f4a7c15ull >> 32) & cache->mask];
+    return &cache->buckets[(uint32_t)((offset / cache->size) * 0x9e3779b97f4a7c15ull >> 32) &
+                           cache->mask];
 }
 
 static struct table *find(struct qcow2_cache *cache, uint64_t offset)
@@ -97,8 +98,8 @@ struct qcow2_cache *qcow2_cache_new(struct qcow2 *q, size_t size, unsigned n, co
         n_buckets *= 2;
     }
     cache = g_new0(struct qcow2_cache, 1);
-    *cache = (struct qcow2_cache){.q = q, .what = what, .size = size, .n = n, .memory = memory,
-                                  .mask = n_buckets - 1};
+    *cache = (struct qcow2_cache){
+        .q = q, .what = what, .size = size, .n = n, .memory = memory, .mask = n_buckets - 1};
     cache->buckets = g_new(uint32_t, n_buckets);
     memset(cache->buckets, 0xff, n_buckets * sizeof(*cache->buckets));
     cache->tables = g_new0(struct table, n);
@@ -148,7 +149,8 @@ static struct table *victim(struct qcow2_cache *cache)
  */
 static int co_make_room(struct qcow2_cache *cache)
 {
-    return cache == cache->q->refcount_cache ? co_qcow2_cache_write(cache) : co_qcow2_write_back(cache->q);
+    return cache == cache->q->refcount_cache ? co_qcow2_cache_write(cache)
+                                             : co_qcow2_write_back(cache->q);
 }
 
 static int co_take(struct qcow2_cache *cache, struct table **result)
@@ -171,7 +173,7 @@ static int co_take(struct qcow2_cache *cache, struct table **result)
         }
         table = victim(cache);
         if (!table) {
-            return -ENOMEM;     /* all are pinned: a cache of at least a few tables doesn't get there */
+            return -ENOMEM; /* all are pinned: a cache of at least a few tables doesn't get there */
         }
     }
     g_mutex_lock(&cache->q->tables);
@@ -198,7 +200,8 @@ int co_qcow2_cache_get(struct qcow2_cache *cache, uint64_t offset, void **result
 
     if (offset == 0 || offset & (cache->size - 1)) {
         return co_qcow2_corrupt(q, true, offset, cache->size,
-                                "Table (%s) at offset %#" PRIx64 " isn't where a table can be", cache->what, offset);
+                                "Table (%s) at offset %#" PRIx64 " isn't where a table can be",
+                                cache->what, offset);
     }
     if (table) {
         table->pins++;
@@ -210,7 +213,8 @@ int co_qcow2_cache_get(struct qcow2_cache *cache, uint64_t offset, void **result
     if (ret < 0) {
         return ret;
     }
-    ret = co_child_read(q->file, offset, cache->size, BLOCK_BUFFER(contents(cache, table), cache->size), 0);
+    ret = co_child_read(q->file, offset, cache->size,
+                        BLOCK_BUFFER(contents(cache, table), cache->size), 0);
     if (ret < 0) {
         table->pins = 0;
         return ret;
@@ -226,8 +230,10 @@ int co_qcow2_cache_get_empty(struct qcow2_cache *cache, uint64_t offset, void **
     int ret;
 
     if (!offset || !qcow2_cache_forget(cache, offset, cache->size)) {
-        return co_qcow2_corrupt(cache->q, true, offset, cache->size, "Table (%s) at offset %#" PRIx64 " is in use and has "
-                                "a reference count of 0", cache->what, offset);
+        return co_qcow2_corrupt(cache->q, true, offset, cache->size,
+                                "Table (%s) at offset %#" PRIx64 " is in use and has "
+                                "a reference count of 0",
+                                cache->what, offset);
     }
     ret = co_take(cache, &table);
     if (ret < 0) {
@@ -282,18 +288,20 @@ static int by_offset(const void *a, const void *b)
 }
 
 /* The run of tables from the first on that are adjacent in the file. */
-static int co_write_run(struct qcow2_cache *cache, struct table **tables, unsigned n, unsigned *done)
+static int co_write_run(struct qcow2_cache *cache, struct table **tables, unsigned n,
+                        unsigned *done)
 {
     struct iovec iov[MAX_RUN];
     unsigned i;
     int ret;
 
-    for (i = 0; i < n && i < MAX_RUN && tables[i]->offset == tables[0]->offset + i * cache->size; i++) {
+    for (i = 0; i < n && i < MAX_RUN && tables[i]->offset == tables[0]->offset + i * cache->size;
+         i++) {
         iov[i] = (struct iovec){contents(cache, tables[i]), cache->size};
     }
-    ret = co_qcow2_check_overlap(cache->q, cache == cache->q->refcount_cache ? QCOW2_META_REFBLOCK
-                                                                             : QCOW2_META_ACTIVE_L2,
-                                 tables[0]->offset, i * cache->size);
+    ret = co_qcow2_check_overlap(
+        cache->q, cache == cache->q->refcount_cache ? QCOW2_META_REFBLOCK : QCOW2_META_ACTIVE_L2,
+        tables[0]->offset, i * cache->size);
     if (ret < 0) {
         return ret;
     }

@@ -27,14 +27,16 @@ void qcow2_check_say(struct qcow2_checker *c, const char *format, ...)
     if (node->open_flags & BLOCK_OPEN_CHECK) {
         fprintf(stderr, "%s\n", text);
     } else {
-        log_warn(object_context(block_graph_root(node->graph))->log, "qcow2: %s: %s", node->name, text);
+        log_warn(object_context(block_graph_root(node->graph))->log, "qcow2: %s: %s", node->name,
+                 text);
     }
 }
 
 /* ---- Counts on the disk against counts as they should be ---- */
 
 /* Whether the count is put right. */
-static bool mismatch(struct qcow2_checker *c, uint64_t cluster, uint64_t on_disk, uint64_t references, unsigned fix)
+static bool mismatch(struct qcow2_checker *c, uint64_t cluster, uint64_t on_disk,
+                     uint64_t references, unsigned fix)
 {
     int64_t *fixed = NULL;
 
@@ -46,14 +48,18 @@ static bool mismatch(struct qcow2_checker *c, uint64_t cluster, uint64_t on_disk
         fixed = &c->result->corruptions_fixed;
     }
     qcow2_check_say(c, "%s cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64,
-                    fixed ? "Repairing" : on_disk < references ? "ERROR" : "Leaked", cluster, on_disk, references);
+                    fixed                  ? "Repairing"
+                    : on_disk < references ? "ERROR"
+                                           : "Leaked",
+                    cluster, on_disk, references);
     if (fixed) {
         ++*fixed;
         return true;
     }
     ++*(on_disk < references ? &c->result->corruptions : &c->result->leaks);
     if (references) {
-        uint64_t *key = g_memdup2(&cluster, sizeof(cluster)), *value = g_memdup2(&on_disk, sizeof(on_disk));
+        uint64_t *key = g_memdup2(&cluster, sizeof(cluster)),
+                 *value = g_memdup2(&on_disk, sizeof(on_disk));
 
         g_hash_table_insert(c->on_disk, key, value);
     }
@@ -61,7 +67,8 @@ static bool mismatch(struct qcow2_checker *c, uint64_t cluster, uint64_t on_disk
 }
 
 /* Counts k << refblock_bits and on, which are in block. */
-static int co_compare_block(struct qcow2_checker *c, uint64_t k, uint64_t offset, void *block, unsigned fix)
+static int co_compare_block(struct qcow2_checker *c, uint64_t k, uint64_t offset, void *block,
+                            unsigned fix)
 {
     struct qcow2 *q = c->q;
     uint64_t n = 1ull << q->refblock_bits, first = k << q->refblock_bits, j;
@@ -70,7 +77,8 @@ static int co_compare_block(struct qcow2_checker *c, uint64_t k, uint64_t offset
     for (j = 0; j < n; j++) {
         uint64_t cluster = first + j, on_disk = qcow2_get_count(q, block, j), references;
 
-        if (cluster >= c->file_clusters && !(cluster & (QCOW2_PIECE - 1)) && !qcow2_counts_get(c, cluster)) {
+        if (cluster >= c->file_clusters && !(cluster & (QCOW2_PIECE - 1)) &&
+            !qcow2_counts_get(c, cluster)) {
             /* Behind the end of the file by more than what may be cut off: nothing can be there. */
             break;
         }
@@ -86,7 +94,9 @@ static int co_compare_block(struct qcow2_checker *c, uint64_t k, uint64_t offset
             changed = true;
         }
     }
-    return changed ? co_child_write(q->file, offset, q->cluster_size, BLOCK_BUFFER(block, q->cluster_size), 0) : 0;
+    return changed ? co_child_write(q->file, offset, q->cluster_size,
+                                    BLOCK_BUFFER(block, q->cluster_size), 0)
+                   : 0;
 }
 
 static void compare_uncounted(struct qcow2_checker *c, GHashTable *blocks, unsigned fix)
@@ -101,7 +111,8 @@ static void compare_uncounted(struct qcow2_checker *c, GHashTable *blocks, unsig
         for (cluster = first; cluster < first + QCOW2_PIECE; cluster++) {
             uint64_t references = qcow2_counts_get(c, cluster);
 
-            if (references && !g_hash_table_contains(blocks, GSIZE_TO_POINTER(cluster >> q->refblock_bits))) {
+            if (references &&
+                !g_hash_table_contains(blocks, GSIZE_TO_POINTER(cluster >> q->refblock_bits))) {
                 c->highest = MAX(c->highest, cluster);
                 mismatch(c, cluster, 0, references, fix);
             }
@@ -113,7 +124,8 @@ static void co_compare(struct qcow2_checker *c, unsigned fix)
 {
     struct qcow2 *q = c->q;
     g_autofree void *block = g_malloc(q->cluster_size);
-    g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL), blocks = g_hash_table_new(NULL, NULL);
+    g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL),
+                          blocks = g_hash_table_new(NULL, NULL);
     uint64_t k;
 
     g_hash_table_remove_all(c->on_disk);
@@ -124,7 +136,8 @@ static void co_compare(struct qcow2_checker *c, unsigned fix)
         int ret;
 
         /* One that is there twice counts for the first; it needs a new structure anyway. */
-        if (!offset || qcow2_in_cluster(q, offset) || !g_hash_table_add(seen, GSIZE_TO_POINTER(offset))) {
+        if (!offset || qcow2_in_cluster(q, offset) ||
+            !g_hash_table_add(seen, GSIZE_TO_POINTER(offset))) {
             continue;
         }
         ret = co_qcow2_check_read(c, offset, q->cluster_size, block, &zero);
@@ -133,7 +146,8 @@ static void co_compare(struct qcow2_checker *c, unsigned fix)
             ret = co_compare_block(c, k, offset, block, fix);
         }
         if (ret < 0) {
-            qcow2_check_say(c, "ERROR: I/O error in the refcount block at %#" PRIx64 ": %s", offset, g_strerror(-ret));
+            qcow2_check_say(c, "ERROR: I/O error in the refcount block at %#" PRIx64 ": %s", offset,
+                            g_strerror(-ret));
             c->result->check_errors++;
         }
     }
@@ -166,7 +180,8 @@ static void fixed(struct qcow2_checker *c, uint64_t n)
     c->result->corruptions_fixed += n;
 }
 
-static int co_check_copied_l2(struct qcow2_checker *c, const struct qcow2_l2_table *table, uint64_t *big, bool repair)
+static int co_check_copied_l2(struct qcow2_checker *c, const struct qcow2_l2_table *table,
+                              uint64_t *big, bool repair)
 {
     struct qcow2 *q = c->q;
     uint64_t offset = table->offset;
@@ -180,23 +195,27 @@ static int co_check_copied_l2(struct qcow2_checker *c, const struct qcow2_l2_tab
     ret = co_qcow2_check_read(c, offset, q->cluster_size, big, &zero);
 
     for (i = 0; ret == 0 && !zero && i < 1u << q->l2_bits; i++) {
-        uint64_t entry = GUINT64_FROM_BE(big[i * words]), old = entry, host = entry & QCOW2_OFFSET_MASK, count = 1;
+        uint64_t entry = GUINT64_FROM_BE(big[i * words]), old = entry,
+                 host = entry & QCOW2_OFFSET_MASK, count = 1;
 
-        if (entry & QCOW2_COMPRESSED || (!host && (q->data == q->file || !(entry & QCOW2_COPIED)))) {
+        if (entry & QCOW2_COMPRESSED ||
+            (!host && (q->data == q->file || !(entry & QCOW2_COPIED)))) {
             continue;
         }
         if (q->data == q->file) {
             count = count_on_disk(c, host >> q->cluster_bits);
         }
         if (check_copied(c, &entry, count)) {
-            qcow2_check_say(c, "%s OFLAG_COPIED data cluster: l2_entry=%" PRIx64 " refcount=%" PRIu64,
+            qcow2_check_say(c,
+                            "%s OFLAG_COPIED data cluster: l2_entry=%" PRIx64 " refcount=%" PRIu64,
                             repair ? "Repairing" : "ERROR", old, count);
             big[i * words] = GUINT64_TO_BE(entry);
             n++;
         }
     }
     if (ret == 0 && n && repair) {
-        ret = co_child_write(q->file, offset, q->cluster_size, BLOCK_BUFFER(big, q->cluster_size), 0);
+        ret =
+            co_child_write(q->file, offset, q->cluster_size, BLOCK_BUFFER(big, q->cluster_size), 0);
         if (ret == 0) {
             fixed(c, n);
         }
@@ -220,7 +239,9 @@ static int co_check_copied_l1(struct qcow2_checker *c, bool repair)
         if (!check_copied(c, &entry, count)) {
             continue;
         }
-        qcow2_check_say(c, "%s OFLAG_COPIED L2 cluster: l1_index=%u l1_entry=%" PRIx64 " refcount=%" PRIu64,
+        qcow2_check_say(c,
+                        "%s OFLAG_COPIED L2 cluster: l1_index=%u l1_entry=%" PRIx64
+                        " refcount=%" PRIu64,
                         repair ? "Repairing" : "ERROR", i, c->l1[i], count);
         if (repair) {
             big = GUINT64_TO_BE(entry);
@@ -284,7 +305,8 @@ static bool co_rebuild(struct qcow2_checker *c)
     }
     ret = co_qcow2_rebuild_refcounts(c);
     if (ret < 0) {
-        qcow2_check_say(c, "ERROR: the refcount structure could not be written: %s", g_strerror(-ret));
+        qcow2_check_say(c, "ERROR: the refcount structure could not be written: %s",
+                        g_strerror(-ret));
         c->result->check_errors++;
         return false;
     }
@@ -329,19 +351,22 @@ static bool co_check_all(struct qcow2_checker *c)
     return true;
 }
 
-static bool checker_init(struct qcow2_checker *c, struct qcow2 *q, unsigned fix, struct qapi_image_check *result,
-                         GError **error)
+static bool checker_init(struct qcow2_checker *c, struct qcow2 *q, unsigned fix,
+                         struct qapi_image_check *result, GError **error)
 {
     int64_t on_disk = co_block_allocated_size(q->file->node);
     uint64_t length = q->file->node->length, clusters;
 
     clusters = qcow2_clusters(q, on_disk >= 0 ? (uint64_t)on_disk : length);
-    *c = (struct qcow2_checker){.q = q, .fix = fix, .result = result, .file_length = length,
+    *c = (struct qcow2_checker){.q = q,
+                                .fix = fix,
+                                .result = result,
+                                .file_length = length,
                                 .file_clusters = qcow2_clusters(q, length)};
     c->l1 = g_try_malloc0((size_t)q->header.l1_size * sizeof(uint64_t) + 1);
     if (!c->l1) {
-        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_NOMEM, "There is no memory for an L1 table of %" PRIu32 " entries",
-                    q->header.l1_size);
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_NOMEM,
+                    "There is no memory for an L1 table of %" PRIu32 " entries", q->header.l1_size);
         return false;
     }
     c->counts.pieces = g_hash_table_new_full(NULL, NULL, NULL, g_free);
@@ -372,7 +397,8 @@ static bool co_finish(struct qcow2_checker *c, GError **error)
     if (ret == 0 && !co_qcow2_check_reload(c, error)) {
         return false;
     }
-    if (ret == 0 && (r->leaks_fixed || r->corruptions_fixed) && q->header.autoclear & ~(uint64_t)QCOW2_AUTOCLEAR_ALL) {
+    if (ret == 0 && (r->leaks_fixed || r->corruptions_fixed) &&
+        q->header.autoclear & ~(uint64_t)QCOW2_AUTOCLEAR_ALL) {
         q->header.autoclear &= QCOW2_AUTOCLEAR_ALL;
         ret = co_qcow2_write_header(q);
     }
@@ -383,8 +409,8 @@ static bool co_finish(struct qcow2_checker *c, GError **error)
         q->broken = q->damage_told = ret < 0;
     }
     if (ret < 0) {
-        g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-ret), "The repaired metadata couldn't be written: %s",
-                    g_strerror(-ret));
+        g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-ret),
+                    "The repaired metadata couldn't be written: %s", g_strerror(-ret));
     }
     return ret == 0;
 }
@@ -412,16 +438,18 @@ static bool co_check(struct qcow2 *q, unsigned fix, struct qapi_image_check *res
     }
     result->total_clusters = qcow2_clusters(q, q->header.size);
     if (q->snapshots_damaged) {
-        qcow2_check_say(&c, "ERROR failed to read the snapshot table: what snapshots use isn't known");
+        qcow2_check_say(&c,
+                        "ERROR failed to read the snapshot table: what snapshots use isn't known");
         result->check_errors++;
         ok = true;
     } else {
         ok = co_check_all(&c);
         if (c.too_sparse) {
-            g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "The image refers to clusters that are strewn over "
+            g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
+                        "The image refers to clusters that are strewn over "
                         "far more space than it takes: it is too damaged to be checked");
         } else if (!ok) {
-            ok = true;          /* what there is to say was said and counted */
+            ok = true; /* what there is to say was said and counted */
         }
     }
     if (ok && fix) {
@@ -444,14 +472,16 @@ bool co_qcow2_recount(struct qcow2 *q, GError **error)
     }
     ok = co_qcow2_count_all(&c) && !result.corruptions && !result.check_errors;
     if (!ok) {
-        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "The image is damaged, or has clusters that are referred "
-                    "to more often than counts of %u bits can say", q->refcount_bits);
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
+                    "The image is damaged, or has clusters that are referred "
+                    "to more often than counts of %u bits can say",
+                    q->refcount_bits);
     } else {
         ret = co_qcow2_rebuild_refcounts(&c);
     }
     if (ret < 0) {
-        g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-ret), "The new refcounts couldn't be written: %s",
-                    g_strerror(-ret));
+        g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-ret),
+                    "The new refcounts couldn't be written: %s", g_strerror(-ret));
         ok = false;
     }
     ok = ok && co_qcow2_check_reload(&c, error);
@@ -459,14 +489,16 @@ bool co_qcow2_recount(struct qcow2 *q, GError **error)
     return ok;
 }
 
-bool co_qcow2_check(struct block_node *node, unsigned fix, struct qapi_image_check *result, GError **error)
+bool co_qcow2_check(struct block_node *node, unsigned fix, struct qapi_image_check *result,
+                    GError **error)
 {
     struct qcow2 *q = node->state;
     bool ok = true;
     int ret = 0;
 
     if (fix && node->read_only) {
-        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_ROFS, "'%s' is read-only: it can't be repaired", node->name);
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_ROFS,
+                    "'%s' is read-only: it can't be repaired", node->name);
         return false;
     }
     co_mutex_lock(&q->lock);
@@ -474,11 +506,11 @@ bool co_qcow2_check(struct block_node *node, unsigned fix, struct qapi_image_che
         ret = co_qcow2_settle(q);
     }
     if (ret == 0 && q->frees->len) {
-        ret = -EBUSY;           /* requests are under way that hold clusters */
+        ret = -EBUSY; /* requests are under way that hold clusters */
     }
     if (ret < 0) {
-        g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-ret), "Could not write metadata: %s",
-                    g_strerror(-ret));
+        g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-ret),
+                    "Could not write metadata: %s", g_strerror(-ret));
         ok = false;
     }
     ok = ok && co_check(q, fix, result, error);

@@ -6,9 +6,9 @@
 
 /* How often clusters are referred to: pieces of an array, where there is something to count. */
 struct qcow2_counts {
-    GHashTable *pieces;             /* number -> uint32_t[QCOW2_PIECE] */
-    uint64_t max_pieces;            /* what an image of this size on the disk can have with good reason */
-    uint64_t last_number;           /* the piece that was used last */
+    GHashTable *pieces;   /* number -> uint32_t[QCOW2_PIECE] */
+    uint64_t max_pieces;  /* what an image of this size on the disk can have with good reason */
+    uint64_t last_number; /* the piece that was used last */
     uint32_t *last;
 };
 enum { QCOW2_PIECE = 4096 };
@@ -19,26 +19,28 @@ struct qcow2_checker {
     struct qapi_image_check *result;
     uint64_t file_length, file_clusters;
     struct qcow2_counts counts;
-    GHashTable *on_disk;            /* clusters that are referred to and have another count on the disk -> that count */
-    GArray *l2_tables;              /* struct qcow2_l2_table */
-    GHashTable *l2_by_offset;       /* -> index in l2_tables + 1 */
-    bool rebuild;                   /* the refcount structure can't be repaired in place */
+    GHashTable *
+        on_disk; /* clusters that are referred to and have another count on the disk -> that count */
+    GArray *l2_tables;        /* struct qcow2_l2_table */
+    GHashTable *l2_by_offset; /* -> index in l2_tables + 1 */
+    bool rebuild;             /* the refcount structure can't be repaired in place */
     bool too_sparse;
-    uint64_t highest;               /* cluster that is in use or counted */
-    uint64_t hole_from, hole_to;    /* of the file: bytes that are known to be zeroes */
-    uint64_t data_from, data_to;    /* and not to be */
-    uint64_t *l1;                   /* the active one, as it is in the file; host byte order */
+    uint64_t highest;            /* cluster that is in use or counted */
+    uint64_t hole_from, hole_to; /* of the file: bytes that are known to be zeroes */
+    uint64_t data_from, data_to; /* and not to be */
+    uint64_t *l1;                /* the active one, as it is in the file; host byte order */
 };
 
 struct qcow2_l2_table {
     uint64_t offset;
-    uint32_t times, active_times;   /* L1 entries that refer to it; of the active table */
+    uint32_t times, active_times; /* L1 entries that refer to it; of the active table */
 };
 
 /* A line for who checks; to the log if it is the opening of a dirty image that does. */
 void qcow2_check_say(struct qcow2_checker *c, const char *format, ...) G_GNUC_PRINTF(2, 3);
 /* As co_child_read, without reading holes of the file. *zero: all of it is zeroes, and the buffer wasn't written. */
-int co_qcow2_check_read(struct qcow2_checker *c, uint64_t offset, uint64_t bytes, void *buffer, bool *zero);
+int co_qcow2_check_read(struct qcow2_checker *c, uint64_t offset, uint64_t bytes, void *buffer,
+                        bool *zero);
 
 /* ---- qcow2_count.c ---- */
 
@@ -60,7 +62,6 @@ GArray *qcow2_counts_pieces(struct qcow2_checker *c);
 int co_qcow2_rebuild_refcounts(struct qcow2_checker *c);
 /* Everything in memory is read again. */
 bool co_qcow2_check_reload(struct qcow2_checker *c, GError **error);
-
 
 /* qcow2_bitmap_format.c: the clusters of persistent bitmaps. */
 void co_qcow2_count_bitmaps(struct qcow2_checker *c);

@@ -4,14 +4,14 @@
 #include <string.h>
 
 #define SUB_ALLOCATED(s) (1ull << (s))
-#define SUB_ZERO(s) (1ull << ((s) + QCOW2_SUBCLUSTERS))
-#define ALL_ZERO 0xffffffff00000000ull
+#define SUB_ZERO(s)      (1ull << ((s) + QCOW2_SUBCLUSTERS))
+#define ALL_ZERO         0xffffffff00000000ull
 
 /* Where a guest offset is looked up. */
 struct place {
     uint64_t l1_index;
-    uint32_t slice;                 /* of the L2 table */
-    uint32_t index;                 /* of the entry in the slice */
+    uint32_t slice; /* of the L2 table */
+    uint32_t index; /* of the entry in the slice */
 };
 
 static struct place place_of(const struct qcow2 *q, uint64_t offset)
@@ -19,7 +19,8 @@ static struct place place_of(const struct qcow2 *q, uint64_t offset)
     uint64_t cluster = offset >> q->cluster_bits;
     uint32_t in_table = cluster & ((1u << q->l2_bits) - 1);
 
-    return (struct place){cluster >> q->l2_bits, in_table >> q->slice_bits, in_table & ((1u << q->slice_bits) - 1)};
+    return (struct place){cluster >> q->l2_bits, in_table >> q->slice_bits,
+                          in_table & ((1u << q->slice_bits) - 1)};
 }
 
 static uint64_t slice_size(const struct qcow2 *q)
@@ -29,7 +30,8 @@ static uint64_t slice_size(const struct qcow2 *q)
 
 static uint64_t get_entry(const struct qcow2 *q, const void *slice, uint32_t i)
 {
-    return GUINT64_FROM_BE(((const uint64_t *)slice)[(size_t)i * q->l2_entry_size / sizeof(uint64_t)]);
+    return GUINT64_FROM_BE(
+        ((const uint64_t *)slice)[(size_t)i * q->l2_entry_size / sizeof(uint64_t)]);
 }
 
 static uint64_t get_bitmap(const struct qcow2 *q, const void *slice, uint32_t i)
@@ -74,7 +76,9 @@ static int kind_of(const struct qcow2 *q, uint64_t entry, uint64_t bitmap, unsig
         return -1;
     }
     if (q->subclusters == 1) {
-        return entry & QCOW2_ZERO ? host ? QCOW2_ZERO_ALLOC : QCOW2_ZERO_PLAIN : host ? QCOW2_NORMAL : QCOW2_UNALLOCATED;
+        return entry & QCOW2_ZERO ? host ? QCOW2_ZERO_ALLOC : QCOW2_ZERO_PLAIN
+               : host             ? QCOW2_NORMAL
+                                  : QCOW2_UNALLOCATED;
     }
     if (bitmap & SUB_ALLOCATED(s)) {
         return !host || bitmap & SUB_ZERO(s) ? -1 : QCOW2_NORMAL;
@@ -95,16 +99,16 @@ static void fill_compressed(const struct qcow2 *q, uint64_t entry, struct qcow2_
     unsigned bits = 62 - (q->cluster_bits - 8);
 
     extent->host = entry & ((1ull << bits) - 1);
-    extent->compressed_bytes = ((entry >> bits & ((1ull << (q->cluster_bits - 8)) - 1)) + 1) * 512 -
-                               (extent->host & 511);
+    extent->compressed_bytes =
+        ((entry >> bits & ((1ull << (q->cluster_bits - 8)) - 1)) + 1) * 512 - (extent->host & 511);
 }
 
 /*
  * What is in a slice from entry `index` on: as far as it is of one kind and, where it has a host offset, contiguous.
  * False: the first entry makes no sense.
  */
-static bool scan(const struct qcow2 *q, const void *slice, uint32_t index, uint64_t offset, uint64_t bytes,
-                 struct qcow2_extent *extent)
+static bool scan(const struct qcow2 *q, const void *slice, uint32_t index, uint64_t offset,
+                 uint64_t bytes, struct qcow2_extent *extent)
 {
     uint64_t entry = get_entry(q, slice, index), bitmap = get_bitmap(q, slice, index);
     unsigned s = subcluster_of(q, offset);
@@ -150,11 +154,13 @@ static bool scan(const struct qcow2 *q, const void *slice, uint32_t index, uint6
 }
 
 /* No L2 table at all: to the end of what it would be of. */
-static void hole(const struct qcow2 *q, uint64_t offset, uint64_t bytes, struct qcow2_extent *extent)
+static void hole(const struct qcow2 *q, uint64_t offset, uint64_t bytes,
+                 struct qcow2_extent *extent)
 {
     uint64_t table = q->cluster_size << q->l2_bits;
 
-    *extent = (struct qcow2_extent){.kind = QCOW2_UNALLOCATED, .bytes = MIN(bytes, table - (offset & (table - 1)))};
+    *extent = (struct qcow2_extent){.kind = QCOW2_UNALLOCATED,
+                                    .bytes = MIN(bytes, table - (offset & (table - 1)))};
 }
 
 bool qcow2_map_fast(struct qcow2 *q, uint64_t offset, uint64_t bytes, struct qcow2_extent *extent)
@@ -170,7 +176,8 @@ bool qcow2_map_fast(struct qcow2 *q, uint64_t offset, uint64_t bytes, struct qco
         hole(q, offset, bytes, extent);
         found = true;
     } else {
-        slice = qcow2_cache_peek(q->l2_cache, (l1_entry & QCOW2_OFFSET_MASK) + place.slice * slice_size(q));
+        slice = qcow2_cache_peek(q->l2_cache,
+                                 (l1_entry & QCOW2_OFFSET_MASK) + place.slice * slice_size(q));
         found = slice && scan(q, slice, place.index, offset, bytes, extent);
     }
     g_mutex_unlock(&q->tables);
@@ -179,22 +186,25 @@ bool qcow2_map_fast(struct qcow2 *q, uint64_t offset, uint64_t bytes, struct qco
 
 static int co_bad_entry(struct qcow2 *q, uint64_t offset, uint64_t entry)
 {
-    return co_qcow2_corrupt(q, true, offset, q->cluster_size, "L2 entry %#" PRIx64 " of guest offset %#" PRIx64
-                            " makes no sense", entry, offset);
+    return co_qcow2_corrupt(q, true, offset, q->cluster_size,
+                            "L2 entry %#" PRIx64 " of guest offset %#" PRIx64 " makes no sense",
+                            entry, offset);
 }
 
 /* The slice for reading; NULL: there is no L2 table. */
 static int co_get_slice(struct qcow2 *q, const struct place *place, void **slice)
 {
-    uint64_t l2 = place->l1_index < q->header.l1_size ? q->l1[place->l1_index] & QCOW2_OFFSET_MASK : 0;
+    uint64_t l2 =
+        place->l1_index < q->header.l1_size ? q->l1[place->l1_index] & QCOW2_OFFSET_MASK : 0;
 
     *slice = NULL;
     if (!l2) {
         return 0;
     }
     if (qcow2_in_cluster(q, l2)) {
-        return co_qcow2_corrupt(q, true, l2, -1, "L2 table offset %#" PRIx64 " unaligned (L1 index: %#" PRIx64 ")", l2,
-                                place->l1_index);
+        return co_qcow2_corrupt(q, true, l2, -1,
+                                "L2 table offset %#" PRIx64 " unaligned (L1 index: %#" PRIx64 ")",
+                                l2, place->l1_index);
     }
     return co_qcow2_cache_get(q->l2_cache, l2 + place->slice * slice_size(q), slice);
 }
@@ -337,9 +347,14 @@ static uint64_t co_clear_of_allocations(struct qcow2 *q, uint64_t offset, uint64
 }
 
 /* What is to become of a cluster that is written to. */
-enum fate { IN_PLACE, REUSE, NEW };     /* REUSE: its host cluster, for more subclusters or in place of zeroes */
+enum fate {
+    IN_PLACE,
+    REUSE,
+    NEW
+}; /* REUSE: its host cluster, for more subclusters or in place of zeroes */
 
-static enum fate fate_of(const struct qcow2 *q, uint64_t entry, uint64_t bitmap, unsigned first, unsigned last)
+static enum fate fate_of(const struct qcow2 *q, uint64_t entry, uint64_t bitmap, unsigned first,
+                         unsigned last)
 {
     unsigned s;
 
@@ -361,7 +376,8 @@ static bool has_data(const struct qcow2 *q, uint64_t entry, uint64_t bitmap)
 }
 
 /* The range of subclusters that must be complete when [offset, end) is written to these clusters, which are alike. */
-static void set_copy_range(const struct qcow2 *q, struct qcow2_allocation *a, bool whole_first, bool whole_last)
+static void set_copy_range(const struct qcow2 *q, struct qcow2_allocation *a, bool whole_first,
+                           bool whole_last)
 {
     uint64_t end = a->write_offset + a->write_bytes;
     uint64_t first_unit = whole_first ? q->cluster_size : q->subcluster_size;
@@ -391,7 +407,8 @@ static int plan(struct qcow2 *q, const void *slice, uint32_t index, uint64_t off
     bool whole_first = true, whole_last = true;
 
     for (at = start; at < end && !(index >> q->slice_bits); at += q->cluster_size, index++) {
-        uint64_t entry = slice ? get_entry(q, slice, index) : 0, bitmap = slice ? get_bitmap(q, slice, index) : 0;
+        uint64_t entry = slice ? get_entry(q, slice, index) : 0,
+                 bitmap = slice ? get_bitmap(q, slice, index) : 0;
         unsigned first = at < offset ? subcluster_of(q, offset) : 0;
         unsigned last = at + q->cluster_size > end ? subcluster_of(q, end - 1) : q->subclusters - 1;
         enum fate here;
@@ -508,7 +525,8 @@ static uint64_t written_bits(const struct qcow2 *q, const struct qcow2_allocatio
     return ((1ull << (to - from)) - 1) << from;
 }
 
-static void link_cluster(struct qcow2 *q, void *slice, uint32_t index, const struct qcow2_allocation *a, uint64_t at)
+static void link_cluster(struct qcow2 *q, void *slice, uint32_t index,
+                         const struct qcow2_allocation *a, uint64_t at)
 {
     uint64_t entry = get_entry(q, slice, index), bitmap = get_bitmap(q, slice, index);
     uint64_t new_entry = (a->host + (at - a->offset)) | QCOW2_COPIED;
@@ -562,7 +580,8 @@ int co_qcow2_finish_write(struct qcow2 *q, struct qcow2_allocation *a, bool succ
     return ret;
 }
 
-int co_qcow2_set_compressed(struct qcow2 *q, uint64_t offset, uint64_t host, uint64_t compressed_bytes)
+int co_qcow2_set_compressed(struct qcow2 *q, uint64_t offset, uint64_t host,
+                            uint64_t compressed_bytes)
 {
     struct place place = place_of(q, offset);
     unsigned bits = 62 - (q->cluster_bits - 8);
@@ -608,13 +627,14 @@ static void zero_cluster(struct qcow2 *q, void *slice, uint32_t index, unsigned 
 }
 
 /* Some subclusters of one cluster. */
-static int zero_subclusters(struct qcow2 *q, void *slice, uint32_t index, unsigned first, unsigned n)
+static int zero_subclusters(struct qcow2 *q, void *slice, uint32_t index, unsigned first,
+                            unsigned n)
 {
     uint64_t entry = get_entry(q, slice, index), bitmap = get_bitmap(q, slice, index);
     uint64_t bits = ((1ull << n) - 1) << first;
 
     if (entry & QCOW2_COMPRESSED) {
-        return -ENOTSUP;        /* it has to be written as a whole */
+        return -ENOTSUP; /* it has to be written as a whole */
     }
     set_entry(q, slice, index, entry, (bitmap & ~bits) | bits << QCOW2_SUBCLUSTERS);
     return 0;
@@ -641,7 +661,8 @@ int co_qcow2_zero(struct qcow2 *q, uint64_t offset, uint64_t bytes, unsigned fla
             uint64_t here = MIN(end - offset, q->cluster_size - qcow2_in_cluster(q, offset));
 
             /* The last cluster may be cut off by the end of the image. */
-            if (here == q->cluster_size || (!qcow2_in_cluster(q, offset) && end >= q->header.size)) {
+            if (here == q->cluster_size ||
+                (!qcow2_in_cluster(q, offset) && end >= q->header.size)) {
                 zero_cluster(q, slice, place.index, flags);
             } else {
                 ret = zero_subclusters(q, slice, place.index, subcluster_of(q, offset),
@@ -657,14 +678,16 @@ int co_qcow2_zero(struct qcow2 *q, uint64_t offset, uint64_t bytes, unsigned fla
     return 0;
 }
 
-static void unmap_cluster(struct qcow2 *q, void *slice, uint32_t index, enum qcow2_discard kind, bool full)
+static void unmap_cluster(struct qcow2 *q, void *slice, uint32_t index, enum qcow2_discard kind,
+                          bool full)
 {
-    uint64_t entry = get_entry(q, slice, index), bitmap = get_bitmap(q, slice, index), new_entry = 0, new_bitmap = 0;
-    bool keep = q->discard_no_unref && !full && kind == QCOW2_DISCARD_REQUEST && has_host(q, entry) &&
-                !(entry & QCOW2_COMPRESSED);
+    uint64_t entry = get_entry(q, slice, index), bitmap = get_bitmap(q, slice, index),
+             new_entry = 0, new_bitmap = 0;
+    bool keep = q->discard_no_unref && !full && kind == QCOW2_DISCARD_REQUEST &&
+                has_host(q, entry) && !(entry & QCOW2_COMPRESSED);
 
     if (!entry && !bitmap && (full || !q->node->backing)) {
-        return;                 /* reads as zeroes as it is */
+        return; /* reads as zeroes as it is */
     }
     if (!full && q->header.version >= 3) {
         new_entry = keep ? entry : 0;
@@ -683,7 +706,8 @@ static void unmap_cluster(struct qcow2 *q, void *slice, uint32_t index, enum qco
     }
 }
 
-int co_qcow2_unmap(struct qcow2 *q, uint64_t offset, uint64_t bytes, enum qcow2_discard kind, bool full)
+int co_qcow2_unmap(struct qcow2 *q, uint64_t offset, uint64_t bytes, enum qcow2_discard kind,
+                   bool full)
 {
     uint64_t end = offset + bytes;
     void *slice;
@@ -696,9 +720,9 @@ int co_qcow2_unmap(struct qcow2 *q, uint64_t offset, uint64_t bytes, enum qcow2_
         uint64_t n = MIN(left_in_slice, qcow2_clusters(q, end - offset));
 
         offset += n << q->cluster_bits;
-        if ((full || !q->node->backing) && (place.l1_index >= q->header.l1_size ||
-                                            !(q->l1[place.l1_index] & QCOW2_OFFSET_MASK))) {
-            continue;           /* nothing is there */
+        if ((full || !q->node->backing) &&
+            (place.l1_index >= q->header.l1_size || !(q->l1[place.l1_index] & QCOW2_OFFSET_MASK))) {
+            continue; /* nothing is there */
         }
         ret = co_own_slice(q, &place, &slice);
         if (ret < 0) {

@@ -106,7 +106,8 @@ static void decompress_zlib(struct job *job)
         job->result = -ENOMEM;
         return;
     }
-    ret = libdeflate_deflate_decompress_ex(context->inflate, job->in, job->in_size, job->out, job->out_size, NULL, &n);
+    ret = libdeflate_deflate_decompress_ex(context->inflate, job->in, job->in_size, job->out,
+                                           job->out_size, NULL, &n);
     job->result = ret == LIBDEFLATE_SUCCESS && n == job->out_size ? 0 : -EIO;
 }
 
@@ -180,7 +181,8 @@ static void co_run(struct job *job, event_fn *fn)
 
 int64_t co_qcow2_compress(struct qcow2 *q, const void *in, void *out)
 {
-    struct job job = {.q = q, .in = in, .in_size = q->cluster_size, .out = out, .out_size = q->cluster_size - 1};
+    struct job job = {
+        .q = q, .in = in, .in_size = q->cluster_size, .out = out, .out_size = q->cluster_size - 1};
 
     co_run(&job, compress_job);
     return job.result;

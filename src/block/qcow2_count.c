@@ -9,8 +9,8 @@
 
 enum { READ_AT_ONCE = 1 << 20 };
 
-#define L1_RESERVED 0x7f000000000001ffull
-#define L2_RESERVED 0x3f000000000001feull      /* of clusters that aren't compressed */
+#define L1_RESERVED      0x7f000000000001ffull
+#define L2_RESERVED      0x3f000000000001feull /* of clusters that aren't compressed */
 #define L2_ALL_ALLOCATED 0xffffffffull
 
 /* ---- Counts ---- */
@@ -87,8 +87,11 @@ void qcow2_count_region(struct qcow2_checker *c, uint64_t offset, uint64_t bytes
     /* The last cluster of the file may be cut off. */
     if (offset > INT64_MAX - bytes ||
         (offset + bytes > c->file_length && offset + bytes - c->file_length >= q->cluster_size)) {
-        qcow2_check_say(c, "ERROR: counting reference for region exceeding the end of the file by one cluster or more: "
-                        "offset 0x%" PRIx64 " size 0x%" PRIx64, offset, bytes);
+        qcow2_check_say(
+            c,
+            "ERROR: counting reference for region exceeding the end of the file by one cluster or more: "
+            "offset 0x%" PRIx64 " size 0x%" PRIx64,
+            offset, bytes);
         c->result->corruptions += times;
         return;
     }
@@ -130,13 +133,15 @@ static void co_look(struct qcow2_checker *c, uint64_t offset)
     }
 }
 
-int co_qcow2_check_read(struct qcow2_checker *c, uint64_t offset, uint64_t bytes, void *buffer, bool *zero)
+int co_qcow2_check_read(struct qcow2_checker *c, uint64_t offset, uint64_t bytes, void *buffer,
+                        bool *zero)
 {
     *zero = offset >= c->file_length;
     if (*zero) {
         return 0;
     }
-    if ((offset < c->hole_from || offset >= c->hole_to) && (offset < c->data_from || offset >= c->data_to)) {
+    if ((offset < c->hole_from || offset >= c->hole_to) &&
+        (offset < c->data_from || offset >= c->data_to)) {
         co_look(c, offset);
     }
     *zero = offset >= c->hole_from && offset + bytes <= c->hole_to;
@@ -161,7 +166,10 @@ static void count_l1_entry(struct qcow2_checker *c, uint64_t entry, bool active,
     }
     qcow2_count_region(c, offset, q->cluster_size, times);
     if (qcow2_in_cluster(q, offset)) {
-        qcow2_check_say(c, "ERROR l2_offset=%" PRIx64 ": Table is not cluster aligned; L1 entry corrupted", offset);
+        qcow2_check_say(c,
+                        "ERROR l2_offset=%" PRIx64
+                        ": Table is not cluster aligned; L1 entry corrupted",
+                        offset);
         c->result->corruptions += times;
     }
     index = GPOINTER_TO_UINT(g_hash_table_lookup(c->l2_by_offset, GSIZE_TO_POINTER(offset)));
@@ -178,7 +186,8 @@ static void count_l1_entry(struct qcow2_checker *c, uint64_t entry, bool active,
 }
 
 /* Of the active table the entries are kept. */
-static bool co_count_l1(struct qcow2_checker *c, uint64_t offset, uint32_t size, bool active, uint32_t times)
+static bool co_count_l1(struct qcow2_checker *c, uint64_t offset, uint32_t size, bool active,
+                        uint32_t times)
 {
     uint64_t bytes = (uint64_t)size * sizeof(uint64_t), done, here;
     g_autofree uint64_t *big = g_malloc(MIN(bytes, READ_AT_ONCE) + 1);
@@ -192,8 +201,8 @@ static bool co_count_l1(struct qcow2_checker *c, uint64_t offset, uint32_t size,
         here = MIN(bytes - done, READ_AT_ONCE);
         ret = co_qcow2_check_read(c, offset + done, here, big, &zero);
         if (ret < 0) {
-            qcow2_check_say(c, "ERROR: I/O error in the L1 table at %#" PRIx64 ": %s", offset + done,
-                            g_strerror(-ret));
+            qcow2_check_say(c, "ERROR: I/O error in the L1 table at %#" PRIx64 ": %s",
+                            offset + done, g_strerror(-ret));
             c->result->check_errors++;
             return false;
         }
@@ -226,12 +235,18 @@ static bool co_count_snapshots(struct qcow2_checker *c)
     for (i = 0; i < q->n_snapshots; i++) {
         qcow2_snapshot_l1(q, i, &offset, &size);
         if (qcow2_in_cluster(q, offset)) {
-            qcow2_check_say(c, "ERROR snapshot %u l1_offset=%#" PRIx64 ": L1 table is not cluster aligned; snapshot "
-                            "table entry corrupted", i, offset);
+            qcow2_check_say(c,
+                            "ERROR snapshot %u l1_offset=%#" PRIx64
+                            ": L1 table is not cluster aligned; snapshot "
+                            "table entry corrupted",
+                            i, offset);
             c->result->corruptions++;
         } else if (size > QCOW2_MAX_L1_BYTES / sizeof(uint64_t)) {
-            qcow2_check_say(c, "ERROR snapshot %u l1_size=%#" PRIx32 ": L1 table is too large; snapshot table entry "
-                            "corrupted", i, size);
+            qcow2_check_say(c,
+                            "ERROR snapshot %u l1_size=%#" PRIx32
+                            ": L1 table is too large; snapshot table entry "
+                            "corrupted",
+                            i, size);
             c->result->corruptions++;
         } else if (size) {
             char *name = g_strdup_printf("%" PRIx64 ":%" PRIx32, offset, size);
@@ -261,29 +276,35 @@ static bool co_count_snapshots(struct qcow2_checker *c)
 /* A table under way. */
 struct l2_walk {
     const struct qcow2_l2_table *table;
-    uint64_t *big;                  /* in the file's byte order */
-    uint64_t next;                  /* where the next cluster would follow; 0: none came yet */
+    uint64_t *big; /* in the file's byte order */
+    uint64_t next; /* where the next cluster would follow; 0: none came yet */
     bool may_repair, changed;
-    int64_t corruptions;            /* found before the entry under way */
+    int64_t corruptions; /* found before the entry under way */
 };
 
-static void count_compressed(struct qcow2_checker *c, struct l2_walk *w, uint32_t i, uint64_t entry, uint64_t bitmap)
+static void count_compressed(struct qcow2_checker *c, struct l2_walk *w, uint32_t i, uint64_t entry,
+                             uint64_t bitmap)
 {
     uint64_t offset, bytes = qcow2_compressed_range(c->q, entry & ~QCOW2_COPIED, &offset);
 
     if (entry & QCOW2_COPIED) {
-        qcow2_check_say(c, "ERROR: coffset=0x%" PRIx64 ": copied flag must never be set for compressed clusters",
+        qcow2_check_say(c,
+                        "ERROR: coffset=0x%" PRIx64
+                        ": copied flag must never be set for compressed clusters",
                         offset);
         c->result->corruptions += w->table->times;
     }
     if (c->q->data != c->q->file) {
-        qcow2_check_say(c, "ERROR compressed cluster %u with data file, entry=0x%" PRIx64, i, entry);
+        qcow2_check_say(c, "ERROR compressed cluster %u with data file, entry=0x%" PRIx64, i,
+                        entry);
         c->result->corruptions += w->table->times;
         return;
     }
     if (bitmap) {
-        qcow2_check_say(c, "ERROR compressed cluster %u with non-zero subcluster allocation bitmap, entry=0x%" PRIx64, i,
-                        entry);
+        qcow2_check_say(
+            c,
+            "ERROR compressed cluster %u with non-zero subcluster allocation bitmap, entry=0x%" PRIx64,
+            i, entry);
         c->result->corruptions += w->table->times;
         return;
     }
@@ -308,7 +329,8 @@ static void zero_entry(struct qcow2_checker *c, struct l2_walk *w, uint32_t i)
 }
 
 /* False: its offset can't be, and it was dealt with. */
-static bool check_alignment(struct qcow2_checker *c, struct l2_walk *w, uint32_t i, uint64_t entry, uint64_t bitmap)
+static bool check_alignment(struct qcow2_checker *c, struct l2_walk *w, uint32_t i, uint64_t entry,
+                            uint64_t bitmap)
 {
     uint64_t offset = entry & QCOW2_OFFSET_MASK;
     bool data = c->q->subclusters > 1 ? bitmap & L2_ALL_ALLOCATED : !(entry & QCOW2_ZERO);
@@ -317,7 +339,9 @@ static bool check_alignment(struct qcow2_checker *c, struct l2_walk *w, uint32_t
     if (!qcow2_in_cluster(c->q, offset)) {
         return true;
     }
-    qcow2_check_say(c, "%s offset=%" PRIx64 ": %s cluster is not properly aligned; L2 entry corrupted.",
+    qcow2_check_say(c,
+                    "%s offset=%" PRIx64
+                    ": %s cluster is not properly aligned; L2 entry corrupted.",
                     repair ? "Repairing" : "ERROR", offset, data ? "Data" : "Preallocated");
     if (repair) {
         zero_entry(c, w, i);
@@ -351,7 +375,9 @@ static void count_l2_entry(struct qcow2_checker *c, struct l2_walk *w, uint32_t 
         return;
     }
     if ((bitmap >> QCOW2_SUBCLUSTERS) & bitmap) {
-        qcow2_check_say(c, "ERROR offset=%" PRIx64 ": Allocated cluster has corrupted subcluster allocation bitmap",
+        qcow2_check_say(c,
+                        "ERROR offset=%" PRIx64
+                        ": Allocated cluster has corrupted subcluster allocation bitmap",
                         offset);
         c->result->corruptions += w->table->times;
     }
@@ -375,7 +401,8 @@ static bool is_table_only(struct qcow2_checker *c, const struct qcow2_l2_table *
     const struct qcow2 *q = c->q;
     uint64_t start = q->header.reftable_offset, i;
 
-    if (qcow2_in_cluster(q, table->offset) || qcow2_counts_get(c, table->offset >> q->cluster_bits) != table->times ||
+    if (qcow2_in_cluster(q, table->offset) ||
+        qcow2_counts_get(c, table->offset >> q->cluster_bits) != table->times ||
         (table->offset >= start &&
          table->offset < start + ((uint64_t)q->header.reftable_clusters << q->cluster_bits))) {
         return false;
@@ -401,10 +428,12 @@ static bool co_count_l2(struct qcow2_checker *c, const struct qcow2_l2_table *ta
         count_l2_entry(c, &w, i);
     }
     if (ret == 0 && w.changed) {
-        ret = co_child_write(q->file, table->offset, q->cluster_size, BLOCK_BUFFER(big, q->cluster_size), 0);
+        ret = co_child_write(q->file, table->offset, q->cluster_size,
+                             BLOCK_BUFFER(big, q->cluster_size), 0);
     }
     if (ret < 0) {
-        qcow2_check_say(c, "ERROR: I/O error in the L2 table at %#" PRIx64 ": %s", table->offset, g_strerror(-ret));
+        qcow2_check_say(c, "ERROR: I/O error in the L2 table at %#" PRIx64 ": %s", table->offset,
+                        g_strerror(-ret));
         c->result->check_errors++;
         return false;
     }
@@ -436,7 +465,10 @@ static void count_block(struct qcow2_checker *c, uint64_t i, uint64_t entry)
         c->result->corruptions++;
         c->rebuild = true;
     } else if (qcow2_in_cluster(q, offset)) {
-        qcow2_check_say(c, "ERROR refcount block %" PRIu64 " is not cluster aligned; refcount table entry corrupted", i);
+        qcow2_check_say(c,
+                        "ERROR refcount block %" PRIu64
+                        " is not cluster aligned; refcount table entry corrupted",
+                        i);
         c->result->corruptions++;
         c->rebuild = true;
     } else if (cluster >= c->file_clusters) {
@@ -461,7 +493,8 @@ bool co_qcow2_count_refcounts(struct qcow2_checker *c)
     struct qcow2 *q = c->q;
     uint64_t i;
 
-    qcow2_count_region(c, q->header.reftable_offset, (uint64_t)q->header.reftable_clusters << q->cluster_bits, 1);
+    qcow2_count_region(c, q->header.reftable_offset,
+                       (uint64_t)q->header.reftable_clusters << q->cluster_bits, 1);
     for (i = 0; i < q->reftable_size; i++) {
         if (q->reftable[i]) {
             count_block(c, i, q->reftable[i]);
@@ -477,11 +510,12 @@ bool co_qcow2_count_all(struct qcow2_checker *c)
     qcow2_counts_clear(c);
     g_array_set_size(c->l2_tables, 0);
     g_hash_table_remove_all(c->l2_by_offset);
-    c->result->allocated_clusters = c->result->fragmented_clusters = c->result->compressed_clusters = 0;
+    c->result->allocated_clusters = c->result->fragmented_clusters =
+        c->result->compressed_clusters = 0;
     memset(c->l1, 0, (size_t)q->header.l1_size * sizeof(uint64_t));
     qcow2_count_region(c, 0, q->cluster_size, 1);
-    if (!co_count_l1(c, q->header.l1_offset, q->header.l1_size, true, 1) || !co_count_snapshots(c) ||
-        !co_count_l2_tables(c)) {
+    if (!co_count_l1(c, q->header.l1_offset, q->header.l1_size, true, 1) ||
+        !co_count_snapshots(c) || !co_count_l2_tables(c)) {
         return false;
     }
     if (q->header.crypto_length) {

@@ -3,11 +3,12 @@
 
 #include "object/object.h"
 
-enum { DEFAULT_CLUSTER = 65536, N_FIRST_CLUSTERS = 3 };     /* header, refcount table, refcount block */
+enum { DEFAULT_CLUSTER = 65536, N_FIRST_CLUSTERS = 3 }; /* header, refcount table, refcount block */
 
 static bool fail(GError **error, int ret, const char *what)
 {
-    g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-ret), "%s: %s", what, g_strerror(-ret));
+    g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-ret), "%s: %s", what,
+                g_strerror(-ret));
     return false;
 }
 
@@ -29,8 +30,8 @@ const struct block_create_option qcow2_create_options[] = {
     {"backing_fmt", "backing-fmt", "str", "Image format of the base image", NULL, true},
     {"cluster_size", "cluster-size", "size", "qcow2 cluster size", "65536", false},
     {"compat", "version", "str", "Compatibility level (v2 [0.10] or v3 [1.1])", "1.1", true},
-    {"compression_type", "compression-type", "str", "Compression method used for image cluster compression", "zlib",
-     false},
+    {"compression_type", "compression-type", "str",
+     "Compression method used for image cluster compression", "zlib", false},
     {"data_file", "data-file", "str", "File name of an external data file", NULL, true},
     {"data_file_raw", "data-file-raw", "bool (on/off)",
      "The external data file must stay valid as a raw image", "off", true},
@@ -44,8 +45,10 @@ const struct block_create_option qcow2_create_options[] = {
     {"encrypt.key-secret", NULL, "str", "ID of secret providing the passphrase", NULL, false},
     {"extended_l2", "extended-l2", "bool (on/off)", "Extended L2 tables", "off", false},
     {"lazy_refcounts", "lazy-refcounts", "bool (on/off)", "Postpone refcount updates", "off", true},
-    {"preallocation", NULL, "str", "Preallocation mode (allowed values: off, metadata, falloc, full)", "off", false},
-    {"refcount_bits", "refcount-bits", "num", "Width of a reference count entry in bits", "16", true},
+    {"preallocation", NULL, "str",
+     "Preallocation mode (allowed values: off, metadata, falloc, full)", "off", false},
+    {"refcount_bits", "refcount-bits", "num", "Width of a reference count entry in bits", "16",
+     true},
     {"size", NULL, "size", "Virtual disk size", NULL, true},
     {0},
 };
@@ -54,12 +57,15 @@ const struct block_create_option qcow2_create_options[] = {
 
 static bool check_cluster_size(uint64_t size, bool extended, GError **error)
 {
-    if (size & (size - 1) || size < 1u << QCOW2_MIN_CLUSTER_BITS || size > 1u << QCOW2_MAX_CLUSTER_BITS) {
-        return refuse(error, "Cluster size must be a power of two between %d and %dk", 1 << QCOW2_MIN_CLUSTER_BITS,
-                      1 << (QCOW2_MAX_CLUSTER_BITS - 10));
+    if (size & (size - 1) || size < 1u << QCOW2_MIN_CLUSTER_BITS ||
+        size > 1u << QCOW2_MAX_CLUSTER_BITS) {
+        return refuse(error, "Cluster size must be a power of two between %d and %dk",
+                      1 << QCOW2_MIN_CLUSTER_BITS, 1 << (QCOW2_MAX_CLUSTER_BITS - 10));
     }
     if (extended && size < 16384) {
-        return refuse(error, "Extended L2 entries are only supported with cluster sizes of at least 16384 bytes");
+        return refuse(
+            error,
+            "Extended L2 entries are only supported with cluster sizes of at least 16384 bytes");
     }
     return true;
 }
@@ -68,24 +74,34 @@ static bool check_version_3(const struct qapi_blockdev_create_options_qcow2 *o, 
 {
     if (o->has_version && o->version == QAPI_BLOCKDEV_QCOW2_VERSION_V2) {
         if (o->has_lazy_refcounts && o->lazy_refcounts) {
-            return refuse(error, "Lazy refcounts only supported with compatibility level 1.1 and above (use version=v3 "
-                          "or greater)");
+            return refuse(
+                error,
+                "Lazy refcounts only supported with compatibility level 1.1 and above (use version=v3 "
+                "or greater)");
         }
         if (o->has_refcount_bits && o->refcount_bits != 16) {
-            return refuse(error, "Different refcount widths than 16 bits require compatibility level 1.1 or above (use "
-                          "version=v3 or greater)");
+            return refuse(
+                error,
+                "Different refcount widths than 16 bits require compatibility level 1.1 or above (use "
+                "version=v3 or greater)");
         }
         if (o->has_compression_type && o->compression_type != QAPI_QCOW2_COMPRESSION_TYPE_ZLIB) {
-            return refuse(error, "Non-zlib compression type is only supported with compatibility level 1.1 and above "
-                          "(use version=v3 or greater)");
+            return refuse(
+                error,
+                "Non-zlib compression type is only supported with compatibility level 1.1 and above "
+                "(use version=v3 or greater)");
         }
         if (o->has_extended_l2 && o->extended_l2) {
-            return refuse(error, "Extended L2 entries are only supported with compatibility level 1.1 and above (use "
-                          "version=v3 or greater)");
+            return refuse(
+                error,
+                "Extended L2 entries are only supported with compatibility level 1.1 and above (use "
+                "version=v3 or greater)");
         }
         if (o->data_file) {
-            return refuse(error, "External data files are only supported with compatibility level 1.1 and above (use "
-                          "version=v3 or greater)");
+            return refuse(
+                error,
+                "External data files are only supported with compatibility level 1.1 and above (use "
+                "version=v3 or greater)");
         }
     }
     return true;
@@ -103,8 +119,10 @@ static bool check_combinations(const struct qapi_blockdev_create_options_qcow2 *
         return refuse(error, "Backing format cannot be used without backing file");
     }
     if (preallocates && o->backing_file && !(o->has_extended_l2 && o->extended_l2)) {
-        return refuse(error, "Backing file and preallocation can only be used at the same time if extended_l2 is "
-                      "enabled");
+        return refuse(
+            error,
+            "Backing file and preallocation can only be used at the same time if extended_l2 is "
+            "enabled");
     }
     if (o->has_data_file_raw && o->data_file_raw && !o->data_file) {
         return refuse(error, "data-file-raw requires data-file");
@@ -119,8 +137,8 @@ bool qcow2_check_create_options(const struct qapi_blockdev_create_options_qcow2 
 {
     uint64_t cluster = o->has_cluster_size ? o->cluster_size : DEFAULT_CLUSTER;
 
-    return check_cluster_size(cluster, o->has_extended_l2 && o->extended_l2, error) && check_version_3(o, error) &&
-           check_combinations(o, error);
+    return check_cluster_size(cluster, o->has_extended_l2 && o->extended_l2, error) &&
+           check_version_3(o, error) && check_combinations(o, error);
 }
 
 static bool make_header(struct qcow2_header *h, const struct qapi_blockdev_create_options_qcow2 *o,
@@ -152,7 +170,8 @@ static bool make_header(struct qcow2_header *h, const struct qapi_blockdev_creat
     }
     if (o->data_file) {
         h->incompatible |= QCOW2_INCOMPAT_DATA_FILE;
-        h->autoclear |= o->has_data_file_raw && o->data_file_raw ? QCOW2_AUTOCLEAR_DATA_FILE_RAW : 0;
+        h->autoclear |=
+            o->has_data_file_raw && o->data_file_raw ? QCOW2_AUTOCLEAR_DATA_FILE_RAW : 0;
     }
     return true;
 }
@@ -173,7 +192,8 @@ static void fill_counts(uint8_t *block, unsigned order)
     }
 }
 
-static bool co_write_first_clusters(struct block_user *user, const struct qcow2_header *h, GError **error)
+static bool co_write_first_clusters(struct block_user *user, const struct qcow2_header *h,
+                                    GError **error)
 {
     uint64_t cluster = 1ull << h->cluster_bits;
     g_autoptr(GByteArray) header = qcow2_format_header(h, error);
@@ -191,15 +211,20 @@ static bool co_write_first_clusters(struct block_user *user, const struct qcow2_
     if (ret < 0) {
         return false;
     }
-    ret = co_block_truncate(user, N_FIRST_CLUSTERS * cluster, false, QAPI_PREALLOC_MODE_OFF, 0, error) ? -EIO : 0;
+    ret =
+        co_block_truncate(user, N_FIRST_CLUSTERS * cluster, false, QAPI_PREALLOC_MODE_OFF, 0, error)
+            ? -EIO
+            : 0;
     if (ret < 0) {
         return false;
     }
-    ret = co_block_write(user, 0, N_FIRST_CLUSTERS * cluster, BLOCK_BUFFER(first, N_FIRST_CLUSTERS * cluster), 0);
+    ret = co_block_write(user, 0, N_FIRST_CLUSTERS * cluster,
+                         BLOCK_BUFFER(first, N_FIRST_CLUSTERS * cluster), 0);
     return ret < 0 ? fail(error, ret, "Could not write qcow2 header") : true;
 }
 
-static struct block_node *co_open_ref(struct block_graph *graph, const struct qapi_blockdev_ref *ref, GError **error)
+static struct block_node *co_open_ref(struct block_graph *graph,
+                                      const struct qapi_blockdev_ref *ref, GError **error)
 {
     struct block_node *node;
 
@@ -210,22 +235,25 @@ static struct block_node *co_open_ref(struct block_graph *graph, const struct qa
     return node ? block_node_ref(node) : NULL;
 }
 
-static bool co_make_empty(struct block_graph *graph, struct block_node *file, const struct qcow2_header *h,
-                          GError **error)
+static bool co_make_empty(struct block_graph *graph, struct block_node *file,
+                          const struct qcow2_header *h, GError **error)
 {
     auto_ptr(block_user) user = block_user_new(graph, "qcow2 create", NULL, NULL);
 
-    return block_user_attach(user, file, BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE, BLOCK_PERM_ALL, error) &&
+    return block_user_attach(user, file, BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE, BLOCK_PERM_ALL,
+                             error) &&
            co_write_first_clusters(user, h, error);
 }
 
 /* Opens the empty image and gives it its size. */
-static bool co_give_size(struct block_graph *graph, struct block_node *file, struct block_node *data,
+static bool co_give_size(struct block_graph *graph, struct block_node *file,
+                         struct block_node *data,
                          const struct qapi_blockdev_create_options_qcow2 *o, GError **error)
 {
     auto_ptr(block_user) user = block_user_new(graph, "qcow2 create", NULL, NULL);
     struct qapi_blockdev_options options = {.driver = QAPI_BLOCKDEV_DRIVER_QCOW2};
-    struct qapi_blockdev_ref file_ref = {.kind = QAPI_BLOCKDEV_REF_KIND_REFERENCE, .u.reference = file->name};
+    struct qapi_blockdev_ref file_ref = {.kind = QAPI_BLOCKDEV_REF_KIND_REFERENCE,
+                                         .u.reference = file->name};
     struct qapi_blockdev_ref data_ref = {.kind = QAPI_BLOCKDEV_REF_KIND_REFERENCE};
     struct block_node *node;
     bool ok;
@@ -239,9 +267,11 @@ static bool co_give_size(struct block_graph *graph, struct block_node *file, str
     if (!node) {
         return false;
     }
-    ok = block_user_attach(user, node, BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE, BLOCK_PERM_ALL, error) &&
+    ok = block_user_attach(user, node, BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE, BLOCK_PERM_ALL,
+                           error) &&
          (!o->encrypt || co_qcow2_create_crypto(node->state, o->encrypt, error)) &&
-         co_block_truncate(user, o->size, false, o->has_preallocation ? o->preallocation : QAPI_PREALLOC_MODE_OFF, 0,
+         co_block_truncate(user, o->size, false,
+                           o->has_preallocation ? o->preallocation : QAPI_PREALLOC_MODE_OFF, 0,
                            error) == 0;
     if (ok && co_block_flush(user) < 0) {
         ok = refuse(error, "Could not flush the new image");
@@ -251,7 +281,8 @@ static bool co_give_size(struct block_graph *graph, struct block_node *file, str
     return ok;
 }
 
-bool co_qcow2_create(struct block_graph *graph, const struct qapi_blockdev_create_options *options, GError **error)
+bool co_qcow2_create(struct block_graph *graph, const struct qapi_blockdev_create_options *options,
+                     GError **error)
 {
     const struct qapi_blockdev_create_options_qcow2 *o = &options->u.qcow2;
     struct qcow2_header header = {0};
@@ -259,7 +290,8 @@ bool co_qcow2_create(struct block_graph *graph, const struct qapi_blockdev_creat
     bool ok;
 
     if (o->size > INT64_MAX || o->size % 512) {
-        return refuse(error, o->size % 512 ? "Image size must be a multiple of 512 bytes" : "Image size is too large");
+        return refuse(error, o->size % 512 ? "Image size must be a multiple of 512 bytes"
+                                           : "Image size is too large");
     }
     file = co_open_ref(graph, o->file, error);
     if (!file) {
@@ -316,7 +348,8 @@ static int co_preallocate(struct qcow2 *q, uint64_t offset, uint64_t end)
 }
 
 /* The file is as long as what is allocated in it, with the space that the mode asks for. */
-static int co_extend_file(struct qcow2 *q, uint64_t size, enum qapi_prealloc_mode prealloc, GError **error)
+static int co_extend_file(struct qcow2 *q, uint64_t size, enum qapi_prealloc_mode prealloc,
+                          GError **error)
 {
     uint64_t end = size;
     int ret;
@@ -354,7 +387,8 @@ static int co_set_size(struct qcow2 *q, uint64_t size, GError **error)
 
 static int co_grow(struct qcow2 *q, uint64_t size, enum qapi_prealloc_mode prealloc, GError **error)
 {
-    uint64_t old = q->header.size, below = q->node->backing ? q->node->backing->node->length : 0, start;
+    uint64_t old = q->header.size, below = q->node->backing ? q->node->backing->node->length : 0,
+             start;
     int ret = co_qcow2_grow_l1(q, l1_entries(q, size), true);
 
     if (ret < 0) {
@@ -364,7 +398,9 @@ static int co_grow(struct qcow2 *q, uint64_t size, enum qapi_prealloc_mode preal
     /* What the backing image has there was never part of this one. */
     start = (old + q->subcluster_size - 1) & ~(q->subcluster_size - 1);
     if (below > old && start < size) {
-        ret = co_qcow2_zero(q, start, MIN(((below + q->cluster_size - 1) & ~(q->cluster_size - 1)), size) - start, 0);
+        ret = co_qcow2_zero(
+            q, start, MIN(((below + q->cluster_size - 1) & ~(q->cluster_size - 1)), size) - start,
+            0);
         if (ret < 0) {
             fail(error, ret, "Failed to zero out the new area");
             return ret;
@@ -429,7 +465,8 @@ static int co_shrink(struct qcow2 *q, uint64_t size, GError **error)
     if (end < q->file->node->length) {
         co_child_truncate(q->file, end, false, QAPI_PREALLOC_MODE_OFF, 0, NULL);
         q->fresh_from = MIN(q->fresh_from, end);
-        q->data_unflushed = true;       /* that it reads as zeroes there comes before L2 says anything of it */
+        q->data_unflushed =
+            true; /* that it reads as zeroes there comes before L2 says anything of it */
     }
     return 0;
 }
@@ -437,7 +474,8 @@ static int co_shrink(struct qcow2 *q, uint64_t size, GError **error)
 /* What the last cluster, or the backing image below it, has behind the old end becomes visible: it has to be zeroes. */
 static int co_clear_tail(struct qcow2 *q, uint64_t size)
 {
-    uint64_t old = q->header.size, end = MIN(size, (old + q->cluster_size - 1) & ~(q->cluster_size - 1));
+    uint64_t old = q->header.size,
+             end = MIN(size, (old + q->cluster_size - 1) & ~(q->cluster_size - 1));
     g_autofree uint8_t *zeroes = NULL;
 
     if (old >= end || co_qcow2_reads_zero(q, old, end - old)) {
@@ -447,8 +485,8 @@ static int co_clear_tail(struct qcow2 *q, uint64_t size)
     return co_qcow2_write(q->node, old, end - old, BLOCK_BUFFER(zeroes, end - old), 0);
 }
 
-int co_qcow2_truncate(struct block_node *node, uint64_t size, bool exact, enum qapi_prealloc_mode prealloc,
-                      unsigned flags, GError **error)
+int co_qcow2_truncate(struct block_node *node, uint64_t size, bool exact,
+                      enum qapi_prealloc_mode prealloc, unsigned flags, GError **error)
 {
     struct qcow2 *q = node->state;
     int ret;

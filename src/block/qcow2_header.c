@@ -11,29 +11,39 @@ enum {
     EXTENSION_CRYPTO = 0x0537be77,
     EXTENSION_DATA_FILE = 0x44415441,
     MAX_BACKING_NAME = 1023,
-    MAX_KEPT = 64 << 10,        /* of a header of a later version, beyond what is known */
+    MAX_KEPT = 64 << 10, /* of a header of a later version, beyond what is known */
 };
 
 /* Where things are (bytes). */
 enum {
-    AT_MAGIC = 0, AT_VERSION = 4, AT_BACKING_OFFSET = 8, AT_BACKING_SIZE = 16, AT_CLUSTER_BITS = 20, AT_SIZE = 24,
-    AT_CRYPT = 32, AT_L1_SIZE = 36, AT_L1_OFFSET = 40, AT_REFTABLE_OFFSET = 48, AT_REFTABLE_CLUSTERS = 56,
-    AT_N_SNAPSHOTS = 60, AT_SNAPSHOTS_OFFSET = 64, AT_INCOMPATIBLE = 72, AT_COMPATIBLE = 80, AT_AUTOCLEAR = 88,
-    AT_REFCOUNT_ORDER = 96, AT_HEADER_LENGTH = 100, AT_COMPRESSION = 104,
+    AT_MAGIC = 0,
+    AT_VERSION = 4,
+    AT_BACKING_OFFSET = 8,
+    AT_BACKING_SIZE = 16,
+    AT_CLUSTER_BITS = 20,
+    AT_SIZE = 24,
+    AT_CRYPT = 32,
+    AT_L1_SIZE = 36,
+    AT_L1_OFFSET = 40,
+    AT_REFTABLE_OFFSET = 48,
+    AT_REFTABLE_CLUSTERS = 56,
+    AT_N_SNAPSHOTS = 60,
+    AT_SNAPSHOTS_OFFSET = 64,
+    AT_INCOMPATIBLE = 72,
+    AT_COMPATIBLE = 80,
+    AT_AUTOCLEAR = 88,
+    AT_REFCOUNT_ORDER = 96,
+    AT_HEADER_LENGTH = 100,
+    AT_COMPRESSION = 104,
 };
 
 static const struct feature {
-    uint8_t kind, bit;          /* 0: incompatible, 1: compatible, 2: autoclear */
+    uint8_t kind, bit; /* 0: incompatible, 1: compatible, 2: autoclear */
     const char *name;
 } features[] = {
-    {0, 0, "dirty bit"},
-    {0, 1, "corrupt bit"},
-    {0, 2, "external data file"},
-    {0, 3, "compression type"},
-    {0, 4, "extended L2 entries"},
-    {1, 0, "lazy refcounts"},
-    {2, 0, "bitmaps"},
-    {2, 1, "raw external data"},
+    {0, 0, "dirty bit"},        {0, 1, "corrupt bit"},         {0, 2, "external data file"},
+    {0, 3, "compression type"}, {0, 4, "extended L2 entries"}, {1, 0, "lazy refcounts"},
+    {2, 0, "bitmaps"},          {2, 1, "raw external data"},
 };
 
 static uint32_t get32(const uint8_t *at)
@@ -137,8 +147,8 @@ static bool check_fields(const struct qcow2_header *h, GError **error)
     return true;
 }
 
-static bool check_table(const struct qcow2_header *h, const char *name, uint64_t offset, uint64_t bytes, uint64_t max,
-                        GError **error)
+static bool check_table(const struct qcow2_header *h, const char *name, uint64_t offset,
+                        uint64_t bytes, uint64_t max, GError **error)
 {
     if (bytes > max) {
         return fail(error, "%s too large", name);
@@ -159,9 +169,10 @@ static bool check_tables(const struct qcow2_header *h, GError **error)
     if (!h->reftable_clusters) {
         return fail(error, "Image does not contain a reference count table");
     }
-    if (!check_table(h, "Reference count table", h->reftable_offset, reftable, QCOW2_MAX_REFTABLE_BYTES, error) ||
-        !check_table(h, "Active L1 table", h->l1_offset, (uint64_t)h->l1_size * sizeof(uint64_t), QCOW2_MAX_L1_BYTES,
-                     error)) {
+    if (!check_table(h, "Reference count table", h->reftable_offset, reftable,
+                     QCOW2_MAX_REFTABLE_BYTES, error) ||
+        !check_table(h, "Active L1 table", h->l1_offset, (uint64_t)h->l1_size * sizeof(uint64_t),
+                     QCOW2_MAX_L1_BYTES, error)) {
         return false;
     }
     if (!h->reftable_offset) {
@@ -184,7 +195,8 @@ static bool check_tables(const struct qcow2_header *h, GError **error)
 }
 
 /* Features that nobody here knows, by the names that the image gives them. */
-static bool check_features(const struct qcow2_header *h, const uint8_t *names, size_t names_size, GError **error)
+static bool check_features(const struct qcow2_header *h, const uint8_t *names, size_t names_size,
+                           GError **error)
 {
     uint64_t unknown = h->incompatible & ~(uint64_t)QCOW2_INCOMPAT_ALL;
     g_autoptr(GString) list = g_string_new(NULL);
@@ -211,19 +223,20 @@ static bool check_features(const struct qcow2_header *h, const uint8_t *names, s
         if (name && g_utf8_validate(name, size, NULL)) {
             g_string_append_len(list, name, size);
         } else {
-            g_string_append_printf(list, "Unknown incompatible feature: %" PRIx64, (uint64_t)1 << bit);
+            g_string_append_printf(list, "Unknown incompatible feature: %" PRIx64,
+                                   (uint64_t)1 << bit);
         }
     }
     return fail(error, "Unsupported qcow2 feature(s): %s", list->str);
 }
 
 struct extensions {
-    const uint8_t *names;       /* the feature name table */
+    const uint8_t *names; /* the feature name table */
     size_t names_size;
 };
 
-static bool read_extension(struct qcow2_header *h, uint32_t type, const uint8_t *data, uint32_t size,
-                           struct extensions *found, GError **error)
+static bool read_extension(struct qcow2_header *h, uint32_t type, const uint8_t *data,
+                           uint32_t size, struct extensions *found, GError **error)
 {
     switch (type) {
     case EXTENSION_BACKING_FORMAT:
@@ -247,7 +260,7 @@ static bool read_extension(struct qcow2_header *h, uint32_t type, const uint8_t 
         return true;
     case EXTENSION_BITMAPS:
         if (!(h->autoclear & QCOW2_AUTOCLEAR_BITMAPS)) {
-            return true;        /* a program that doesn't know bitmaps has written: they are void */
+            return true; /* a program that doesn't know bitmaps has written: they are void */
         }
         if (size != 24) {
             return fail(error, "bitmaps_ext: Invalid extension length");
@@ -256,9 +269,11 @@ static bool read_extension(struct qcow2_header *h, uint32_t type, const uint8_t 
         h->bitmaps_size = get64(data + 8);
         h->bitmaps_offset = get64(data + 16);
         if (h->n_bitmaps > QCOW2_MAX_BITMAPS || !h->n_bitmaps ||
-            h->bitmaps_offset & ((1ull << h->cluster_bits) - 1) || h->bitmaps_offset > INT64_MAX - (64 << 20) ||
+            h->bitmaps_offset & ((1ull << h->cluster_bits) - 1) ||
+            h->bitmaps_offset > INT64_MAX - (64 << 20) ||
             h->bitmaps_size > QCOW2_MAX_BITMAPS * 1024ull) {
-            return fail(error, "bitmaps_ext: the directory of bitmaps can't be where and what it says");
+            return fail(error,
+                        "bitmaps_ext: the directory of bitmaps can't be where and what it says");
         }
         return true;
     default: {
@@ -273,8 +288,8 @@ static bool read_extension(struct qcow2_header *h, uint32_t type, const uint8_t 
     }
 }
 
-static bool read_extensions(struct qcow2_header *h, const uint8_t *cluster, uint64_t end, struct extensions *found,
-                            GError **error)
+static bool read_extensions(struct qcow2_header *h, const uint8_t *cluster, uint64_t end,
+                            struct extensions *found, GError **error)
 {
     uint64_t at = h->length;
 
@@ -296,7 +311,8 @@ static bool read_extensions(struct qcow2_header *h, const uint8_t *cluster, uint
     return true;
 }
 
-static bool read_backing_name(struct qcow2_header *h, const uint8_t *cluster, uint64_t *end, GError **error)
+static bool read_backing_name(struct qcow2_header *h, const uint8_t *cluster, uint64_t *end,
+                              GError **error)
 {
     uint64_t offset = get64(cluster + AT_BACKING_OFFSET);
     uint32_t size = get32(cluster + AT_BACKING_SIZE);
@@ -311,7 +327,7 @@ static bool read_backing_name(struct qcow2_header *h, const uint8_t *cluster, ui
         return fail(error, "Backing file name too long");
     }
     h->backing_file = g_strndup((const char *)cluster + offset, size);
-    *end = offset;              /* extensions are before it */
+    *end = offset; /* extensions are before it */
     return true;
 }
 
@@ -344,10 +360,12 @@ bool co_qcow2_read_header(struct qcow2 *q, GError **error)
         h->compression = cluster[AT_COMPRESSION];
     }
     if (h->length > QCOW2_V3_HEADER_SIZE + 8) {
-        h->unknown_fields = g_bytes_new(cluster + QCOW2_V3_HEADER_SIZE + 8, h->length - QCOW2_V3_HEADER_SIZE - 8);
+        h->unknown_fields =
+            g_bytes_new(cluster + QCOW2_V3_HEADER_SIZE + 8, h->length - QCOW2_V3_HEADER_SIZE - 8);
     }
     h->unknown = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
-    if (!read_backing_name(h, cluster, &end, error) || !read_extensions(h, cluster, end, &found, error) ||
+    if (!read_backing_name(h, cluster, &end, error) ||
+        !read_extensions(h, cluster, end, &found, error) ||
         !check_features(h, found.names, found.names_size, error)) {
         return false;
     }
@@ -355,11 +373,15 @@ bool co_qcow2_read_header(struct qcow2 *q, GError **error)
         return fail(error, "qcow2: unknown compression type: %u", h->compression);
     }
     if (!!(h->incompatible & QCOW2_INCOMPAT_COMPRESSION) != (h->compression != QCOW2_ZLIB)) {
-        return fail(error, h->compression ? "qcow2: Compression type incompatible feature bit must be set"
-                                          : "qcow2: Compression type incompatible feature bit must not be set");
+        return fail(error,
+                    h->compression
+                        ? "qcow2: Compression type incompatible feature bit must be set"
+                        : "qcow2: Compression type incompatible feature bit must not be set");
     }
     if (h->incompatible & QCOW2_INCOMPAT_EXTL2 && h->cluster_bits < 14) {
-        return fail(error, "Extended L2 entries are only supported with cluster sizes of at least 16384 bytes");
+        return fail(
+            error,
+            "Extended L2 entries are only supported with cluster sizes of at least 16384 bytes");
     }
     return check_tables(h, error);
 }
@@ -414,7 +436,8 @@ static void append_extensions(GByteArray *out, const struct qcow2_header *h, boo
         append_extension(out, EXTENSION_CRYPTO, data, 16);
     }
     if (h->backing_format) {
-        append_extension(out, EXTENSION_BACKING_FORMAT, h->backing_format, strlen(h->backing_format));
+        append_extension(out, EXTENSION_BACKING_FORMAT, h->backing_format,
+                         strlen(h->backing_format));
     }
     if (h->incompatible & QCOW2_INCOMPAT_DATA_FILE && h->data_file) {
         append_extension(out, EXTENSION_DATA_FILE, h->data_file, strlen(h->data_file));
@@ -482,7 +505,8 @@ GByteArray *qcow2_format_header(const struct qcow2_header *h, GError **error)
     }
     if (out->len > 1u << h->cluster_bits) {
         g_byte_array_unref(out);
-        fail(error, "The header and the name of the backing file don't fit into a cluster of %u bytes",
+        fail(error,
+             "The header and the name of the backing file don't fit into a cluster of %u bytes",
              1u << h->cluster_bits);
         return NULL;
     }

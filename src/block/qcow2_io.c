@@ -16,7 +16,8 @@ static void *bounce_new(size_t bytes)
 
 /* ---- Reading ---- */
 
-static int co_read_backing(struct qcow2 *q, uint64_t offset, uint64_t bytes, struct block_buffer buffer)
+static int co_read_backing(struct qcow2 *q, uint64_t offset, uint64_t bytes,
+                           struct block_buffer buffer)
 {
     if (!q->node->backing) {
         block_buffer_zero(buffer, bytes);
@@ -48,8 +49,8 @@ static int co_read_encrypted(struct qcow2 *q, uint64_t offset, uint64_t host, ui
     return ret;
 }
 
-static int co_read_compressed(struct qcow2 *q, uint64_t offset, const struct qcow2_extent *extent, uint64_t bytes,
-                              struct block_buffer buffer)
+static int co_read_compressed(struct qcow2 *q, uint64_t offset, const struct qcow2_extent *extent,
+                              uint64_t bytes, struct block_buffer buffer)
 {
     uint8_t *bounce = bounce_new(extent->compressed_bytes), *cluster = bounce_new(q->cluster_size);
     int ret = -ENOMEM;
@@ -87,16 +88,11 @@ static int co_read_extent(struct qcow2 *q, uint64_t offset, const struct qcow2_e
 {
     switch (extent->kind) {
     case QCOW2_ZERO_PLAIN:
-    case QCOW2_ZERO_ALLOC:
-        block_buffer_zero(buffer, extent->bytes);
-        return 0;
+    case QCOW2_ZERO_ALLOC: block_buffer_zero(buffer, extent->bytes); return 0;
     case QCOW2_UNALLOCATED:
-    case QCOW2_UNALLOCATED_ALLOC:
-        return co_read_backing(q, offset, extent->bytes, buffer);
-    case QCOW2_COMPRESSED_DATA:
-        return co_read_compressed(q, offset, extent, extent->bytes, buffer);
-    case QCOW2_NORMAL:
-        break;
+    case QCOW2_UNALLOCATED_ALLOC: return co_read_backing(q, offset, extent->bytes, buffer);
+    case QCOW2_COMPRESSED_DATA: return co_read_compressed(q, offset, extent, extent->bytes, buffer);
+    case QCOW2_NORMAL: break;
     }
     co_block_debug_event(q->data, QAPI_BLKDEBUG_EVENT_READ_AIO);
     if (q->crypto) {
@@ -105,7 +101,8 @@ static int co_read_extent(struct qcow2 *q, uint64_t offset, const struct qcow2_e
     return co_child_read(q->data, extent->host, extent->bytes, buffer, flags & BLOCK_REGISTERED);
 }
 
-static int co_read_range(struct qcow2 *q, uint64_t offset, uint64_t bytes, struct block_buffer buffer, unsigned flags)
+static int co_read_range(struct qcow2 *q, uint64_t offset, uint64_t bytes,
+                         struct block_buffer buffer, unsigned flags)
 {
     struct qcow2_extent extent;
     int ret = 0;
@@ -125,7 +122,8 @@ static int co_read_range(struct qcow2 *q, uint64_t offset, uint64_t bytes, struc
     return ret;
 }
 
-int co_qcow2_read(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer, unsigned flags)
+int co_qcow2_read(struct block_node *node, uint64_t offset, uint64_t bytes,
+                  struct block_buffer buffer, unsigned flags)
 {
     struct qcow2 *q = node->state;
     unsigned epoch = qcow2_request_begin(q);
@@ -138,8 +136,8 @@ int co_qcow2_read(struct block_node *node, uint64_t offset, uint64_t bytes, stru
 /* ---- Writing ---- */
 
 /* To a host range that is ours. */
-static int co_write_data(struct qcow2 *q, uint64_t offset, uint64_t host, uint64_t bytes, struct block_buffer buffer,
-                         unsigned flags)
+static int co_write_data(struct qcow2 *q, uint64_t offset, uint64_t host, uint64_t bytes,
+                         struct block_buffer buffer, unsigned flags)
 {
     void *bounce;
     int ret;
@@ -190,8 +188,8 @@ bool co_qcow2_reads_zero(struct qcow2 *q, uint64_t offset, uint64_t bytes)
 }
 
 /* Data with what is around them, in one request. */
-static int co_write_with_copy(struct qcow2 *q, struct qcow2_allocation *a, uint64_t head, uint64_t tail,
-                              struct block_buffer buffer, unsigned flags)
+static int co_write_with_copy(struct qcow2 *q, struct qcow2_allocation *a, uint64_t head,
+                              uint64_t tail, struct block_buffer buffer, unsigned flags)
 {
     uint64_t end = a->write_offset + a->write_bytes;
     uint64_t host = a->host + (a->copy_offset - a->offset);
@@ -214,24 +212,26 @@ static int co_write_with_copy(struct qcow2 *q, struct qcow2_allocation *a, uint6
     }
     if (ret == 0) {
         a->copied = true;
-        ret = co_write_data(q, a->copy_offset, host, head + a->write_bytes + tail, (struct block_buffer){iov, n, 0},
-                            flags & ~(unsigned)BLOCK_REGISTERED);
+        ret = co_write_data(q, a->copy_offset, host, head + a->write_bytes + tail,
+                            (struct block_buffer){iov, n, 0}, flags & ~(unsigned)BLOCK_REGISTERED);
     }
     free(bounce);
     return ret;
 }
 
-static int co_write_allocation(struct qcow2 *q, struct qcow2_allocation *a, struct block_buffer buffer, unsigned flags)
+static int co_write_allocation(struct qcow2 *q, struct qcow2_allocation *a,
+                               struct block_buffer buffer, unsigned flags)
 {
     uint64_t end = a->write_offset + a->write_bytes;
     uint64_t head = a->write_offset - a->copy_offset, tail = a->copy_end - end;
     uint64_t host = a->host + (a->write_offset - a->offset);
-    bool zeroes = (head || tail) && !q->crypto && co_qcow2_reads_zero(q, a->copy_offset, head) && co_qcow2_reads_zero(q, end, tail);
+    bool zeroes = (head || tail) && !q->crypto && co_qcow2_reads_zero(q, a->copy_offset, head) &&
+                  co_qcow2_reads_zero(q, end, tail);
 
     if (zeroes && !a->fresh) {
         /* Cheap where the file can do it, and then only what the guest wrote is written. */
-        zeroes = co_child_write_zeroes(q->data, a->host + (a->copy_offset - a->offset), a->copy_end - a->copy_offset,
-                                       BLOCK_NO_FALLBACK) == 0;
+        zeroes = co_child_write_zeroes(q->data, a->host + (a->copy_offset - a->offset),
+                                       a->copy_end - a->copy_offset, BLOCK_NO_FALLBACK) == 0;
         a->copied = zeroes;
     }
     if (zeroes || (!head && !tail)) {
@@ -249,14 +249,16 @@ static int co_mark_dirty(struct qcow2 *q)
     return co_qcow2_set_incompatible(q, QCOW2_INCOMPAT_DIRTY, 0);
 }
 
-static int co_write_some(struct qcow2 *q, uint64_t offset, uint64_t *bytes, struct block_buffer buffer, unsigned flags)
+static int co_write_some(struct qcow2 *q, uint64_t offset, uint64_t *bytes,
+                         struct block_buffer buffer, unsigned flags)
 {
     struct qcow2_allocation *a = NULL;
     struct qcow2_extent extent;
     uint64_t host;
     int ret, result;
 
-    if (qcow2_map_fast(q, offset, *bytes, &extent) && extent.kind == QCOW2_NORMAL && extent.copied) {
+    if (qcow2_map_fast(q, offset, *bytes, &extent) && extent.kind == QCOW2_NORMAL &&
+        extent.copied) {
         *bytes = extent.bytes;
         return co_write_data(q, offset, extent.host, extent.bytes, buffer, flags);
     }
@@ -280,7 +282,8 @@ static int co_write_some(struct qcow2 *q, uint64_t offset, uint64_t *bytes, stru
 }
 
 /* One cluster, which may be cut off by the end of the image. -ENOMEM: it doesn't get smaller. */
-static int co_write_compressed(struct qcow2 *q, uint64_t offset, uint64_t bytes, struct block_buffer buffer)
+static int co_write_compressed(struct qcow2 *q, uint64_t offset, uint64_t bytes,
+                               struct block_buffer buffer)
 {
     uint8_t *in = bounce_new(q->cluster_size), *out = bounce_new(q->cluster_size);
     int64_t size = -EIO, host;
@@ -320,13 +323,14 @@ static int co_write_compressed(struct qcow2 *q, uint64_t offset, uint64_t bytes,
     return ret;
 }
 
-static int co_write_compressed_some(struct qcow2 *q, uint64_t offset, uint64_t *bytes, struct block_buffer buffer,
-                                    unsigned flags)
+static int co_write_compressed_some(struct qcow2 *q, uint64_t offset, uint64_t *bytes,
+                                    struct block_buffer buffer, unsigned flags)
 {
     int ret;
 
     *bytes = MIN(*bytes, q->cluster_size);
-    if (qcow2_in_cluster(q, offset) || (*bytes < q->cluster_size && offset + *bytes < q->header.size)) {
+    if (qcow2_in_cluster(q, offset) ||
+        (*bytes < q->cluster_size && offset + *bytes < q->header.size)) {
         return -EINVAL;
     }
     ret = co_write_compressed(q, offset, *bytes, buffer);
@@ -348,7 +352,8 @@ static int co_finish_fua(struct qcow2 *q)
     return ret < 0 ? ret : co_child_flush(q->file);
 }
 
-int co_qcow2_write(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer, unsigned flags)
+int co_qcow2_write(struct block_node *node, uint64_t offset, uint64_t bytes,
+                   struct block_buffer buffer, unsigned flags)
 {
     struct qcow2 *q = node->state;
     unsigned epoch = qcow2_request_begin(q);

@@ -42,8 +42,8 @@ int co_qcow2_flush_file(struct qcow2 *q)
 /*
  * Entries first to last (inclusive) of a table, which is in memory in host byte order, as whole sectors.
  */
-static int co_write_entries(struct qcow2 *q, const uint64_t *entries, uint64_t n_entries, uint64_t table, uint32_t first,
-                            uint32_t last, unsigned sort)
+static int co_write_entries(struct qcow2 *q, const uint64_t *entries, uint64_t n_entries,
+                            uint64_t table, uint32_t first, uint32_t last, unsigned sort)
 {
     enum { PER_SECTOR = 512 / sizeof(uint64_t) };
     uint64_t from = first / PER_SECTOR * PER_SECTOR;
@@ -59,7 +59,8 @@ static int co_write_entries(struct qcow2 *q, const uint64_t *entries, uint64_t n
     if (ret < 0) {
         return ret;
     }
-    return co_child_write(q->file, table + from * sizeof(uint64_t), bytes, BLOCK_BUFFER(big, bytes), 0);
+    return co_child_write(q->file, table + from * sizeof(uint64_t), bytes, BLOCK_BUFFER(big, bytes),
+                          0);
 }
 
 /* Refcount blocks, then the table that refers to them. */
@@ -74,8 +75,8 @@ static int co_write_counts(struct qcow2 *q)
     if (ret < 0) {
         return ret;
     }
-    ret = co_write_entries(q, q->reftable, q->reftable_size, q->header.reftable_offset, q->reftable_dirty_first,
-                           q->reftable_dirty_last, QCOW2_META_REFTABLE);
+    ret = co_write_entries(q, q->reftable, q->reftable_size, q->header.reftable_offset,
+                           q->reftable_dirty_first, q->reftable_dirty_last, QCOW2_META_REFTABLE);
     if (ret < 0) {
         return ret;
     }
@@ -111,13 +112,13 @@ static int co_write_mappings(struct qcow2 *q)
             return ret;
         }
     }
-    ret = co_write_entries(q, q->l1, q->header.l1_size, q->header.l1_offset, q->l1_dirty_first, q->l1_dirty_last,
-                           QCOW2_META_ACTIVE_L1);
+    ret = co_write_entries(q, q->l1, q->header.l1_size, q->header.l1_offset, q->l1_dirty_first,
+                           q->l1_dirty_last, QCOW2_META_ACTIVE_L1);
     if (ret < 0) {
         return ret;
     }
     q->l1_dirty = false;
-    q->l2_unflushed = true;         /* L1 rather, which is no less */
+    q->l2_unflushed = true; /* L1 rather, which is no less */
     q->write_generation++;
     return 0;
 }
@@ -244,5 +245,6 @@ int co_qcow2_flush(struct block_node *node)
 
 bool qcow2_is_stable(struct qcow2 *q)
 {
-    return !qcow2_cache_is_dirty(q->l2_cache) && !q->l1_dirty && !q->l2_unflushed && !q->counts_unflushed;
+    return !qcow2_cache_is_dirty(q->l2_cache) && !q->l1_dirty && !q->l2_unflushed &&
+           !q->counts_unflushed;
 }

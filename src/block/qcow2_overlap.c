@@ -55,8 +55,10 @@ void qcow2_metadata_load(struct qcow2 *q)
     uint64_t i;
 
     qcow2_metadata_add(q, 0, 1, QCOW2_META_HEADER);
-    qcow2_metadata_add(q, h->l1_offset, (uint64_t)h->l1_size * sizeof(uint64_t), QCOW2_META_ACTIVE_L1);
-    qcow2_metadata_add(q, h->reftable_offset, (uint64_t)h->reftable_clusters << q->cluster_bits, QCOW2_META_REFTABLE);
+    qcow2_metadata_add(q, h->l1_offset, (uint64_t)h->l1_size * sizeof(uint64_t),
+                       QCOW2_META_ACTIVE_L1);
+    qcow2_metadata_add(q, h->reftable_offset, (uint64_t)h->reftable_clusters << q->cluster_bits,
+                       QCOW2_META_REFTABLE);
     for (i = 0; i < h->l1_size; i++) {
         if (q->l1[i] & QCOW2_OFFSET_MASK) {
             qcow2_metadata_add(q, q->l1[i] & QCOW2_OFFSET_MASK, 1, QCOW2_META_ACTIVE_L2);
@@ -72,8 +74,9 @@ void qcow2_metadata_load(struct qcow2 *q)
         uint32_t size;
 
         qcow2_snapshot_l1(q, i, &offset, &size);
-        if (size > QCOW2_MAX_L1_BYTES / sizeof(uint64_t) || offset > INT64_MAX - QCOW2_MAX_L1_BYTES) {
-            continue;           /* an image that is opened to be checked */
+        if (size > QCOW2_MAX_L1_BYTES / sizeof(uint64_t) ||
+            offset > INT64_MAX - QCOW2_MAX_L1_BYTES) {
+            continue; /* an image that is opened to be checked */
         }
         qcow2_metadata_add(q, offset, (uint64_t)size * sizeof(uint64_t), QCOW2_META_INACTIVE_L1);
     }
@@ -97,7 +100,8 @@ int co_qcow2_check_overlap(struct qcow2 *q, unsigned ignore, uint64_t offset, ui
     g_mutex_unlock(&q->tables);
     for (i = 0; met && i < G_N_ELEMENTS(sorts); i++) {
         if (met & sorts[i].sort) {
-            return co_qcow2_corrupt(q, true, offset, bytes, "Preventing invalid write on metadata (overlaps with %s)",
+            return co_qcow2_corrupt(q, true, offset, bytes,
+                                    "Preventing invalid write on metadata (overlaps with %s)",
                                     sorts[i].name);
         }
     }

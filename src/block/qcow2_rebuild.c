@@ -7,8 +7,8 @@
 #include <string.h>
 
 struct layout {
-    GArray *blocks;                 /* uint64_t: the numbers of blocks that are needed, ascending */
-    uint64_t first;                 /* cluster of the first block; the table follows the last */
+    GArray *blocks; /* uint64_t: the numbers of blocks that are needed, ascending */
+    uint64_t first; /* cluster of the first block; the table follows the last */
     uint64_t table_clusters;
 };
 
@@ -38,7 +38,8 @@ static GArray *needed_blocks(struct qcow2_checker *c)
 static int plan(struct qcow2_checker *c, struct layout *l)
 {
     const struct qcow2 *q = c->q;
-    uint64_t end, last = l->blocks->len ? g_array_index(l->blocks, uint64_t, l->blocks->len - 1) : 0, k;
+    uint64_t end,
+        last = l->blocks->len ? g_array_index(l->blocks, uint64_t, l->blocks->len - 1) : 0, k;
 
     l->table_clusters = 1;
     for (;;) {
@@ -119,10 +120,12 @@ int co_qcow2_rebuild_refcounts(struct qcow2_checker *c)
 
     if (ret == 0) {
         /* What was counted may be cut off at the end of the file by less than a cluster. */
-        c->file_length = MAX(c->file_length, (l.first + blocks->len + l.table_clusters) << q->cluster_bits);
+        c->file_length =
+            MAX(c->file_length, (l.first + blocks->len + l.table_clusters) << q->cluster_bits);
         c->file_clusters = qcow2_clusters(q, c->file_length);
         c->hole_from = c->hole_to = c->data_from = c->data_to = 0;
-        qcow2_count_region(c, l.first << q->cluster_bits, (blocks->len + l.table_clusters) << q->cluster_bits, 1);
+        qcow2_count_region(c, l.first << q->cluster_bits,
+                           (blocks->len + l.table_clusters) << q->cluster_bits, 1);
         ret = c->too_sparse ? -EFBIG : co_write_structure(c, &l);
     }
     if (ret < 0) {
@@ -150,6 +153,7 @@ bool co_qcow2_check_reload(struct qcow2_checker *c, GError **error)
         return false;
     }
     qcow2_metadata_load(q);
-    q->fresh_from = MAX(q->fresh_from, (q->file->node->length + q->cluster_size - 1) & ~(q->cluster_size - 1));
+    q->fresh_from =
+        MAX(q->fresh_from, (q->file->node->length + q->cluster_size - 1) & ~(q->cluster_size - 1));
     return true;
 }

@@ -13,16 +13,11 @@ uint64_t qcow2_get_count(const struct qcow2 *q, const void *block, uint64_t i)
     const uint8_t *bytes = block;
 
     switch (q->refcount_bits) {
-    case 64:
-        return GUINT64_FROM_BE(((const uint64_t *)block)[i]);
-    case 32:
-        return GUINT32_FROM_BE(((const uint32_t *)block)[i]);
-    case 16:
-        return GUINT16_FROM_BE(((const uint16_t *)block)[i]);
-    case 8:
-        return bytes[i];
-    default:
-        return bytes[i * q->refcount_bits / 8] >> i * q->refcount_bits % 8 & q->refcount_max;
+    case 64: return GUINT64_FROM_BE(((const uint64_t *)block)[i]);
+    case 32: return GUINT32_FROM_BE(((const uint32_t *)block)[i]);
+    case 16: return GUINT16_FROM_BE(((const uint16_t *)block)[i]);
+    case 8: return bytes[i];
+    default: return bytes[i * q->refcount_bits / 8] >> i * q->refcount_bits % 8 & q->refcount_max;
     }
 }
 
@@ -32,18 +27,10 @@ void qcow2_set_count(const struct qcow2 *q, void *block, uint64_t i, uint64_t co
     unsigned shift;
 
     switch (q->refcount_bits) {
-    case 64:
-        ((uint64_t *)block)[i] = GUINT64_TO_BE(count);
-        return;
-    case 32:
-        ((uint32_t *)block)[i] = GUINT32_TO_BE(count);
-        return;
-    case 16:
-        ((uint16_t *)block)[i] = GUINT16_TO_BE(count);
-        return;
-    case 8:
-        bytes[i] = count;
-        return;
+    case 64: ((uint64_t *)block)[i] = GUINT64_TO_BE(count); return;
+    case 32: ((uint32_t *)block)[i] = GUINT32_TO_BE(count); return;
+    case 16: ((uint16_t *)block)[i] = GUINT16_TO_BE(count); return;
+    case 8: bytes[i] = count; return;
     default:
         shift = i * q->refcount_bits % 8;
         bytes += i * q->refcount_bits / 8;
@@ -66,14 +53,15 @@ bool co_qcow2_read_reftable(struct qcow2 *q, GError **error)
     q->reftable_size = bytes / sizeof(uint64_t);
     q->reftable = g_try_malloc(bytes);
     if (!q->reftable) {
-        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_NOMEM, "There is no memory for a refcount table of %" PRIu64
-                    " bytes", bytes);
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_NOMEM,
+                    "There is no memory for a refcount table of %" PRIu64 " bytes", bytes);
         return false;
     }
-    ret = co_child_read(q->file, q->header.reftable_offset, bytes, BLOCK_BUFFER(q->reftable, bytes), 0);
+    ret = co_child_read(q->file, q->header.reftable_offset, bytes, BLOCK_BUFFER(q->reftable, bytes),
+                        0);
     if (ret < 0) {
-        g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-ret), "Could not read refcount table: %s",
-                    g_strerror(-ret));
+        g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-ret),
+                    "Could not read refcount table: %s", g_strerror(-ret));
         return false;
     }
     for (i = 0; i < q->reftable_size; i++) {
@@ -92,7 +80,9 @@ static int co_get_block(struct qcow2 *q, uint64_t k, void **block)
         return 0;
     }
     if (entry & ~QCOW2_REFTABLE_MASK || qcow2_in_cluster(q, entry)) {
-        return co_qcow2_corrupt(q, true, -1, -1, "Refblock offset %#" PRIx64 " unaligned (reftable index: %#" PRIx64 ")",
+        return co_qcow2_corrupt(q, true, -1, -1,
+                                "Refblock offset %#" PRIx64 " unaligned (reftable index: %#" PRIx64
+                                ")",
                                 entry, k);
     }
     return co_qcow2_cache_get(q->refcount_cache, entry, block);
@@ -150,8 +140,9 @@ int co_qcow2_refcount_add(struct qcow2 *q, uint64_t i, uint64_t n, uint64_t add)
             break;
         }
         if (!block) {
-            return co_qcow2_corrupt(q, true, i << q->cluster_bits, q->cluster_size, "Cluster %#" PRIx64
-                                    " is in use and has no reference count", i << q->cluster_bits);
+            return co_qcow2_corrupt(q, true, i << q->cluster_bits, q->cluster_size,
+                                    "Cluster %#" PRIx64 " is in use and has no reference count",
+                                    i << q->cluster_bits);
         }
         qcow2_cache_dirty(q->refcount_cache, block);
         for (j = in_block; j < in_block + here; j++) {
@@ -209,7 +200,8 @@ static uint64_t missing_blocks(const struct qcow2 *q, uint64_t i, uint64_t n)
 }
 
 /* Finds n free clusters with room behind them for the blocks that their counts need: *blocks clusters. */
-static int co_find_with_blocks(struct qcow2 *q, uint64_t from, uint64_t n, uint64_t *run, uint64_t *blocks)
+static int co_find_with_blocks(struct qcow2 *q, uint64_t from, uint64_t n, uint64_t *run,
+                               uint64_t *blocks)
 {
     int ret;
 
@@ -288,7 +280,8 @@ static int co_switch_reftable(struct qcow2 *q, uint64_t offset, uint32_t cluster
 /* A larger table, with room for counts up to cluster number last: it and the blocks of its own counts are a run. */
 static int co_grow_reftable(struct qcow2 *q, uint64_t last)
 {
-    uint64_t entries = (last >> q->refblock_bits) + 1, clusters, blocks, run, old_size = q->reftable_size, i, bytes;
+    uint64_t entries = (last >> q->refblock_bits) + 1, clusters, blocks, run,
+             old_size = q->reftable_size, i, bytes;
     uint64_t *old = q->reftable, *table;
     g_autofree uint64_t *big = NULL;
     int ret;
@@ -305,7 +298,8 @@ static int co_grow_reftable(struct qcow2 *q, uint64_t last)
     }
     bytes = clusters << q->cluster_bits;
     entries = bytes / sizeof(uint64_t);
-    if ((run + clusters + blocks - 1) >> q->refblock_bits >= entries || last >> q->refblock_bits >= entries) {
+    if ((run + clusters + blocks - 1) >> q->refblock_bits >= entries ||
+        last >> q->refblock_bits >= entries) {
         return -EFBIG;
     }
     table = g_try_malloc0(bytes);
@@ -338,13 +332,14 @@ static int co_grow_reftable(struct qcow2 *q, uint64_t last)
     }
     if (ret < 0) {
         /* Blocks of the run were only referred to by the new table. */
-        qcow2_cache_forget(q->refcount_cache, (run + clusters) << q->cluster_bits, blocks << q->cluster_bits);
+        qcow2_cache_forget(q->refcount_cache, (run + clusters) << q->cluster_bits,
+                           blocks << q->cluster_bits);
         q->reftable = old;
         q->reftable_size = old_size;
         g_free(table);
         return ret;
     }
-    q->reftable_dirty = false;      /* all of it was written */
+    q->reftable_dirty = false; /* all of it was written */
     g_free(old);
     return 0;
 }
@@ -371,7 +366,8 @@ int64_t co_qcow2_allocate(struct qcow2 *q, uint64_t bytes)
         }
     }
     if (!run) {
-        return co_qcow2_corrupt(q, true, 0, q->cluster_size, "The header has a reference count of 0");
+        return co_qcow2_corrupt(q, true, 0, q->cluster_size,
+                                "The header has a reference count of 0");
     }
     if (blocks) {
         ret = co_make_blocks(q, q->reftable, run, n + blocks, run + n);
@@ -418,7 +414,9 @@ int64_t co_qcow2_allocate_at(struct qcow2 *q, uint64_t offset, uint64_t n)
 
 int64_t co_qcow2_allocate_bytes(struct qcow2 *q, uint64_t bytes)
 {
-    uint64_t room = q->compressed_next ? q->cluster_size - qcow2_in_cluster(q, q->compressed_next) : 0, cluster;
+    uint64_t room =
+                 q->compressed_next ? q->cluster_size - qcow2_in_cluster(q, q->compressed_next) : 0,
+             cluster;
     int64_t ret, offset = q->compressed_next;
 
     g_assert(bytes && bytes <= q->cluster_size);
@@ -456,12 +454,9 @@ int64_t co_qcow2_allocate_bytes(struct qcow2 *q, uint64_t bytes)
 static bool discards(const struct qcow2 *q, enum qcow2_discard kind)
 {
     switch (kind) {
-    case QCOW2_DISCARD_NEVER:
-        return false;
-    case QCOW2_DISCARD_ALWAYS:
-        return true;
-    default:
-        return q->discard_passthrough[kind - QCOW2_DISCARD_REQUEST];
+    case QCOW2_DISCARD_NEVER: return false;
+    case QCOW2_DISCARD_ALWAYS: return true;
+    default: return q->discard_passthrough[kind - QCOW2_DISCARD_REQUEST];
     }
 }
 
@@ -485,7 +480,8 @@ void qcow2_free(struct qcow2 *q, uint64_t offset, uint64_t bytes, enum qcow2_dis
             return;
         }
     }
-    what = (struct qcow2_free){.offset = first << q->cluster_bits, .n = last - first + 1, .discard = discard};
+    what = (struct qcow2_free){
+        .offset = first << q->cluster_bits, .n = last - first + 1, .discard = discard};
     g_array_append_val(q->frees, what);
 }
 
@@ -522,12 +518,16 @@ static int co_forget_cluster(struct qcow2 *q, uint64_t i)
     forgotten = qcow2_cache_forget(q->l2_cache, offset, q->cluster_size);
     forgotten = qcow2_cache_forget(q->refcount_cache, offset, q->cluster_size) && forgotten;
     qcow2_metadata_remove(q, offset);
-    return forgotten ? 0 : co_qcow2_corrupt(q, true, offset, q->cluster_size, "Cluster %#" PRIx64 " is given back and "
-                                            "holds a table that is in use", offset);
+    return forgotten ? 0
+                     : co_qcow2_corrupt(q, true, offset, q->cluster_size,
+                                        "Cluster %#" PRIx64 " is given back and "
+                                        "holds a table that is in use",
+                                        offset);
 }
 
 /* Clusters from to end - 1 are free. Whether the disk takes note doesn't matter. */
-static void co_discard_run(struct qcow2 *q, const struct qcow2_free *what, uint64_t from, uint64_t end)
+static void co_discard_run(struct qcow2 *q, const struct qcow2_free *what, uint64_t from,
+                           uint64_t end)
 {
     if (what->discard && from < end) {
         co_child_discard(q->file, from << q->cluster_bits, (end - from) << q->cluster_bits);
@@ -548,8 +548,10 @@ int co_qcow2_count_down(struct qcow2 *q, const struct qcow2_free *what)
         count = block ? qcow2_get_count(q, block, i & block_mask(q)) : 0;
         if (!count) {
             put_block(q, block);
-            return co_qcow2_corrupt(q, true, i << q->cluster_bits, q->cluster_size, "Cluster %#" PRIx64
-                                    " is given back and has a reference count of 0", i << q->cluster_bits);
+            return co_qcow2_corrupt(q, true, i << q->cluster_bits, q->cluster_size,
+                                    "Cluster %#" PRIx64
+                                    " is given back and has a reference count of 0",
+                                    i << q->cluster_bits);
         }
         qcow2_cache_dirty(q->refcount_cache, block);
         qcow2_set_count(q, block, i & block_mask(q), count - 1);

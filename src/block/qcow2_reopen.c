@@ -11,12 +11,14 @@ struct pending {
     bool read_only;
 };
 
-static bool co_prepare(struct qcow2 *q, struct pending *p, const struct qapi_blockdev_options_qcow2 *o, GError **error)
+static bool co_prepare(struct qcow2 *q, struct pending *p,
+                       const struct qapi_blockdev_options_qcow2 *o, GError **error)
 {
     int ret;
 
     if (!p->read_only && q->header.incompatible & QCOW2_INCOMPAT_CORRUPT) {
-        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "qcow2: Image is corrupt; cannot be opened read/write");
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
+                    "qcow2: Image is corrupt; cannot be opened read/write");
         return false;
     }
     if (!qcow2_take_options(&p->new_one, o, error)) {
@@ -36,8 +38,8 @@ static bool co_prepare(struct qcow2 *q, struct pending *p, const struct qapi_blo
     }
     co_mutex_unlock(&q->lock);
     if (ret < 0) {
-        g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-ret), "Could not write metadata: %s",
-                    g_strerror(-ret));
+        g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-ret),
+                    "Could not write metadata: %s", g_strerror(-ret));
     }
     return ret == 0;
 }
@@ -49,15 +51,18 @@ static void pending_free(struct pending *p)
     g_free(p);
 }
 
-bool co_qcow2_reopen_prepare(struct block_node *node, const struct qapi_blockdev_options *options, bool read_only,
-                             void **result, GError **error)
+bool co_qcow2_reopen_prepare(struct block_node *node, const struct qapi_blockdev_options *options,
+                             bool read_only, void **result, GError **error)
 {
     struct qcow2 *q = node->state;
     struct pending *p = g_new0(struct pending, 1);
 
     p->read_only = read_only;
     p->new_one = (struct qcow2){
-        .node = node, .header = q->header, .cluster_bits = q->cluster_bits, .cluster_size = q->cluster_size,
+        .node = node,
+        .header = q->header,
+        .cluster_bits = q->cluster_bits,
+        .cluster_size = q->cluster_size,
         .l2_entry_size = q->l2_entry_size,
     };
     if (!co_prepare(q, p, &options->u.qcow2, error)) {
@@ -99,8 +104,8 @@ void co_qcow2_reopen_commit(struct block_node *node, void *pending)
     qcow2_metadata_load(q);
     co_mutex_unlock(&q->lock);
     if (!co_qcow2_start_writing(q, &error)) {
-        log_warn(object_context(block_graph_root(node->graph))->log, "qcow2: %s: %s; nothing is written", node->name,
-                 error->message);
+        log_warn(object_context(block_graph_root(node->graph))->log,
+                 "qcow2: %s: %s; nothing is written", node->name, error->message);
         q->broken = true;
     }
     qcow2_start_trimming(q);

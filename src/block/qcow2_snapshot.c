@@ -10,18 +10,24 @@
 
 #include <string.h>
 
-enum { ENTRY_SIZE = 40, MIN_EXTRA = 16, MAX_EXTRA = 1024, MAX_NAME = 65535, MAX_TABLE_BYTES = 1024 * QCOW2_MAX_SNAPSHOTS };
+enum {
+    ENTRY_SIZE = 40,
+    MIN_EXTRA = 16,
+    MAX_EXTRA = 1024,
+    MAX_NAME = 65535,
+    MAX_TABLE_BYTES = 1024 * QCOW2_MAX_SNAPSHOTS
+};
 
 struct qcow2_snapshot {
     uint64_t l1_offset;
-    uint32_t l1_size;               /* entries */
+    uint32_t l1_size; /* entries */
     char *id, *name;
     uint32_t date_sec, date_nsec;
     uint64_t clock_ns;
     uint64_t vm_state_size;
     uint64_t disk_size;
-    uint64_t icount;                /* UINT64_MAX: not known */
-    GBytes *extra;                  /* beyond what is known; NULL: none */
+    uint64_t icount; /* UINT64_MAX: not known */
+    GBytes *extra;   /* beyond what is known; NULL: none */
 };
 
 static bool refuse(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
@@ -97,7 +103,8 @@ static bool co_read_at(struct qcow2 *q, uint64_t *at, void *data, size_t bytes, 
     return true;
 }
 
-static void take_extra(const struct qcow2 *q, struct qcow2_snapshot *s, const uint8_t *extra, uint32_t size)
+static void take_extra(const struct qcow2 *q, struct qcow2_snapshot *s, const uint8_t *extra,
+                       uint32_t size)
 {
     s->disk_size = size >= 16 ? get(extra + 8, 8) : q->header.size;
     s->icount = size >= 24 ? get(extra + 16, 8) : UINT64_MAX;
@@ -109,7 +116,8 @@ static void take_extra(const struct qcow2 *q, struct qcow2_snapshot *s, const ui
     }
 }
 
-static bool co_read_snapshot(struct qcow2 *q, uint64_t *at, struct qcow2_snapshot *s, GError **error)
+static bool co_read_snapshot(struct qcow2 *q, uint64_t *at, struct qcow2_snapshot *s,
+                             GError **error)
 {
     uint8_t raw[ENTRY_SIZE], extra[MAX_EXTRA];
     uint32_t extra_size, id_size, name_size;
@@ -143,7 +151,8 @@ static bool co_read_snapshot(struct qcow2 *q, uint64_t *at, struct qcow2_snapsho
     }
     if (qcow2_in_cluster(q, s->l1_offset) || s->l1_offset > INT64_MAX - QCOW2_MAX_L1_BYTES ||
         s->l1_size > QCOW2_MAX_L1_BYTES / sizeof(uint64_t)) {
-        return refuse(error, "Snapshot L1 table of '%s' can't be where and what the image says", s->name);
+        return refuse(error, "Snapshot L1 table of '%s' can't be where and what the image says",
+                      s->name);
     }
     return true;
 }
@@ -162,7 +171,7 @@ bool co_qcow2_snapshots_open(struct qcow2 *q, GError **error)
         if (at >= q->file->node->length) {
             return refuse(error, "The snapshot table ends behind the end of the file");
         }
-        if (!(i & (i - 1))) {           /* a power of 2: room for as many again */
+        if (!(i & (i - 1))) { /* a power of 2: room for as many again */
             q->snapshots = g_renew(struct qcow2_snapshot, q->snapshots, MAX(2 * i, 1));
         }
         s = &q->snapshots[i];
@@ -265,7 +274,8 @@ static uint64_t entry_clusters(const struct qcow2 *q, uint64_t entry, uint64_t *
     if (entry & QCOW2_COMPRESSED) {
         unsigned bits = 62 - (q->cluster_bits - 8);
         uint64_t offset = entry & ((1ull << bits) - 1);
-        uint64_t end = (offset & ~511ull) + ((entry >> bits & ((1ull << (q->cluster_bits - 8)) - 1)) + 1) * 512;
+        uint64_t end = (offset & ~511ull) +
+                       ((entry >> bits & ((1ull << (q->cluster_bits - 8)) - 1)) + 1) * 512;
 
         *first = offset >> q->cluster_bits;
         return ((end - 1) >> q->cluster_bits) - *first + 1;
@@ -284,8 +294,9 @@ static int co_count_entry(struct qcow2 *q, uint64_t *entry, int change)
         return 0;
     }
     if (!(*entry & QCOW2_COMPRESSED) && qcow2_in_cluster(q, *entry & QCOW2_OFFSET_MASK)) {
-        return co_qcow2_corrupt(q, true, *entry & QCOW2_OFFSET_MASK, -1, "Cluster allocation offset %#" PRIx64
-                                " unaligned", (uint64_t)(*entry & QCOW2_OFFSET_MASK));
+        return co_qcow2_corrupt(q, true, *entry & QCOW2_OFFSET_MASK, -1,
+                                "Cluster allocation offset %#" PRIx64 " unaligned",
+                                (uint64_t)(*entry & QCOW2_OFFSET_MASK));
     }
     if (change > 0) {
         ret = co_qcow2_refcount_add(q, first, n, 1);
@@ -363,9 +374,11 @@ static void l1_changed(struct qcow2 *q)
     }
 }
 
-static uint64_t *co_read_l1(struct qcow2 *q, const struct qcow2_snapshot *s, uint32_t entries, GError **error)
+static uint64_t *co_read_l1(struct qcow2 *q, const struct qcow2_snapshot *s, uint32_t entries,
+                            GError **error)
 {
-    uint64_t *l1 = g_new0(uint64_t, MAX(entries, s->l1_size) + 1), bytes = (uint64_t)s->l1_size * sizeof(uint64_t);
+    uint64_t *l1 = g_new0(uint64_t, MAX(entries, s->l1_size) + 1),
+             bytes = (uint64_t)s->l1_size * sizeof(uint64_t);
     uint32_t i;
     int ret = bytes ? co_child_read(q->file, s->l1_offset, bytes, BLOCK_BUFFER(l1, bytes), 0) : 0;
 
@@ -443,8 +456,10 @@ static bool co_add(struct qcow2 *q, struct qcow2_snapshot *s, GError **error)
         ret = co_write_l1(q, q->l1, q->header.l1_size, offset);
     }
     if (ret < 0) {
-        return fail(error, ret, "Failed to count the snapshot's clusters (nandu-img check -r leaks finds what was "
-                    "counted)");
+        return fail(
+            error, ret,
+            "Failed to count the snapshot's clusters (nandu-img check -r leaks finds what was "
+            "counted)");
     }
     q->snapshots = g_renew(struct qcow2_snapshot, q->snapshots, q->n_snapshots + 1);
     q->snapshots[q->n_snapshots++] = *s;
@@ -453,19 +468,24 @@ static bool co_add(struct qcow2 *q, struct qcow2_snapshot *s, GError **error)
         q->n_snapshots--;
         return fail(error, ret, "Failed to write the snapshot table");
     }
-    *s = (struct qcow2_snapshot){0};    /* the list's now */
+    *s = (struct qcow2_snapshot){0}; /* the list's now */
     qcow2_metadata_add(q, offset, bytes, QCOW2_META_INACTIVE_L1);
     ret = co_qcow2_settle(q);
     return ret < 0 ? fail(error, ret, "Could not write metadata") : true;
 }
 
-static bool co_create(struct block_node *node, const struct qapi_snapshot_info *info, GError **error)
+static bool co_create(struct block_node *node, const struct qapi_snapshot_info *info,
+                      GError **error)
 {
     struct qcow2 *q = node->state;
     struct qcow2_snapshot s = {
-        .id = new_id(q), .name = g_strdup(info->name ? info->name : ""), .date_sec = info->date_sec,
-        .date_nsec = info->date_nsec, .clock_ns = info->vm_clock_sec * 1000000000ull + info->vm_clock_nsec,
-        .vm_state_size = info->vm_state_size, .disk_size = q->header.size,
+        .id = new_id(q),
+        .name = g_strdup(info->name ? info->name : ""),
+        .date_sec = info->date_sec,
+        .date_nsec = info->date_nsec,
+        .clock_ns = info->vm_clock_sec * 1000000000ull + info->vm_clock_nsec,
+        .vm_state_size = info->vm_state_size,
+        .disk_size = q->header.size,
         .icount = info->has_icount ? (uint64_t)info->icount : UINT64_MAX,
     };
     bool ok;
@@ -476,8 +496,10 @@ static bool co_create(struct block_node *node, const struct qapi_snapshot_info *
     }
     if (q->n_snapshots >= QCOW2_MAX_SNAPSHOTS || strlen(s.name) > MAX_NAME) {
         snapshot_clear(&s);
-        return refuse(error, "The image has %u snapshots, which is as many as can be, or the name is too long",
-                      q->n_snapshots);
+        return refuse(
+            error,
+            "The image has %u snapshots, which is as many as can be, or the name is too long",
+            q->n_snapshots);
     }
     co_mutex_lock(&q->lock);
     ok = co_add(q, &s, error);
@@ -557,7 +579,8 @@ static bool co_goto(struct block_node *node, const char *id, GError **error)
         return false;
     }
     if (q->snapshots[i].disk_size != q->header.size) {
-        if (co_qcow2_truncate(node, q->snapshots[i].disk_size, true, QAPI_PREALLOC_MODE_OFF, 0, &resize_error) < 0) {
+        if (co_qcow2_truncate(node, q->snapshots[i].disk_size, true, QAPI_PREALLOC_MODE_OFF, 0,
+                              &resize_error) < 0) {
             g_propagate_error(error, resize_error);
             return false;
         }
@@ -582,11 +605,13 @@ static bool co_remove(struct qcow2 *q, uint32_t i, GError **error)
         return false;
     }
     /* Nothing refers to it first; then counts go down. */
-    memmove(q->snapshots + i, q->snapshots + i + 1, (q->n_snapshots - i - 1) * sizeof(*q->snapshots));
+    memmove(q->snapshots + i, q->snapshots + i + 1,
+            (q->n_snapshots - i - 1) * sizeof(*q->snapshots));
     q->n_snapshots--;
     ret = co_write_snapshots(q);
     if (ret < 0) {
-        memmove(q->snapshots + i + 1, q->snapshots + i, (q->n_snapshots - i) * sizeof(*q->snapshots));
+        memmove(q->snapshots + i + 1, q->snapshots + i,
+                (q->n_snapshots - i) * sizeof(*q->snapshots));
         q->snapshots[i] = s;
         q->n_snapshots++;
         return fail(error, ret, "Failed to remove snapshot from snapshot list");
@@ -633,16 +658,23 @@ static bool co_list(struct block_node *node, struct qapi_snapshot_info_list *lis
         struct qapi_snapshot_info *info = qapi_list_append(&qapi_type_snapshot_info_list, list);
 
         *info = (struct qapi_snapshot_info){
-            .id = g_strdup(s->id), .name = g_strdup(s->name), .vm_state_size = s->vm_state_size,
-            .date_sec = s->date_sec, .date_nsec = s->date_nsec, .vm_clock_sec = s->clock_ns / 1000000000,
-            .vm_clock_nsec = s->clock_ns % 1000000000, .has_icount = s->icount != UINT64_MAX, .icount = s->icount,
+            .id = g_strdup(s->id),
+            .name = g_strdup(s->name),
+            .vm_state_size = s->vm_state_size,
+            .date_sec = s->date_sec,
+            .date_nsec = s->date_nsec,
+            .vm_clock_sec = s->clock_ns / 1000000000,
+            .vm_clock_nsec = s->clock_ns % 1000000000,
+            .has_icount = s->icount != UINT64_MAX,
+            .icount = s->icount,
         };
     }
     return true;
 }
 
 /* A read-only node shows the snapshot: what is in memory is exchanged, nothing is written. */
-static bool co_load_temporarily(struct block_node *node, const char *id, const char *name, GError **error)
+static bool co_load_temporarily(struct block_node *node, const char *id, const char *name,
+                                GError **error)
 {
     struct qcow2 *q = node->state;
     int i = find(q, id, name);

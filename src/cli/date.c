@@ -25,13 +25,15 @@ bool date_offset(const char *base, gint64 now_us, gint64 *offset_ns, GError **er
     }
     whole = strchr(base, 'T') ? g_strdup(base) : g_strconcat(base, "T00:00:00", NULL);
     date = g_date_time_new_from_iso8601(whole, utc);
-    if (!date || g_date_time_get_year(date) < FIRST_YEAR || g_date_time_get_year(date) > LAST_YEAR) {
+    if (!date || g_date_time_get_year(date) < FIRST_YEAR ||
+        g_date_time_get_year(date) > LAST_YEAR) {
         g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
                     "invalid date '%s': utc, localtime, or for example 2006-06-17 or "
                     "2006-06-17T16:01:21, from %d to %d",
                     base, FIRST_YEAR, LAST_YEAR);
         return false;
     }
-    *offset_ns = (g_date_time_to_unix(date) - now_us / G_USEC_PER_SEC) * G_GINT64_CONSTANT(1000000000);
+    *offset_ns =
+        (g_date_time_to_unix(date) - now_us / G_USEC_PER_SEC) * G_GINT64_CONSTANT(1000000000);
     return true;
 }

@@ -25,39 +25,47 @@ struct img_progress;
 struct img_args {
     bool quiet, progress, image_opts, target_image_opts, force_share;
     bool drop, strict, force, unsafe, chain, shrink, list, write, native, no_drain;
-    bool compress, no_create, target_is_zero, bitmaps, skip_broken, salvage, copy_range, out_of_order;
+    bool compress, no_create, target_is_zero, bitmaps, skip_broken, salvage, copy_range,
+        out_of_order;
     const char *format, *target_format, *base, *base_format, *cache, *target_cache;
-    const char *granularity, *merge_source, *repair, *output, *rate, *count, *depth, *offset, *size, *step, *aio;
-    const char *pattern, *flush_interval, *snapshot, *sparse, *parallel, *start_offset, *max_length, *image;
+    const char *granularity, *merge_source, *repair, *output, *rate, *count, *depth, *offset, *size,
+        *step, *aio;
+    const char *pattern, *flush_interval, *snapshot, *sparse, *parallel, *start_offset, *max_length,
+        *image;
     const char *preallocation, *create, *apply, *delete;
-    GPtrArray *options, *objects;                           /* of const char *; NULL: none */
-    GPtrArray *actions;                                     /* names and arguments ("": none) by turns; NULL: none */
-    char **operands;                                        /* NULL-terminated */
+    GPtrArray *options, *objects; /* of const char *; NULL: none */
+    GPtrArray *actions;           /* names and arguments ("": none) by turns; NULL: none */
+    char **operands;              /* NULL-terminated */
     int n_operands;
 };
 
-enum img_option_kind { IMG_FLAG, IMG_STRING, IMG_LIST, IMG_ACTION };    /* ACTION: its place among others counts */
+enum img_option_kind {
+    IMG_FLAG,
+    IMG_STRING,
+    IMG_LIST,
+    IMG_ACTION
+}; /* ACTION: its place among others counts */
 
 struct img_option {
-    const char *name;               /* long; NULL: none */
-    char letter;                    /* 0: none */
-    const char *argument;           /* for help; NULL: a flag */
+    const char *name;     /* long; NULL: none */
+    char letter;          /* 0: none */
+    const char *argument; /* for help; NULL: a flag */
     const char *description;
     enum img_option_kind kind;
-    size_t offset;                  /* in struct img_args */
+    size_t offset; /* in struct img_args */
 };
 
 struct img_command {
     const char *name, *summary, *operands;
-    const struct img_option *options;       /* ends with an empty row */
+    const struct img_option *options; /* ends with an empty row */
     int (*co_run)(struct img *img, const struct img_args *args);
-    int usage_status;               /* of mistakes in the command line */
-    bool last_is_operand;           /* whatever it begins with: "-5M" */
+    int usage_status;     /* of mistakes in the command line */
+    bool last_is_operand; /* whatever it begins with: "-5M" */
 };
 
 struct img {
-    char *program;                  /* as messages name it */
-    bool is_io;                     /* nandu-io, whose messages begin in other words */
+    char *program; /* as messages name it */
+    bool is_io;    /* nandu-io, whose messages begin in other words */
     struct log *log;
     struct event_loop *loop;
     struct fdsets *fdsets;
@@ -65,11 +73,12 @@ struct img {
     struct object *root;
     struct block_graph *graph;
     const struct img_command *command;
-    struct img_progress *progress;  /* NULL: none */
+    struct img_progress *progress; /* NULL: none */
 };
 
-extern const struct img_command img_amend, img_bench, img_bitmap, img_check, img_commit, img_compare, img_convert,
-    img_create, img_dd, img_info, img_map, img_measure, img_rebase, img_resize, img_snapshot;
+extern const struct img_command img_amend, img_bench, img_bitmap, img_check, img_commit,
+    img_compare, img_convert, img_create, img_dd, img_info, img_map, img_measure, img_rebase,
+    img_resize, img_snapshot;
 
 int img_main(int argc, char **argv);
 
@@ -106,12 +115,12 @@ int img_output(struct img *img, const struct img_args *args);
 /* ---- img_open.c; in coroutines ---- */
 
 struct img_image {
-    const char *filename, *format;  /* format NULL: found */
-    const char *cache;              /* cache mode; NULL: writeback */
-    bool image_opts;                /* filename is key=value options */
+    const char *filename, *format; /* format NULL: found */
+    const char *cache;             /* cache mode; NULL: writeback */
+    bool image_opts;               /* filename is key=value options */
     bool writable, resizable, force_share, no_backing, no_io, check, quiet, discard;
-    bool quick;                     /* single requests matter */
-    json_object *options;           /* more of the node's; NULL: none. Borrowed */
+    bool quick;           /* single requests matter */
+    json_object *options; /* more of the node's; NULL: none. Borrowed */
 };
 
 /* A user, or NULL after a message. */
@@ -147,12 +156,14 @@ int img_print_create_help(struct img *img, const char *filename, const char *for
 const struct block_driver *img_driver(struct img *img, const char *name);
 /* options by their names on the command line become members of the schema, nested; NULL and *error: not one of
  * driver's or (file is true) of the file's, which are left out. */
-json_object *img_schema_options(const struct block_driver *driver, json_object *options, bool file, GError **error);
+json_object *img_schema_options(const struct block_driver *driver, json_object *options, bool file,
+                                GError **error);
 
 /* ---- img_bitmap.c; in a coroutine ---- */
 
 /* Persistent bitmaps of the one for the other; skip_broken: but those that are inconsistent. False after a message. */
-bool co_img_copy_bitmaps(struct img *img, struct block_user *from, struct block_user *to, bool skip_broken);
+bool co_img_copy_bitmaps(struct img *img, struct block_user *from, struct block_user *to,
+                         bool skip_broken);
 
 /* "Format specific information:" and what it is, depth levels to the right; indent: the spaces of that. img_info.c */
 void img_print_specific(const struct qapi_image_info *info, const char *indent, int depth);
@@ -183,21 +194,47 @@ size_t img_run(const uint8_t *data, size_t size, size_t unit, bool *zero);
 /* ---- Rows that many tables share ---- */
 
 #define IMG_AT(field) offsetof(struct img_args, field)
-#define IMG_ROW_QUIET {"quiet", 'q', NULL, "print errors only", IMG_FLAG, IMG_AT(quiet)}
-#define IMG_ROW_PROGRESS \
-    {"progress", 'p', NULL, "show progress, rate and the time that is left", IMG_FLAG, IMG_AT(progress)}
-#define IMG_ROW_FORMAT \
-    {"format", 'f', "FMT", "format of FILENAME (default: found by looking at it)", IMG_STRING, IMG_AT(format)}
-#define IMG_ROW_IMAGE_OPTS                                                                                          \
-    {"image-opts", 0, NULL, "FILENAME is a list of options (driver=...,file.filename=...)", IMG_FLAG, \
-     IMG_AT(image_opts)}
-#define IMG_ROW_SHARE \
-    {"force-share", 'U', NULL, "open although others may write to it", IMG_FLAG, IMG_AT(force_share)}
-#define IMG_ROW_OBJECT \
-    {"object", 0, "OBJECT", "make an object, for example secret,id=ID,file=PATH", IMG_LIST, IMG_AT(objects)}
-#define IMG_ROW_OUTPUT \
-    {"output", 0, "human|json", "form of the output (default: human)", IMG_STRING, IMG_AT(output)}
-#define IMG_ROW_CACHE(letter, name, field, what) {name, letter, "CACHE", what, IMG_STRING, IMG_AT(field)}
-#define IMG_ROW_END {0}
+#define IMG_ROW_QUIET                                                    \
+    {                                                                    \
+        "quiet", 'q', NULL, "print errors only", IMG_FLAG, IMG_AT(quiet) \
+    }
+#define IMG_ROW_PROGRESS                                                                  \
+    {                                                                                     \
+        "progress", 'p', NULL, "show progress, rate and the time that is left", IMG_FLAG, \
+            IMG_AT(progress)                                                              \
+    }
+#define IMG_ROW_FORMAT                                                                            \
+    {                                                                                             \
+        "format", 'f', "FMT", "format of FILENAME (default: found by looking at it)", IMG_STRING, \
+            IMG_AT(format)                                                                        \
+    }
+#define IMG_ROW_IMAGE_OPTS                                                                     \
+    {                                                                                          \
+        "image-opts", 0, NULL, "FILENAME is a list of options (driver=...,file.filename=...)", \
+            IMG_FLAG, IMG_AT(image_opts)                                                       \
+    }
+#define IMG_ROW_SHARE                                                               \
+    {                                                                               \
+        "force-share", 'U', NULL, "open although others may write to it", IMG_FLAG, \
+            IMG_AT(force_share)                                                     \
+    }
+#define IMG_ROW_OBJECT                                                                         \
+    {                                                                                          \
+        "object", 0, "OBJECT", "make an object, for example secret,id=ID,file=PATH", IMG_LIST, \
+            IMG_AT(objects)                                                                    \
+    }
+#define IMG_ROW_OUTPUT                                                                \
+    {                                                                                 \
+        "output", 0, "human|json", "form of the output (default: human)", IMG_STRING, \
+            IMG_AT(output)                                                            \
+    }
+#define IMG_ROW_CACHE(letter, name, field, what)               \
+    {                                                          \
+        name, letter, "CACHE", what, IMG_STRING, IMG_AT(field) \
+    }
+#define IMG_ROW_END \
+    {               \
+        0           \
+    }
 
 #endif

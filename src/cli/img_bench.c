@@ -14,12 +14,12 @@ struct bench {
     uint64_t length, offset, step, size;
     uint64_t n, depth, flush_interval, begun, ended;
     bool write, drain;
-    uint8_t *data;                  /* size bytes for each of depth */
+    uint8_t *data; /* size bytes for each of depth */
     unsigned n_workers, next_worker;
     uint64_t under_way;
     bool flushing;
-    struct co_queue flushed;        /* who waits for the end of a flush; and of requests, who flushes */
-    int failed;                     /* -errno */
+    struct co_queue flushed; /* who waits for the end of a flush; and of requests, who flushes */
+    int failed;              /* -errno */
     struct coroutine *waiting;
 };
 
@@ -112,35 +112,39 @@ static bool co_run(struct bench *b)
     }
     while (b->n_workers) {
         b->waiting = coroutine_self();
-        co_yield();
+        co_yield ();
     }
     co_queue_clear(&b->flushed);
     if (!b->failed) {
-        printf("Run completed in %3.3f seconds.\n", (double)(clocks_now(NULL, CLOCK_REAL) - start) / 1e9);
+        printf("Run completed in %3.3f seconds.\n",
+               (double)(clocks_now(NULL, CLOCK_REAL) - start) / 1e9);
     }
     return !b->failed;
 }
 
 /* ---- Options ---- */
 
-static bool number(struct img *img, const char *text, const char *what, uint64_t min, uint64_t usual, uint64_t *value)
+static bool number(struct img *img, const char *text, const char *what, uint64_t min,
+                   uint64_t usual, uint64_t *value)
 {
     *value = usual;
     if (text && !g_ascii_string_to_unsigned(text, 10, min, G_MAXINT32, value, NULL)) {
-        img_fail(img, "Invalid %s specified. Must be between %" G_GUINT64_FORMAT " and %d.", what, min, G_MAXINT32);
+        img_fail(img, "Invalid %s specified. Must be between %" G_GUINT64_FORMAT " and %d.", what,
+                 min, G_MAXINT32);
         return false;
     }
     return true;
 }
 
-static bool size_between(struct img *img, const char *text, const char *what, int64_t min, uint64_t usual,
-                         uint64_t *value)
+static bool size_between(struct img *img, const char *text, const char *what, int64_t min,
+                         uint64_t usual, uint64_t *value)
 {
     int64_t bytes = text ? img_size(text, G_MAXINT32) : (int64_t)usual;
 
     *value = (uint64_t)bytes;
     if (bytes < min) {
-        img_fail(img, "Invalid %s specified. Must be between %d and %d.", what, (int)min, G_MAXINT32);
+        img_fail(img, "Invalid %s specified. Must be between %d and %d.", what, (int)min,
+                 G_MAXINT32);
         return false;
     }
     return true;
@@ -162,8 +166,9 @@ static bool parse(struct bench *b, const struct img_args *args, uint64_t *patter
         img_fail(b->img, "Invalid offset specified: '%s'.", args->offset);
         return false;
     }
-    if (args->pattern && !g_ascii_string_to_unsigned(args->pattern, g_str_has_prefix(args->pattern, "0x") ? 16 : 10, 0,
-                                                     0xff, pattern, NULL)) {
+    if (args->pattern &&
+        !g_ascii_string_to_unsigned(args->pattern, g_str_has_prefix(args->pattern, "0x") ? 16 : 10,
+                                    0, 0xff, pattern, NULL)) {
         img_fail(b->img, "Invalid pattern byte specified. Must be between 0 and 255.");
         return false;
     }
@@ -202,13 +207,20 @@ static struct block_user *co_open(struct img *img, const struct img_args *args, 
     g_autoptr(json_object) options = json_object_new_object();
     const struct block_driver *driver = args->format ? block_driver_find(args->format) : NULL;
     struct img_image image = {
-        .filename = args->operands[0], .format = args->format, .image_opts = args->image_opts, .cache = args->cache,
-        .writable = args->write, .force_share = args->force_share, .quiet = args->quiet, .options = options,
+        .filename = args->operands[0],
+        .format = args->format,
+        .image_opts = args->image_opts,
+        .cache = args->cache,
+        .writable = args->write,
+        .force_share = args->force_share,
+        .quiet = args->quiet,
+        .options = options,
         .quick = true,
     };
 
     if (*aio) {
-        json_object_object_add(options, driver && driver->protocols ? "aio" : "file.aio", json_object_new_string(aio));
+        json_object_object_add(options, driver && driver->protocols ? "aio" : "file.aio",
+                               json_object_new_string(aio));
     }
     return co_img_open(img, &image);
 }
@@ -223,9 +235,11 @@ static bool co_bench_opened(struct bench *b, bool quiet, uint64_t pattern)
     }
     memset(b->data, (int)pattern, b->size * MIN(b->depth, b->n));
     if (!quiet) {
-        printf("Sending %" G_GUINT64_FORMAT " %s requests, %" G_GUINT64_FORMAT " bytes each, %" G_GUINT64_FORMAT
-               " in parallel (starting at offset %" G_GUINT64_FORMAT ", step size %" G_GUINT64_FORMAT ")\n", b->n,
-               b->write ? "write" : "read", b->size, b->depth, b->offset, b->step);
+        printf("Sending %" G_GUINT64_FORMAT " %s requests, %" G_GUINT64_FORMAT
+               " bytes each, %" G_GUINT64_FORMAT
+               " in parallel (starting at offset %" G_GUINT64_FORMAT
+               ", step size %" G_GUINT64_FORMAT ")\n",
+               b->n, b->write ? "write" : "read", b->size, b->depth, b->offset, b->step);
         if (b->flush_interval) {
             printf("Sending flush every %" G_GUINT64_FORMAT " requests\n", b->flush_interval);
         }
@@ -265,13 +279,16 @@ static const struct img_option options[] = {
     {"count", 'c', "COUNT", "requests (default: 75000)", IMG_STRING, IMG_AT(count)},
     {"buffer-size", 's', "SIZE", "bytes of each (default: 4k)", IMG_STRING, IMG_AT(size)},
     {"depth", 'd', "DEPTH", "requests at a time (default: 64)", IMG_STRING, IMG_AT(depth)},
-    {"offset", 'o', "OFFSET", "where the first one begins (default: 0)", IMG_STRING, IMG_AT(offset)},
-    {"step-size", 'S', "STEP", "how far each is from the one before (default: SIZE)", IMG_STRING, IMG_AT(step)},
+    {"offset", 'o', "OFFSET", "where the first one begins (default: 0)", IMG_STRING,
+     IMG_AT(offset)},
+    {"step-size", 'S', "STEP", "how far each is from the one before (default: SIZE)", IMG_STRING,
+     IMG_AT(step)},
     {"aio", 'i', "AIO", "threads, native or io_uring", IMG_STRING, IMG_AT(aio)},
     {"native", 'n', NULL, "the same as -i native", IMG_FLAG, IMG_AT(native)},
     {"write", 'w', NULL, "write (default: read)", IMG_FLAG, IMG_AT(write)},
     {"pattern", 0, "BYTE", "what is written (default: 0)", IMG_STRING, IMG_AT(pattern)},
-    {"flush-interval", 0, "COUNT", "flush after so many writes", IMG_STRING, IMG_AT(flush_interval)},
+    {"flush-interval", 0, "COUNT", "flush after so many writes", IMG_STRING,
+     IMG_AT(flush_interval)},
     {"no-drain", 0, NULL, "flush while others are under way", IMG_FLAG, IMG_AT(no_drain)},
     IMG_ROW_SHARE,
     IMG_ROW_OBJECT,

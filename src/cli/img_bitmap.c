@@ -12,7 +12,8 @@ static bool co_copy_one(struct img *img, const struct dirty_bitmap *from, struct
     g_autoptr(GError) error = NULL;
     struct dirty_bitmap *target;
 
-    if (!co_dirty_bitmap_add(to, from->name, (uint32_t)from->granularity, true, !from->enabled, &error)) {
+    if (!co_dirty_bitmap_add(to, from->name, (uint32_t)from->granularity, true, !from->enabled,
+                             &error)) {
         img_fail_error(img, &error, "Failed to create bitmap %s", from->name);
         return false;
     }
@@ -25,7 +26,8 @@ static bool co_copy_one(struct img *img, const struct dirty_bitmap *from, struct
     return true;
 }
 
-bool co_img_copy_bitmaps(struct img *img, struct block_user *from, struct block_user *to, bool skip_broken)
+bool co_img_copy_bitmaps(struct img *img, struct block_user *from, struct block_user *to,
+                         bool skip_broken)
 {
     struct block_node *node = block_user_node(to);
     const GPtrArray *bitmaps = dirty_bitmaps_of(block_user_node(from));
@@ -45,8 +47,11 @@ bool co_img_copy_bitmaps(struct img *img, struct block_user *from, struct block_
             continue;
         }
         if (bitmap->inconsistent) {
-            img_fail(img, "Cannot copy inconsistent bitmap '%s'\nTry --skip-broken-bitmaps, or remove it with "
-                     "'%s bitmap --remove'", bitmap->name, img->program);
+            img_fail(
+                img,
+                "Cannot copy inconsistent bitmap '%s'\nTry --skip-broken-bitmaps, or remove it with "
+                "'%s bitmap --remove'",
+                bitmap->name, img->program);
             return false;
         }
         if (!co_copy_one(img, bitmap, node)) {
@@ -61,9 +66,9 @@ bool co_img_copy_bitmaps(struct img *img, struct block_user *from, struct block_
 struct change {
     struct img *img;
     const struct img_args *args;
-    struct block_node *node, *source;       /* source: of --merge */
+    struct block_node *node, *source; /* source: of --merge */
     const char *name;
-    uint32_t granularity;                   /* bytes; 0: the default */
+    uint32_t granularity; /* bytes; 0: the default */
 };
 
 static bool co_merge(const struct change *c, const char *name, GError **error)
@@ -130,7 +135,8 @@ static bool co_change(struct change *c, struct block_user *source)
 
     c->source = source ? block_user_node(source) : c->node;
     if (!c->node->driver->bitmaps) {
-        img_fail(c->img, "Operation %s on bitmap %s failed: Format driver '%s' does not support bitmaps",
+        img_fail(c->img,
+                 "Operation %s on bitmap %s failed: Format driver '%s' does not support bitmaps",
                  (const char *)actions->pdata[0], c->name, c->node->driver->name);
         return false;
     }
@@ -144,7 +150,8 @@ static bool co_change(struct change *c, struct block_user *source)
 
 static int co_bitmap(struct img *img, const struct img_args *args)
 {
-    struct img_image image = {.format = args->format, .image_opts = args->image_opts, .writable = true};
+    struct img_image image = {
+        .format = args->format, .image_opts = args->image_opts, .writable = true};
     struct img_image other = {.filename = args->merge_source, .format = args->base_format};
     struct change c = {.img = img, .args = args};
     struct block_user *user, *source = NULL;
@@ -183,19 +190,22 @@ static const struct img_option options[] = {
     IMG_ROW_FORMAT,
     IMG_ROW_IMAGE_OPTS,
     {"add", 0, NULL, "make BITMAP, which records writes from now on", IMG_ACTION, IMG_AT(actions)},
-    {"granularity", 'g', "SIZE", "what a bit of it stands for; with --add", IMG_STRING, IMG_AT(granularity)},
+    {"granularity", 'g', "SIZE", "what a bit of it stands for; with --add", IMG_STRING,
+     IMG_AT(granularity)},
     {"remove", 0, NULL, "remove it", IMG_ACTION, IMG_AT(actions)},
     {"clear", 0, NULL, "make all of it clean", IMG_ACTION, IMG_AT(actions)},
     {"enable", 0, NULL, "record writes", IMG_ACTION, IMG_AT(actions)},
     {"disable", 0, NULL, "don't", IMG_ACTION, IMG_AT(actions)},
     {"merge", 0, "SOURCE", "add what is dirty in SOURCE", IMG_ACTION, IMG_AT(actions)},
-    {"source-file", 'b', "FILENAME", "image that SOURCE is in (default: the same)", IMG_STRING, IMG_AT(merge_source)},
+    {"source-file", 'b', "FILENAME", "image that SOURCE is in (default: the same)", IMG_STRING,
+     IMG_AT(merge_source)},
     {"source-format", 'F', "FMT", "its format", IMG_STRING, IMG_AT(base_format)},
     IMG_ROW_OBJECT,
     IMG_ROW_END,
 };
 
 const struct img_command img_bitmap = {
-    "bitmap", "make, remove and change bitmaps in an image; in the order of the options", "FILENAME BITMAP", options,
-    co_bitmap, 1,
+    "bitmap",          "make, remove and change bitmaps in an image; in the order of the options",
+    "FILENAME BITMAP", options,
+    co_bitmap,         1,
 };

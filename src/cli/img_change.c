@@ -15,8 +15,10 @@ static int64_t new_size(struct img *img, const char *text, uint64_t now)
     bool fits;
 
     if (!keyval_parse_size(*text == '+' || *text == '-' ? text + 1 : text, 'B', &bytes, NULL)) {
-        img_fail(img, "Parameter 'size' expects a non-negative number below 2^64\nOptional suffix k, M, G, T, P or E "
-                 "means kilo-, mega-, giga-, tera-, peta-\nand exabytes, respectively.");
+        img_fail(
+            img,
+            "Parameter 'size' expects a non-negative number below 2^64\nOptional suffix k, M, G, T, P or E "
+            "means kilo-, mega-, giga-, tera-, peta-\nand exabytes, respectively.");
         return -1;
     }
     if (*text == '-') {
@@ -32,8 +34,8 @@ static int64_t new_size(struct img *img, const char *text, uint64_t now)
     return (int64_t)size;
 }
 
-static bool co_resize_to(struct img *img, const struct img_args *args, struct block_user *user, uint64_t size,
-                         enum qapi_prealloc_mode prealloc)
+static bool co_resize_to(struct img *img, const struct img_args *args, struct block_user *user,
+                         uint64_t size, enum qapi_prealloc_mode prealloc)
 {
     uint64_t now = block_user_length(user);
     g_autoptr(GError) error = NULL;
@@ -44,8 +46,10 @@ static bool co_resize_to(struct img *img, const struct img_args *args, struct bl
     }
     if (size < now && !args->shrink) {
         img_fail(img, "Use the --shrink option to perform a shrink operation.");
-        log_warn(img->log, "Shrinking an image will delete all data beyond the shrunken image's end. Before performing "
-                 "such an operation, make sure there is no important data there.");
+        log_warn(
+            img->log,
+            "Shrinking an image will delete all data beyond the shrunken image's end. Before performing "
+            "such an operation, make sure there is no important data there.");
         return false;
     }
     if (co_block_truncate(user, size, false, prealloc, 0, &error) < 0) {
@@ -61,8 +65,12 @@ static bool co_resize_to(struct img *img, const struct img_args *args, struct bl
 static int co_resize(struct img *img, const struct img_args *args)
 {
     struct img_image image = {
-        .format = args->format, .image_opts = args->image_opts, .writable = true, .resizable = true,
-        .discard = true, .quiet = args->quiet,
+        .format = args->format,
+        .image_opts = args->image_opts,
+        .writable = true,
+        .resizable = true,
+        .discard = true,
+        .quiet = args->quiet,
     };
     int prealloc = QAPI_PREALLOC_MODE_OFF;
     struct block_user *user;
@@ -82,7 +90,8 @@ static int co_resize(struct img *img, const struct img_args *args)
     user = co_img_open(img, &image);
     if (user) {
         size = new_size(img, args->operands[1], block_user_length(user));
-        ok = size >= 0 && co_resize_to(img, args, user, (uint64_t)size, (enum qapi_prealloc_mode)prealloc);
+        ok = size >= 0 &&
+             co_resize_to(img, args, user, (uint64_t)size, (enum qapi_prealloc_mode)prealloc);
     }
     co_img_close(user);
     return !ok;
@@ -92,14 +101,21 @@ static const struct img_option resize_options[] = {
     IMG_ROW_QUIET,
     IMG_ROW_FORMAT,
     IMG_ROW_IMAGE_OPTS,
-    {"shrink", 0, NULL, "it may become smaller, and what was behind is lost", IMG_FLAG, IMG_AT(shrink)},
-    {"preallocation", 0, "MODE", "of what is new: off, metadata, falloc, full", IMG_STRING, IMG_AT(preallocation)},
+    {"shrink", 0, NULL, "it may become smaller, and what was behind is lost", IMG_FLAG,
+     IMG_AT(shrink)},
+    {"preallocation", 0, "MODE", "of what is new: off, metadata, falloc, full", IMG_STRING,
+     IMG_AT(preallocation)},
     IMG_ROW_OBJECT,
     IMG_ROW_END,
 };
 
 const struct img_command img_resize = {
-    "resize", "give an image another size", "FILENAME [+-]SIZE[bkKMGTPE]", resize_options, co_resize, 1,
+    "resize",
+    "give an image another size",
+    "FILENAME [+-]SIZE[bkKMGTPE]",
+    resize_options,
+    co_resize,
+    1,
     true,
 };
 
@@ -125,15 +141,19 @@ static bool co_take(struct block_node *node, const char *name, GError **error)
 {
     int64_t now = g_get_real_time();
     struct qapi_snapshot_info info = {
-        .id = (char *)"", .name = (char *)name, .date_sec = now / G_USEC_PER_SEC,
-        .date_nsec = now % G_USEC_PER_SEC * 1000, .has_icount = true,
+        .id = (char *)"",
+        .name = (char *)name,
+        .date_sec = now / G_USEC_PER_SEC,
+        .date_nsec = now % G_USEC_PER_SEC * 1000,
+        .has_icount = true,
     };
 
     return node->driver->snapshots->co_create(node, &info, error);
 }
 
 /* The snapshot of this name; by_id: or of this id, which goes first. *id: the caller's to free; NULL: there is none. */
-static bool co_find(struct block_node *node, const char *name, bool by_id, char **id, GError **error)
+static bool co_find(struct block_node *node, const char *name, bool by_id, char **id,
+                    GError **error)
 {
     struct qapi_snapshot_info_list list = {0};
     bool ok = node->driver->snapshots->co_list(node, &list, error);
@@ -153,7 +173,8 @@ static bool co_find(struct block_node *node, const char *name, bool by_id, char 
     return ok;
 }
 
-static int co_apply_or_delete(struct img *img, struct block_node *node, const char *name, bool apply)
+static int co_apply_or_delete(struct img *img, struct block_node *node, const char *name,
+                              bool apply)
 {
     const char *what = apply ? "apply" : "delete";
     const struct block_snapshot_ops *ops = node->driver->snapshots;
@@ -164,8 +185,12 @@ static int co_apply_or_delete(struct img *img, struct block_node *node, const ch
         return img_fail_error(img, &error, "Could not %s snapshot '%s'", what, name);
     }
     if (!id) {
-        return img_fail(img, apply ? "Could not apply snapshot '%s': Failed to load snapshot: No such file or directory"
-                                   : "Could not delete snapshot '%s': snapshot not found", name);
+        return img_fail(
+            img,
+            apply
+                ? "Could not apply snapshot '%s': Failed to load snapshot: No such file or directory"
+                : "Could not delete snapshot '%s': snapshot not found",
+            name);
     }
     if (apply ? ops->co_goto(node, id, &error) : ops->co_delete(node, id, NULL, &error)) {
         return 0;
@@ -179,10 +204,16 @@ static int co_do_snapshot(struct img *img, const struct img_args *args, struct b
     int status = 0;
 
     if (!node->driver->snapshots) {
-        return args->create   ? img_fail(img, "Could not create snapshot '%s': Operation not supported", args->create)
-               : args->apply  ? img_fail(img, "Could not apply snapshot '%s': Block driver does not support snapshots",
-                                         args->apply)
-               : args->delete ? img_fail(img, "Could not delete snapshot '%s': snapshot not found", args->delete)
+        return args->create
+                   ? img_fail(img, "Could not create snapshot '%s': Operation not supported",
+                              args->create)
+               : args->apply
+                   ? img_fail(
+                         img,
+                         "Could not apply snapshot '%s': Block driver does not support snapshots",
+                         args->apply)
+               : args->delete ? img_fail(img, "Could not delete snapshot '%s': snapshot not found",
+                                         args->delete)
                               : 0;
     }
     co_block_drain_begin(img->graph, node);
@@ -191,7 +222,8 @@ static int co_do_snapshot(struct img *img, const struct img_args *args, struct b
             status = img_fail_error(img, &error, "Could not create snapshot '%s'", args->create);
         }
     } else if (args->apply || args->delete) {
-        status = co_apply_or_delete(img, node, args->apply ? args->apply : args->delete, args->apply);
+        status =
+            co_apply_or_delete(img, node, args->apply ? args->apply : args->delete, args->apply);
     } else if (!co_list(node, &error)) {
         status = img_fail_error(img, &error, "Could not list snapshots");
     }
@@ -203,8 +235,12 @@ static int co_snapshot(struct img *img, const struct img_args *args)
 {
     int n = args->list + !!args->create + !!args->apply + !!args->delete;
     struct img_image image = {
-        .format = args->format, .image_opts = args->image_opts, .force_share = args->force_share,
-        .writable = args->create || args->apply || args->delete, .discard = true, .quiet = args->quiet,
+        .format = args->format,
+        .image_opts = args->image_opts,
+        .force_share = args->force_share,
+        .writable = args->create || args->apply || args->delete,
+        .discard = true,
+        .quiet = args->quiet,
     };
     struct block_user *user;
     int status;
@@ -240,7 +276,9 @@ static const struct img_option snapshot_options[] = {
 };
 
 const struct img_command img_snapshot = {
-    "snapshot", "list, make, apply or delete snapshots in an image", "FILENAME", snapshot_options, co_snapshot, 1,
+    "snapshot",  "list, make, apply or delete snapshots in an image",
+    "FILENAME",  snapshot_options,
+    co_snapshot, 1,
 };
 
 /* ---- amend ---- */
@@ -272,8 +310,12 @@ static bool co_amend_opened(struct img *img, const struct img_args *args, struct
 static int co_amend(struct img *img, const struct img_args *args)
 {
     struct img_image image = {
-        .format = args->format, .image_opts = args->image_opts, .cache = args->cache, .writable = true,
-        .resizable = true, .quiet = args->quiet,
+        .format = args->format,
+        .image_opts = args->image_opts,
+        .cache = args->cache,
+        .writable = true,
+        .resizable = true,
+        .quiet = args->quiet,
     };
     const struct block_driver *driver = args->format ? block_driver_find(args->format) : NULL;
     struct block_user *user;
@@ -312,7 +354,8 @@ static const struct img_option amend_options[] = {
     IMG_ROW_PROGRESS,
     IMG_ROW_FORMAT,
     IMG_ROW_IMAGE_OPTS,
-    {"options", 'o', "OPTIONS", "what is to be different (-o help lists it)", IMG_LIST, IMG_AT(options)},
+    {"options", 'o', "OPTIONS", "what is to be different (-o help lists it)", IMG_LIST,
+     IMG_AT(options)},
     IMG_ROW_CACHE('t', "cache", cache, "cache mode (default: writeback)"),
     {"force", 0, NULL, "also what may lose data", IMG_FLAG, IMG_AT(force)},
     IMG_ROW_OBJECT,

@@ -17,19 +17,25 @@ static void print_human(const struct qapi_image_check *c)
     }
     if (c->corruptions) {
         printf("\n%" G_GINT64_FORMAT " errors were found on the image.\n"
-               "Data may be corrupted, or further writes to the image may corrupt it.\n", c->corruptions);
+               "Data may be corrupted, or further writes to the image may corrupt it.\n",
+               c->corruptions);
     }
     if (c->leaks) {
         printf("\n%" G_GINT64_FORMAT " leaked clusters were found on the image.\n"
-               "This means waste of disk space, but no harm to data.\n", c->leaks);
+               "This means waste of disk space, but no harm to data.\n",
+               c->leaks);
     }
     if (c->check_errors) {
-        printf("\n%" G_GINT64_FORMAT " internal errors have occurred during the check.\n", c->check_errors);
+        printf("\n%" G_GINT64_FORMAT " internal errors have occurred during the check.\n",
+               c->check_errors);
     }
     if (c->total_clusters && c->allocated_clusters) {
-        printf("%" G_GINT64_FORMAT "/%" G_GINT64_FORMAT " = %0.2f%% allocated, %0.2f%% fragmented, %0.2f%% compressed "
-               "clusters\n", c->allocated_clusters, c->total_clusters, allocated * 100 / total,
-               (double)c->fragmented_clusters * 100 / allocated, (double)c->compressed_clusters * 100 / allocated);
+        printf("%" G_GINT64_FORMAT "/%" G_GINT64_FORMAT
+               " = %0.2f%% allocated, %0.2f%% fragmented, %0.2f%% compressed "
+               "clusters\n",
+               c->allocated_clusters, c->total_clusters, allocated * 100 / total,
+               (double)c->fragmented_clusters * 100 / allocated,
+               (double)c->compressed_clusters * 100 / allocated);
     }
     if (c->image_end_offset > 0) {
         printf("Image end offset: %" G_GINT64_FORMAT "\n", c->image_end_offset);
@@ -58,8 +64,8 @@ static void print_result(struct qapi_image_check *c, bool json)
     img_print_json(stdout, value);
 }
 
-static bool co_check_once(struct img *img, struct block_node *node, const char *filename, unsigned fix,
-                          struct qapi_image_check *result)
+static bool co_check_once(struct img *img, struct block_node *node, const char *filename,
+                          unsigned fix, struct qapi_image_check *result)
 {
     g_autoptr(GError) error = NULL;
     bool ok;
@@ -86,8 +92,8 @@ static int status_of(const struct qapi_image_check *result)
                                  : CLEAN;
 }
 
-static int co_check_opened(struct img *img, const struct img_args *args, struct block_node *node, unsigned fix,
-                           bool json)
+static int co_check_opened(struct img *img, const struct img_args *args, struct block_node *node,
+                           unsigned fix, bool json)
 {
     struct qapi_image_check result = {0};
     int status = NOT_CHECKED;
@@ -104,7 +110,8 @@ static int co_check_opened(struct img *img, const struct img_args *args, struct 
 
         if (!json && !args->quiet) {
             printf("The following inconsistencies were found and repaired:\n\n    %" G_GINT64_FORMAT
-                   " leaked clusters\n    %" G_GINT64_FORMAT " corruptions\n\nDouble checking the fixed image now...\n",
+                   " leaked clusters\n    %" G_GINT64_FORMAT
+                   " corruptions\n\nDouble checking the fixed image now...\n",
                    leaks, corruptions);
             fflush(stdout);
         }
@@ -125,8 +132,13 @@ static int co_check_opened(struct img *img, const struct img_args *args, struct 
 static int co_check(struct img *img, const struct img_args *args)
 {
     struct img_image image = {
-        .format = args->format, .image_opts = args->image_opts, .cache = args->cache, .check = true,
-        .force_share = args->force_share, .writable = args->repair != NULL, .resizable = args->repair != NULL,
+        .format = args->format,
+        .image_opts = args->image_opts,
+        .cache = args->cache,
+        .check = true,
+        .force_share = args->force_share,
+        .writable = args->repair != NULL,
+        .resizable = args->repair != NULL,
         .no_backing = true,
     };
     bool direct, no_flush, writethrough;
@@ -142,7 +154,8 @@ static int co_check(struct img *img, const struct img_args *args)
               : g_str_equal(args->repair, "all") ? BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS
                                                  : 0;
         if (!fix) {
-            return img_usage_error(img, "--repair (-r) expects 'leaks' or 'all' not '%s'", args->repair);
+            return img_usage_error(img, "--repair (-r) expects 'leaks' or 'all' not '%s'",
+                                   args->repair);
         }
     }
     if (args->n_operands != 1) {
@@ -174,8 +187,12 @@ static const struct img_option check_options[] = {
 };
 
 const struct img_command img_check = {
-    "check", "look for damage in an image: 0 none, 1 not checked, 2 damage, 3 leaks, 63 the format has no check",
-    "FILENAME", check_options, co_check, 1,
+    "check",
+    "look for damage in an image: 0 none, 1 not checked, 2 damage, 3 leaks, 63 the format has no check",
+    "FILENAME",
+    check_options,
+    co_check,
+    1,
 };
 
 /* ---- measure ---- */
@@ -190,8 +207,9 @@ static void print_sizes(const struct sizes *s, bool json)
     g_autoptr(json_object) value = NULL;
 
     if (!json) {
-        printf("required size: %" G_GUINT64_FORMAT "\nfully allocated size: %" G_GUINT64_FORMAT "\n", s->required,
-               s->full);
+        printf("required size: %" G_GUINT64_FORMAT "\nfully allocated size: %" G_GUINT64_FORMAT
+               "\n",
+               s->required, s->full);
         if (s->has_bitmaps) {
             printf("bitmaps size: %" G_GUINT64_FORMAT "\n", s->bitmaps);
         }
@@ -206,8 +224,9 @@ static void print_sizes(const struct sizes *s, bool json)
     img_print_json(stdout, value);
 }
 
-static bool measure_as(struct img *img, const struct img_args *args, const struct block_driver *driver,
-                       struct block_node *source, uint64_t size, struct sizes *sizes)
+static bool measure_as(struct img *img, const struct img_args *args,
+                       const struct block_driver *driver, struct block_node *source, uint64_t size,
+                       struct sizes *sizes)
 {
     g_autoptr(json_object) given = img_parse_options(img, args->options), members = NULL;
     g_autoptr(GError) error = NULL;
@@ -229,7 +248,8 @@ static bool measure_as(struct img *img, const struct img_args *args, const struc
         return false;
     }
     sizes->bitmaps = UINT64_MAX;
-    if (!driver->measure(members, source, size, &sizes->required, &sizes->full, &sizes->bitmaps, &error)) {
+    if (!driver->measure(members, source, size, &sizes->required, &sizes->full, &sizes->bitmaps,
+                         &error)) {
         img_fail_error(img, &error, NULL);
         return false;
     }
@@ -239,7 +259,8 @@ static bool measure_as(struct img *img, const struct img_args *args, const struc
 
 static int co_measure(struct img *img, const struct img_args *args)
 {
-    struct img_image image = {.format = args->format, .image_opts = args->image_opts, .force_share = args->force_share};
+    struct img_image image = {
+        .format = args->format, .image_opts = args->image_opts, .force_share = args->force_share};
     const char *format = args->target_format ? args->target_format : "raw";
     const struct block_driver *driver;
     struct block_user *user = NULL;
@@ -276,7 +297,8 @@ static int co_measure(struct img *img, const struct img_args *args)
     }
     if (ok) {
         driver = img_driver(img, format);
-        ok = driver && measure_as(img, args, driver, user ? block_user_node(user) : NULL, (uint64_t)size, &sizes);
+        ok = driver && measure_as(img, args, driver, user ? block_user_node(user) : NULL,
+                                  (uint64_t)size, &sizes);
     }
     if (ok) {
         print_sizes(&sizes, json);
@@ -286,12 +308,14 @@ static int co_measure(struct img *img, const struct img_args *args)
 }
 
 static const struct img_option measure_options[] = {
-    {"target-format", 'O', "FMT", "format that an image would have (default: raw)", IMG_STRING, IMG_AT(target_format)},
+    {"target-format", 'O', "FMT", "format that an image would have (default: raw)", IMG_STRING,
+     IMG_AT(target_format)},
     {"target-options", 'o', "OPTIONS", "options of this format", IMG_LIST, IMG_AT(options)},
     {"size", 's', "SIZE", "size of a new image", IMG_STRING, IMG_AT(size)},
     IMG_ROW_FORMAT,
     IMG_ROW_IMAGE_OPTS,
-    {"snapshot", 'l', "SNAPSHOT", "measure this snapshot of FILENAME", IMG_STRING, IMG_AT(snapshot)},
+    {"snapshot", 'l', "SNAPSHOT", "measure this snapshot of FILENAME", IMG_STRING,
+     IMG_AT(snapshot)},
     IMG_ROW_OUTPUT,
     IMG_ROW_SHARE,
     IMG_ROW_OBJECT,
@@ -299,5 +323,10 @@ static const struct img_option measure_options[] = {
 };
 
 const struct img_command img_measure = {
-    "measure", "say how large the file of an image would be", "FILENAME | --size SIZE", measure_options, co_measure, 1,
+    "measure",
+    "say how large the file of an image would be",
+    "FILENAME | --size SIZE",
+    measure_options,
+    co_measure,
+    1,
 };

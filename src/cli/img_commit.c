@@ -21,9 +21,9 @@ struct layer {
 struct commit {
     struct img *img;
     const struct img_args *args;
-    GArray *layers;                 /* struct layer, the image first, its base last */
+    GArray *layers; /* struct layer, the image first, its base last */
     uint8_t *buffer;
-    uint64_t rate;                  /* bytes a second; 0: any */
+    uint64_t rate; /* bytes a second; 0: any */
 };
 
 static struct block_node *node_of(const struct commit *c, guint i)
@@ -33,11 +33,19 @@ static struct block_node *node_of(const struct commit *c, guint i)
 
 /* ---- Layers ---- */
 
-static bool co_add(struct commit *c, const char *filename, const char *format, bool image_opts, bool writable)
+static bool co_add(struct commit *c, const char *filename, const char *format, bool image_opts,
+                   bool writable)
 {
     struct img_image image = {
-        .filename = filename, .format = format, .image_opts = image_opts, .cache = c->args->cache,
-        .writable = writable, .resizable = writable, .no_backing = true, .discard = true, .quiet = c->args->quiet,
+        .filename = filename,
+        .format = format,
+        .image_opts = image_opts,
+        .cache = c->args->cache,
+        .writable = writable,
+        .resizable = writable,
+        .no_backing = true,
+        .discard = true,
+        .quiet = c->args->quiet,
     };
     struct layer layer = {.user = co_img_open(c->img, &image)};
 
@@ -64,7 +72,8 @@ static char *below(const struct commit *c, char **format)
     const char *base = node->file ? node->file->node->filename : node->filename;
 
     *format = g_strdup(node->backing_format);
-    return node->backing_name && *node->backing_name ? block_combine_names(base, node->backing_name) : NULL;
+    return node->backing_name && *node->backing_name ? block_combine_names(base, node->backing_name)
+                                                     : NULL;
 }
 
 /* -b names a layer as the one above it does, or by the path that this gives. */
@@ -72,7 +81,8 @@ static bool is_base(const struct commit *c, const char *path)
 {
     const struct block_node *above = node_of(c, c->layers->len - 1);
 
-    return !c->args->base || g_str_equal(c->args->base, above->backing_name) || same_file(c->args->base, path);
+    return !c->args->base || g_str_equal(c->args->base, above->backing_name) ||
+           same_file(c->args->base, path);
 }
 
 static bool co_open_layers(struct commit *c)
@@ -87,15 +97,18 @@ static bool co_open_layers(struct commit *c)
 
         if (!path) {
             if (c->args->base) {
-                img_fail(c->img, "Did not find '%s' in the backing chain of '%s'", c->args->base, c->args->operands[0]);
+                img_fail(c->img, "Did not find '%s' in the backing chain of '%s'", c->args->base,
+                         c->args->operands[0]);
             } else {
                 img_fail(c->img, "Image does not have a backing file");
             }
             return false;
         }
         if (c->layers->len > BLOCK_OPEN_MAX_LEVEL) {
-            img_fail(c->img, "More than %d images on top of each other: one seems to be its own backing image",
-                     BLOCK_OPEN_MAX_LEVEL);
+            img_fail(
+                c->img,
+                "More than %d images on top of each other: one seems to be its own backing image",
+                BLOCK_OPEN_MAX_LEVEL);
             return false;
         }
         found = is_base(c, path);
@@ -111,13 +124,15 @@ static bool co_open_layers(struct commit *c)
 static bool check(struct commit *c, const char *what, uint64_t offset, int ret)
 {
     if (ret < 0) {
-        img_fail(c->img, "error while %s at byte %" G_GUINT64_FORMAT ": %s", what, offset, g_strerror(-ret));
+        img_fail(c->img, "error while %s at byte %" G_GUINT64_FORMAT ": %s", what, offset,
+                 g_strerror(-ret));
     }
     return ret >= 0;
 }
 
 /* The layer that has what is at offset, and for how many bytes; the base: none of those above it. */
-static bool co_find_layer(struct commit *c, uint64_t offset, uint64_t *bytes, guint *layer, bool *zero)
+static bool co_find_layer(struct commit *c, uint64_t offset, uint64_t *bytes, guint *layer,
+                          bool *zero)
 {
     for (*layer = 0; *layer + 1 < c->layers->len; (*layer)++) {
         struct block_status status;
@@ -126,7 +141,7 @@ static bool co_find_layer(struct commit *c, uint64_t offset, uint64_t *bytes, gu
         if (!check(c, "reading block status", offset, ret)) {
             return false;
         }
-        if (!status.bytes) {            /* the layer is shorter: what is below isn't seen through it */
+        if (!status.bytes) { /* the layer is shorter: what is below isn't seen through it */
             *zero = true;
             return true;
         }
@@ -139,7 +154,8 @@ static bool co_find_layer(struct commit *c, uint64_t offset, uint64_t *bytes, gu
     return true;
 }
 
-static bool co_copy(struct commit *c, struct block_user *from, struct block_user *to, uint64_t offset, uint64_t bytes)
+static bool co_copy(struct commit *c, struct block_user *from, struct block_user *to,
+                    uint64_t offset, uint64_t bytes)
 {
     struct block_buffer buffer = BLOCK_BUFFER(c->buffer, bytes);
 
@@ -169,7 +185,8 @@ static bool co_commit_data(struct commit *c)
             }
         } else if (layer + 1 < c->layers->len) {
             bytes = MIN(bytes, CHUNK);
-            if (!co_copy(c, g_array_index(c->layers, struct layer, layer).user, base, offset, bytes)) {
+            if (!co_copy(c, g_array_index(c->layers, struct layer, layer).user, base, offset,
+                         bytes)) {
                 return false;
             }
             written += bytes;
@@ -217,7 +234,8 @@ static bool co_commit_layers(struct commit *c)
     /* Only what the base has on stable storage is given up here. */
     if (!c->args->drop && !c->args->base) {
         if (!top->driver->co_make_empty) {
-            img_fail(c->img, "Could not empty %s: the format '%s' can't", c->args->operands[0], top->driver->name);
+            img_fail(c->img, "Could not empty %s: the format '%s' can't", c->args->operands[0],
+                     top->driver->name);
             return false;
         }
         if (!top->driver->co_make_empty(top, &error)) {
@@ -269,7 +287,8 @@ static const struct img_option options[] = {
     IMG_ROW_IMAGE_OPTS,
     IMG_ROW_CACHE('t', "cache", cache, "cache mode of all of them (default: writeback)"),
     {"drop", 'd', NULL, "don't empty FILENAME afterwards", IMG_FLAG, IMG_AT(drop)},
-    {"base", 'b', "BASE", "an image further down, to which all goes (implies -d)", IMG_STRING, IMG_AT(base)},
+    {"base", 'b', "BASE", "an image further down, to which all goes (implies -d)", IMG_STRING,
+     IMG_AT(base)},
     {"rate", 'r', "RATE", "bytes a second at most", IMG_STRING, IMG_AT(rate)},
     IMG_ROW_OBJECT,
     IMG_ROW_END,

@@ -13,7 +13,7 @@ struct side {
     const char *filename;
     uint64_t size;
     uint8_t *buffer;
-    struct block_status status;     /* from the place where the comparison is */
+    struct block_status status; /* from the place where the comparison is */
 };
 
 struct compare {
@@ -35,8 +35,8 @@ static int co_read(struct compare *c, struct side *side, uint64_t offset, uint64
     int ret = co_block_read(side->user, offset, bytes, BLOCK_BUFFER(side->buffer, bytes), 0);
 
     if (ret < 0) {
-        img_fail(c->img, "Error while reading offset %" G_GUINT64_FORMAT " of %s: %s", offset, side->filename,
-                 g_strerror(-ret));
+        img_fail(c->img, "Error while reading offset %" G_GUINT64_FORMAT " of %s: %s", offset,
+                 side->filename, g_strerror(-ret));
         return NO_READ;
     }
     return SAME;
@@ -107,7 +107,8 @@ static int co_common(struct compare *c, uint64_t size)
         bytes = MIN(MIN(a->status.bytes, b->status.bytes), size - offset);
         if (c->args->strict && ((a->status.flags ^ b->status.flags) & BLOCK_STATUS_ALLOCATED)) {
             if (!c->args->quiet) {
-                printf("Strict mode: Offset %" G_GUINT64_FORMAT " block status mismatch!\n", offset);
+                printf("Strict mode: Offset %" G_GUINT64_FORMAT " block status mismatch!\n",
+                       offset);
             }
             return DIFFERENT;
         }
@@ -172,11 +173,16 @@ static int co_compare_sides(struct compare *c)
     return status;
 }
 
-static bool co_open_side(struct compare *c, struct side *side, const char *filename, const char *format)
+static bool co_open_side(struct compare *c, struct side *side, const char *filename,
+                         const char *format)
 {
     struct img_image image = {
-        .filename = filename, .format = format, .cache = c->args->cache, .image_opts = c->args->image_opts,
-        .force_share = c->args->force_share, .quiet = c->args->quiet,
+        .filename = filename,
+        .format = format,
+        .cache = c->args->cache,
+        .image_opts = c->args->image_opts,
+        .force_share = c->args->force_share,
+        .quiet = c->args->quiet,
     };
 
     side->filename = filename;
@@ -226,5 +232,10 @@ static const struct img_option options[] = {
 };
 
 const struct img_command img_compare = {
-    "compare", "say whether two images have the same contents", "FILENAME1 FILENAME2", options, co_compare, 1,
+    "compare",
+    "say whether two images have the same contents",
+    "FILENAME1 FILENAME2",
+    options,
+    co_compare,
+    1,
 };

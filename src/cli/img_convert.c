@@ -13,7 +13,7 @@ struct convert {
     const struct img_args *args;
     struct img_copy copy;
     const char *format, *base, *base_format, *target;
-    char **names;                   /* of the sources, n_sources */
+    char **names; /* of the sources, n_sources */
     json_object *options;
 };
 
@@ -28,7 +28,8 @@ static bool parse_numbers(struct convert *v)
     v->copy.n_workers = DEFAULT_WORKERS;
     if (args->parallel) {
         if (!g_ascii_string_to_unsigned(args->parallel, 10, 1, MAX_WORKERS, &number, NULL)) {
-            img_fail(v->img, "Invalid number of coroutines specified. Must be between 1 and %d.", MAX_WORKERS);
+            img_fail(v->img, "Invalid number of coroutines specified. Must be between 1 and %d.",
+                     MAX_WORKERS);
             return false;
         }
         v->copy.n_workers = (unsigned)number;
@@ -37,7 +38,8 @@ static bool parse_numbers(struct convert *v)
     if (args->sparse) {
         size = img_size(args->sparse, G_MAXUINT32);
         if (size < 0 || size % SECTOR) {
-            img_fail(v->img, "Invalid buffer size for sparse output specified: '%s'.", args->sparse);
+            img_fail(v->img, "Invalid buffer size for sparse output specified: '%s'.",
+                     args->sparse);
             return false;
         }
         v->copy.sparse = (uint64_t)size;
@@ -102,8 +104,10 @@ static bool take_options(struct convert *v)
         v->base_format = json_object_get_string(value);
     }
     if (v->base && v->copy.n_sources > 1) {
-        img_fail(v->img, "Having a backing file for the target makes no sense when concatenating multiple input "
-                 "images");
+        img_fail(
+            v->img,
+            "Having a backing file for the target makes no sense when concatenating multiple input "
+            "images");
         return false;
     }
     if (v->base && !v->base_format) {
@@ -121,13 +125,18 @@ static bool co_open_sources(struct convert *v)
 
     for (unsigned i = 0; i < v->copy.n_sources; i++) {
         struct img_image image = {
-            .filename = v->names[i], .format = args->format, .image_opts = args->image_opts, .cache = args->cache,
-            .force_share = args->force_share, .quiet = args->quiet,
+            .filename = v->names[i],
+            .format = args->format,
+            .image_opts = args->image_opts,
+            .cache = args->cache,
+            .force_share = args->force_share,
+            .quiet = args->quiet,
         };
         struct img_source *source = &v->copy.sources[i];
 
         source->user = co_img_open(v->img, &image);
-        if (!source->user || (args->snapshot && !co_img_load_snapshot(v->img, source->user, args->snapshot))) {
+        if (!source->user ||
+            (args->snapshot && !co_img_load_snapshot(v->img, source->user, args->snapshot))) {
             return false;
         }
         source->start = v->copy.total;
@@ -151,8 +160,8 @@ static bool check_target_format(struct convert *v)
         return false;
     }
     if ((v->args->base || v->args->base_format) && !driver->supports_backing) {
-        img_fail(v->img, "Backing file%s not supported for file format '%s'", v->args->base ? "" : " format",
-                 v->format);
+        img_fail(v->img, "Backing file%s not supported for file format '%s'",
+                 v->args->base ? "" : " format", v->format);
         return false;
     }
     return true;
@@ -162,8 +171,14 @@ static bool co_create_target(struct convert *v)
 {
     g_autofree char *doing = g_strdup_printf("error while converting %s", v->format);
     struct img_new image = {
-        .doing = doing, .filename = v->target, .format = v->format, .options = v->args->options, .base = v->args->base,
-        .base_format = v->args->base_format, .size = UINT64_MAX, .unsafe = false,
+        .doing = doing,
+        .filename = v->target,
+        .format = v->format,
+        .options = v->args->options,
+        .base = v->args->base,
+        .base_format = v->args->base_format,
+        .size = UINT64_MAX,
+        .unsafe = false,
     };
     g_autoptr(json_object) options = img_parse_options(v->img, v->args->options);
 
@@ -221,7 +236,8 @@ static json_object *key_options(struct convert *v)
     if (!given) {
         return NULL;
     }
-    json_object_object_foreach(given, name, value) {
+    json_object_object_foreach(given, name, value)
+    {
         if (g_str_has_suffix(name, "key-secret") || g_str_equal(name, "encrypt.format")) {
             keys = keys ? keys : json_object_new_object();
             json_object_object_add(keys, name, json_object_get(value));
@@ -234,9 +250,14 @@ static bool co_open_target(struct convert *v)
 {
     g_autoptr(json_object) keys = key_options(v);
     struct img_image image = {
-        .filename = v->target, .format = v->args->target_image_opts ? NULL : v->format,
-        .image_opts = v->args->target_image_opts, .cache = v->args->target_cache ? v->args->target_cache : "unsafe",
-        .writable = true, .discard = true, .quiet = v->args->quiet, .options = keys,
+        .filename = v->target,
+        .format = v->args->target_image_opts ? NULL : v->format,
+        .image_opts = v->args->target_image_opts,
+        .cache = v->args->target_cache ? v->args->target_cache : "unsafe",
+        .writable = true,
+        .discard = true,
+        .quiet = v->args->quiet,
+        .options = keys,
     };
 
     v->copy.target = co_img_open(v->img, &image);
@@ -274,26 +295,29 @@ static bool co_convert_opened(struct convert *v)
 
 static bool co_run(struct convert *v)
 {
-    if (!take_options(v) || (!v->args->no_create && !check_target_format(v)) || !co_open_sources(v)) {
+    if (!take_options(v) || (!v->args->no_create && !check_target_format(v)) ||
+        !co_open_sources(v)) {
         return false;
     }
     if (v->args->bitmaps && !block_user_node(v->copy.sources[0].user)->driver->bitmaps) {
         img_fail(v->img, "Source lacks bitmap support");
         return false;
     }
-    return (v->args->no_create || co_create_target(v)) && co_open_target(v) && co_convert_opened(v) &&
-           (!v->args->bitmaps || co_img_copy_bitmaps(v->img, v->copy.sources[0].user, v->copy.target,
-                                                     v->args->skip_broken));
+    return (v->args->no_create || co_create_target(v)) && co_open_target(v) &&
+           co_convert_opened(v) &&
+           (!v->args->bitmaps || co_img_copy_bitmaps(v->img, v->copy.sources[0].user,
+                                                     v->copy.target, v->args->skip_broken));
 }
 
 static int co_convert(struct img *img, const struct img_args *args)
 {
-    struct convert v = {.img = img, .args = args, .format = args->target_format ? args->target_format : "raw"};
+    struct convert v = {
+        .img = img, .args = args, .format = args->target_format ? args->target_format : "raw"};
     bool direct, no_flush, writethrough, ok;
 
     if (img_wants_help(args->options)) {
-        return img_print_create_help(img, args->n_operands ? args->operands[args->n_operands - 1] : NULL, v.format,
-                                     false);
+        return img_print_create_help(
+            img, args->n_operands ? args->operands[args->n_operands - 1] : NULL, v.format, false);
     }
     if (args->n_operands < 2) {
         return img_fail(img, "Must specify image file name");
@@ -328,28 +352,35 @@ static const struct img_option options[] = {
     {"source-format", 'f', "SRC_FMT", "format of the sources", IMG_STRING, IMG_AT(format)},
     {"source-image-opts", 0, NULL, "sources are lists of options", IMG_FLAG, IMG_AT(image_opts)},
     {"image-opts", 0, NULL, "the same", IMG_FLAG, IMG_AT(image_opts)},
-    {"source-snapshot", 'l', "SNAPSHOT", "copy this snapshot: its name, or snapshot.id=ID,snapshot.name=NAME",
-     IMG_STRING, IMG_AT(snapshot)},
+    {"source-snapshot", 'l', "SNAPSHOT",
+     "copy this snapshot: its name, or snapshot.id=ID,snapshot.name=NAME", IMG_STRING,
+     IMG_AT(snapshot)},
     IMG_ROW_CACHE('T', "source-cache", cache, "cache mode of the sources (default: writeback)"),
-    {"target-format", 'O', "FMT", "format of the target (default: raw)", IMG_STRING, IMG_AT(target_format)},
-    {"target-image-opts", 0, NULL, "the target is a list of options; with -n", IMG_FLAG, IMG_AT(target_image_opts)},
-    {"target-options", 'o', "OPTIONS", "options of the target's format (-o help lists them)", IMG_LIST,
-     IMG_AT(options)},
+    {"target-format", 'O', "FMT", "format of the target (default: raw)", IMG_STRING,
+     IMG_AT(target_format)},
+    {"target-image-opts", 0, NULL, "the target is a list of options; with -n", IMG_FLAG,
+     IMG_AT(target_image_opts)},
+    {"target-options", 'o', "OPTIONS", "options of the target's format (-o help lists them)",
+     IMG_LIST, IMG_AT(options)},
     {"compress", 'c', NULL, "compress the target (qcow2)", IMG_FLAG, IMG_AT(compress)},
     IMG_ROW_CACHE('t', "target-cache", target_cache, "cache mode of the target (default: unsafe)"),
     {"backing", 'B', "BACKING", "the target is on top of BACKING", IMG_STRING, IMG_AT(base)},
     {"backing-format", 'F', "FMT", "format of BACKING", IMG_STRING, IMG_AT(base_format)},
     {"no-create", 'n', NULL, "the target is there: don't make it", IMG_FLAG, IMG_AT(no_create)},
-    {"target-is-zero", 0, NULL, "the target reads as zeroes; with -n", IMG_FLAG, IMG_AT(target_is_zero)},
-    {"sparse-size", 'S', "SIZE", "leave out runs of zeroes of this size (default: 4k); 0: leave nothing out",
-     IMG_STRING, IMG_AT(sparse)},
+    {"target-is-zero", 0, NULL, "the target reads as zeroes; with -n", IMG_FLAG,
+     IMG_AT(target_is_zero)},
+    {"sparse-size", 'S', "SIZE",
+     "leave out runs of zeroes of this size (default: 4k); 0: leave nothing out", IMG_STRING,
+     IMG_AT(sparse)},
     {"bitmaps", 0, NULL, "copy persistent bitmaps, too", IMG_FLAG, IMG_AT(bitmaps)},
-    {"skip-broken-bitmaps", 0, NULL, "but those that are inconsistent", IMG_FLAG, IMG_AT(skip_broken)},
+    {"skip-broken-bitmaps", 0, NULL, "but those that are inconsistent", IMG_FLAG,
+     IMG_AT(skip_broken)},
     IMG_ROW_SHARE,
     {"rate", 'r', "RATE", "bytes a second at most", IMG_STRING, IMG_AT(rate)},
-    {"parallel", 'm', "NUMBER", "pieces that are copied at a time (default: 8, at most 16)", IMG_STRING,
-     IMG_AT(parallel)},
-    {"copy-range-offloading", 'C', NULL, "let the kernel copy (keeps no holes)", IMG_FLAG, IMG_AT(copy_range)},
+    {"parallel", 'm', "NUMBER", "pieces that are copied at a time (default: 8, at most 16)",
+     IMG_STRING, IMG_AT(parallel)},
+    {"copy-range-offloading", 'C', NULL, "let the kernel copy (keeps no holes)", IMG_FLAG,
+     IMG_AT(copy_range)},
     {"salvage", 0, NULL, "what can't be read becomes zeroes", IMG_FLAG, IMG_AT(salvage)},
     {"oob-writes", 'W', NULL, "write in any order", IMG_FLAG, IMG_AT(out_of_order)},
     IMG_ROW_OBJECT,
@@ -357,6 +388,10 @@ static const struct img_option options[] = {
 };
 
 const struct img_command img_convert = {
-    "convert", "copy an image to another, perhaps of another format", "SRC_FILENAME... TGT_FILENAME", options,
-    co_convert, 1,
+    "convert",
+    "copy an image to another, perhaps of another format",
+    "SRC_FILENAME... TGT_FILENAME",
+    options,
+    co_convert,
+    1,
 };

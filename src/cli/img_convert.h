@@ -12,21 +12,22 @@
 
 struct img_source {
     struct block_user *user;
-    uint64_t start, length;         /* bytes, in the target */
+    uint64_t start, length; /* bytes, in the target */
 };
 
 struct img_copy {
     struct img *img;
-    struct img_source *sources;     /* one behind the other */
+    struct img_source *sources; /* one behind the other */
     unsigned n_sources;
     struct block_user *target;
-    uint64_t total;                 /* bytes to be copied */
-    uint64_t target_base;           /* where the target's backing image ends; 0: it has none */
-    uint64_t cluster;               /* the target's, 0: none */
-    uint64_t sparse;                /* what is zeroes for so long isn't written; 0: write everything */
-    uint64_t rate;                  /* bytes a second; 0: as fast as it goes */
+    uint64_t total;       /* bytes to be copied */
+    uint64_t target_base; /* where the target's backing image ends; 0: it has none */
+    uint64_t cluster;     /* the target's, 0: none */
+    uint64_t sparse;      /* what is zeroes for so long isn't written; 0: write everything */
+    uint64_t rate;        /* bytes a second; 0: as fast as it goes */
     unsigned n_workers;
-    bool has_base, zero, compress, salvage, copy_range, in_order, quiet;     /* zero: the target reads as zeroes */
+    bool has_base, zero, compress, salvage, copy_range, in_order,
+        quiet; /* zero: the target reads as zeroes */
 };
 
 /* False after a message. */

@@ -8,7 +8,7 @@
 #include "util/clock.h"
 
 enum { CHUNK = 2 << 20, ALIGN = 4096, VECTOR = 64 };
-enum kind { PIECE_DATA, PIECE_ZERO, PIECE_BASE };   /* BASE: the target's backing image has it */
+enum kind { PIECE_DATA, PIECE_ZERO, PIECE_BASE }; /* BASE: the target's backing image has it */
 
 struct piece {
     uint64_t offset, bytes, turn;
@@ -17,17 +17,17 @@ struct piece {
 
 struct copy {
     const struct img_copy *c;
-    struct co_mutex planning;       /* of the next four, while the status of a source is asked for */
-    uint64_t position;              /* up to where pieces were given out */
-    uint64_t known;                 /* up to where it is of known_kind */
+    struct co_mutex planning; /* of the next four, while the status of a source is asked for */
+    uint64_t position;        /* up to where pieces were given out */
+    uint64_t known;           /* up to where it is of known_kind */
     enum kind known_kind;
     unsigned source;
-    uint64_t next_turn, turn;       /* given out; whose write may begin */
+    uint64_t next_turn, turn; /* given out; whose write may begin */
     struct co_queue turns;
     bool no_copy_range, failed;
     unsigned n_running;
     struct coroutine *waiting;
-    int64_t start;                  /* ns */
+    int64_t start; /* ns */
     uint64_t written;
 };
 
@@ -100,11 +100,12 @@ static bool co_look(struct copy *copy)
     }
     ret = co_status(copy, source, copy->position - source->start, &status);
     if (ret < 0 && c->salvage) {
-        status = (struct block_status){.flags = BLOCK_STATUS_DATA, .bytes = MIN(CHUNK, source->start + source->length -
-                                                                                copy->position)};
+        status = (struct block_status){
+            .flags = BLOCK_STATUS_DATA,
+            .bytes = MIN(CHUNK, source->start + source->length - copy->position)};
     } else if (ret < 0) {
-        img_fail(c->img, "error while reading block status at offset %" G_GUINT64_FORMAT ": %s", copy->position,
-                 g_strerror(-ret));
+        img_fail(c->img, "error while reading block status at offset %" G_GUINT64_FORMAT ": %s",
+                 copy->position, g_strerror(-ret));
         return false;
     }
     copy->known_kind = kind_of(copy, status.flags);
@@ -141,7 +142,8 @@ static bool co_next(struct copy *copy, struct piece *piece)
             copy->failed = true;
             break;
         }
-        *piece = (struct piece){copy->position, MIN(copy->known, copy->c->total) - copy->position, 0, copy->known_kind};
+        *piece = (struct piece){copy->position, MIN(copy->known, copy->c->total) - copy->position,
+                                0, copy->known_kind};
         if (copy->c->compress) {
             cut_cluster(copy, piece);
         } else if (piece->kind == PIECE_DATA) {
@@ -166,22 +168,25 @@ static bool co_next(struct copy *copy, struct piece *piece)
 static bool read_failed(struct copy *copy, uint64_t offset, int ret)
 {
     if (!copy->c->salvage) {
-        img_fail(copy->c->img, "error while reading at byte %" G_GUINT64_FORMAT ": %s", offset, g_strerror(-ret));
+        img_fail(copy->c->img, "error while reading at byte %" G_GUINT64_FORMAT ": %s", offset,
+                 g_strerror(-ret));
     } else if (!copy->c->quiet) {
-        log_warn(copy->c->img->log, "error while reading offset %" G_GUINT64_FORMAT ": %s", offset, g_strerror(-ret));
+        log_warn(copy->c->img->log, "error while reading offset %" G_GUINT64_FORMAT ": %s", offset,
+                 g_strerror(-ret));
     }
     return copy->c->salvage;
 }
 
 /* By and by, so that only what can't be read is lost. */
-static bool co_salvage(struct copy *copy, const struct img_source *source, uint64_t offset, uint64_t bytes,
-                       uint8_t *data)
+static bool co_salvage(struct copy *copy, const struct img_source *source, uint64_t offset,
+                       uint64_t bytes, uint8_t *data)
 {
     enum { SECTOR = 512 };
 
     for (uint64_t done = 0; done < bytes; done += SECTOR) {
         uint64_t n = MIN(SECTOR, bytes - done);
-        int ret = co_block_read(source->user, offset - source->start + done, n, BLOCK_BUFFER(data + done, n), 0);
+        int ret = co_block_read(source->user, offset - source->start + done, n,
+                                BLOCK_BUFFER(data + done, n), 0);
 
         if (ret < 0) {
             memset(data + done, 0, n);
@@ -248,7 +253,8 @@ static void co_keep_rate(struct copy *copy, uint64_t bytes)
 static bool check_write(struct copy *copy, uint64_t offset, int ret)
 {
     if (ret < 0) {
-        img_fail(copy->c->img, "error while writing at byte %" G_GUINT64_FORMAT ": %s", offset, g_strerror(-ret));
+        img_fail(copy->c->img, "error while writing at byte %" G_GUINT64_FORMAT ": %s", offset,
+                 g_strerror(-ret));
     }
     return ret >= 0;
 }
@@ -256,7 +262,8 @@ static bool check_write(struct copy *copy, uint64_t offset, int ret)
 static bool co_write_zeroes(struct copy *copy, uint64_t offset, uint64_t bytes)
 {
     return copy->c->zero ||
-           check_write(copy, offset, co_block_write_zeroes(copy->c->target, offset, bytes, BLOCK_MAY_UNMAP));
+           check_write(copy, offset,
+                       co_block_write_zeroes(copy->c->target, offset, bytes, BLOCK_MAY_UNMAP));
 }
 
 static bool co_write_some(struct copy *copy, uint64_t offset, uint64_t bytes, const uint8_t *data)
@@ -264,7 +271,9 @@ static bool co_write_some(struct copy *copy, uint64_t offset, uint64_t bytes, co
     unsigned flags = copy->c->compress ? BLOCK_COMPRESSED : 0;
 
     co_keep_rate(copy, bytes);
-    return check_write(copy, offset, co_block_write(copy->c->target, offset, bytes, BLOCK_BUFFER(data, bytes), flags));
+    return check_write(copy, offset,
+                       co_block_write(copy->c->target, offset, bytes, BLOCK_BUFFER(data, bytes),
+                                      flags));
 }
 
 /* Without what is zeroes, in units of what the target can leave out. */
@@ -282,7 +291,8 @@ static bool co_write(struct copy *copy, const struct piece *piece, const uint8_t
         bool zero;
         size_t n = img_run(data + done, most, unit, &zero);
 
-        if (zero ? !co_write_zeroes(copy, offset, n) : !co_write_some(copy, offset, n, data + done)) {
+        if (zero ? !co_write_zeroes(copy, offset, n)
+                 : !co_write_some(copy, offset, n, data + done)) {
             return false;
         }
         done += n;
@@ -303,9 +313,10 @@ static int co_copy_range(struct copy *copy, const struct piece *piece)
     for (unsigned i = 0; i < c->n_sources; i++) {
         const struct img_source *source = &c->sources[i];
 
-        if (piece->offset >= source->start && piece->offset + piece->bytes <= source->start + source->length) {
-            int ret = co_block_copy_range(source->user, piece->offset - source->start, c->target, piece->offset,
-                                          piece->bytes, 0);
+        if (piece->offset >= source->start &&
+            piece->offset + piece->bytes <= source->start + source->length) {
+            int ret = co_block_copy_range(source->user, piece->offset - source->start, c->target,
+                                          piece->offset, piece->bytes, 0);
 
             copy->no_copy_range = ret < 0;
             return ret < 0 ? -ENOTSUP : 0;
@@ -327,7 +338,8 @@ static bool co_do_piece(struct copy *copy, const struct piece *piece, uint8_t *b
         return co_copy_range(copy, piece) == 0 ||
                (co_read(copy, piece, buffer) && co_write(copy, piece, buffer));
     }
-    return co_read(copy, piece, buffer) && co_take_turn(copy, piece) && co_write(copy, piece, buffer);
+    return co_read(copy, piece, buffer) && co_take_turn(copy, piece) &&
+           co_write(copy, piece, buffer);
 }
 
 static void co_work(void *opaque)
@@ -362,7 +374,7 @@ bool co_img_copy(const struct img_copy *c)
     }
     while (copy.n_running) {
         copy.waiting = coroutine_self();
-        co_yield();
+        co_yield ();
     }
     co_queue_clear(&copy.turns);
     co_mutex_clear(&copy.planning);

@@ -40,7 +40,8 @@ bool img_wants_help(GPtrArray *options)
     for (guint i = 0; options && i < options->len; i++) {
         g_auto(GStrv) parts = g_strsplit(options->pdata[i], ",", -1);
 
-        if (g_strv_contains((const char *const *)parts, "help") || g_strv_contains((const char *const *)parts, "?")) {
+        if (g_strv_contains((const char *const *)parts, "help") ||
+            g_strv_contains((const char *const *)parts, "?")) {
             return true;
         }
     }
@@ -60,14 +61,16 @@ json_object *img_parse_options(struct img *img, GPtrArray *options)
             json_object_put(all);
             return NULL;
         }
-        json_object_object_foreach(part, key, value) {
+        json_object_object_foreach(part, key, value)
+        {
             json_object_object_add(all, key, json_object_get(value));
         }
     }
     return all;
 }
 
-static const struct block_create_option *find_option(const struct block_create_option *rows, const char *name)
+static const struct block_create_option *find_option(const struct block_create_option *rows,
+                                                     const char *name)
 {
     for (; rows && rows->name; rows++) {
         if (g_str_equal(rows->name, name)) {
@@ -104,7 +107,8 @@ static void put_nested(json_object *object, const char *path, json_object *value
         g_autofree char *name = g_strndup(path, (gsize)(dot - path));
         json_object *next;
 
-        if (!json_object_object_get_ex(object, name, &next) || !json_object_is_type(next, json_type_object)) {
+        if (!json_object_object_get_ex(object, name, &next) ||
+            !json_object_is_type(next, json_type_object)) {
             next = json_object_new_object();
             json_object_object_add(object, name, next);
         }
@@ -126,16 +130,18 @@ static bool version_of(const char *compat, const char **version, GError **error)
     return true;
 }
 
-json_object *img_schema_options(const struct block_driver *driver, json_object *options, bool file, GError **error)
+json_object *img_schema_options(const struct block_driver *driver, json_object *options, bool file,
+                                GError **error)
 {
     json_object *result = json_object_new_object();
 
-    json_object_object_foreach(options, key, value) {
+    json_object_object_foreach(options, key, value)
+    {
         const struct block_create_option *row = find_option(rows_of(driver), key);
         const char *text = json_object_get_string(value);
 
         if (!row) {
-            row = find_option(driver->amend_options, key);      /* which refuses what isn't its own */
+            row = find_option(driver->amend_options, key); /* which refuses what isn't its own */
         }
         if (!row) {
             if (file && find_option(file_rows(), key)) {
@@ -185,7 +191,8 @@ int img_print_create_help(struct img *img, const char *filename, const char *for
         return amend ? img_fail(img, "Format driver '%s' does not support option amendment", format)
                      : img_fail(img, "Format driver '%s' does not support image creation", format);
     }
-    for (const struct block_create_option *row = amend && driver->amend_options ? driver->amend_options : rows_of(driver);
+    for (const struct block_create_option *row =
+             amend && driver->amend_options ? driver->amend_options : rows_of(driver);
          row->name; row++) {
         if (!amend || row->amendable) {
             g_ptr_array_add(rows, (void *)row);
@@ -208,16 +215,17 @@ int img_print_create_help(struct img *img, const char *filename, const char *for
         print_option(rows->pdata[i]);
     }
     if (!filename && !amend && !is_plain(driver)) {
-        puts("\nThe protocol level may support further options.\nSpecify the target filename to include those "
-             "options.");
+        puts(
+            "\nThe protocol level may support further options.\nSpecify the target filename to include those "
+            "options.");
     }
     return 0;
 }
 
 /* ---- Making ---- */
 
-static bool create_by(struct block_graph *graph, const struct block_driver *driver, json_object *options,
-                      GError **error)
+static bool create_by(struct block_graph *graph, const struct block_driver *driver,
+                      json_object *options, GError **error)
 {
     struct qapi_blockdev_create_options strict;
     bool ok;
@@ -251,13 +259,15 @@ static bool co_create_file(struct img *img, const char *filename, const struct b
     struct stat st;
 
     if (stat(path_of(filename), &st) == 0 && S_ISBLK(st.st_mode)) {
-        return true;            /* a device is as large as it is */
+        return true; /* a device is as large as it is */
     }
-    json_object_object_foreach(options, key, value) {
+    json_object_object_foreach(options, key, value)
+    {
         const struct block_create_option *row = find_option(driver->create_options, key);
 
         if (row && (is_plain(format) || !find_option(format->create_options, key))) {
-            json_object_object_add(members, row->member ? row->member : row->name, json_object_get(value));
+            json_object_object_add(members, row->member ? row->member : row->name,
+                                   json_object_get(value));
         }
     }
     json_object_object_add(members, "driver", json_object_new_string("file"));
@@ -272,7 +282,8 @@ static struct block_node *co_open_file(struct img *img, const char *filename, GE
     struct stat st;
     bool device = stat(path_of(filename), &st) == 0 && S_ISBLK(st.st_mode);
 
-    json_object_object_add(options, "driver", json_object_new_string(device ? "host_device" : "file"));
+    json_object_object_add(options, "driver",
+                           json_object_new_string(device ? "host_device" : "file"));
     json_object_object_add(options, "filename", json_object_new_string(path_of(filename)));
     json_object_object_add(options, "discard", json_object_new_string("unmap"));
     return co_block_open_loose(img->graph, NULL, options, 0, error);
@@ -284,8 +295,9 @@ static void put_node(json_object *members, const char *name, const struct block_
 }
 
 /* A format on a file that is there now. */
-static bool co_create_format(struct img *img, const char *filename, const struct block_driver *driver,
-                             json_object *options, json_object *members, GError **error)
+static bool co_create_format(struct img *img, const char *filename,
+                             const struct block_driver *driver, json_object *options,
+                             json_object *members, GError **error)
 {
     struct block_node *file, *data = NULL;
     json_object *data_name = NULL;
@@ -309,12 +321,14 @@ static bool co_create_format(struct img *img, const char *filename, const struct
     }
     put_node(members, "file", file);
     json_object_object_add(members, "driver", json_object_new_string(driver->name));
-    ok = ok && (!driver->co_create_prepare || driver->co_create_prepare(img->graph, filename, members, error)) &&
+    ok = ok &&
+         (!driver->co_create_prepare ||
+          driver->co_create_prepare(img->graph, filename, members, error)) &&
          create_by(img->graph, driver, members, error);
     co_block_node_unref(data);
     co_block_node_unref(file);
     if (!ok && lstat(path_of(filename), &st) == 0 && S_ISREG(st.st_mode)) {
-        unlink(path_of(filename));      /* it is empty, or half of an image */
+        unlink(path_of(filename)); /* it is empty, or half of an image */
     }
     return ok;
 }
@@ -329,7 +343,8 @@ static const char *option(json_object *options, const char *name)
 }
 
 /* Looks at the base: it must be there, and gives its size. Relative to the new image. */
-static bool co_look_at_base(struct img *img, const struct img_new *image, json_object *options, uint64_t *size)
+static bool co_look_at_base(struct img *img, const struct img_new *image, json_object *options,
+                            uint64_t *size)
 {
     const char *base = option(options, "backing_file"), *format = option(options, "backing_fmt");
     g_autofree char *path = NULL;
@@ -346,16 +361,16 @@ static bool co_look_at_base(struct img *img, const struct img_new *image, json_o
         json_object_object_add(open, "driver", json_object_new_string(format));
     }
     json_object_object_add(open, "read-only", json_object_new_string("on"));
-    node = co_block_open_loose(img->graph, path, open, BLOCK_OPEN_PROBE | BLOCK_OPEN_NO_BACKING | BLOCK_OPEN_NO_IO,
-                               &error);
+    node = co_block_open_loose(img->graph, path, open,
+                               BLOCK_OPEN_PROBE | BLOCK_OPEN_NO_BACKING | BLOCK_OPEN_NO_IO, &error);
     if (!node) {
         img_fail_error(img, &error, "%s", image->filename);
         fputs("Could not open backing image.\n", stderr);
         return false;
     }
     if (!format) {
-        img_fail(img, "%s: Backing file specified without backing format\nDetected format of %s.", image->filename,
-                 node->driver->name);
+        img_fail(img, "%s: Backing file specified without backing format\nDetected format of %s.",
+                 image->filename, node->driver->name);
         co_block_node_unref(node);
         return false;
     }
@@ -371,12 +386,13 @@ static int fail(struct img *img, const struct img_new *image, GError **error)
 }
 
 /* In the order that tools know, which isn't the alphabet's. */
-static void print_formatting(const char *filename, const struct block_driver *driver, json_object *options,
-                             uint64_t size)
+static void print_formatting(const char *filename, const struct block_driver *driver,
+                             json_object *options, uint64_t size)
 {
     static const char *const order[] = {
-        "cluster_size", "extended_l2", "preallocation", "compression_type", "size", "compat", "backing_file",
-        "backing_fmt", "data_file", "data_file_raw", "lazy_refcounts", "refcount_bits", "nocow",
+        "cluster_size",   "extended_l2",   "preallocation", "compression_type", "size",
+        "compat",         "backing_file",  "backing_fmt",   "data_file",        "data_file_raw",
+        "lazy_refcounts", "refcount_bits", "nocow",
     };
 
     printf("Formatting '%s', fmt=%s", filename, driver->name);
@@ -391,7 +407,8 @@ static void print_formatting(const char *filename, const struct block_driver *dr
         }
         if (g_str_equal(order[i], "size")) {
             printf(" size=%" G_GUINT64_FORMAT, size);
-        } else if (value && *value && row && strstr(row->type, "size") && img_size(value, INT64_MAX) >= 0) {
+        } else if (value && *value && row && strstr(row->type, "size") &&
+                   img_size(value, INT64_MAX) >= 0) {
             printf(" %s=%" G_GINT64_FORMAT, order[i], img_size(value, INT64_MAX));
         } else if (value && *value) {
             printf(" %s=%s", order[i], value);
@@ -399,8 +416,10 @@ static void print_formatting(const char *filename, const struct block_driver *dr
             printf(" %s=%s", order[i], row->default_value);
         }
     }
-    json_object_object_foreach(options, key, value) {
-        if (!g_strv_contains(order, key) || (is_plain(driver) && g_str_equal(key, "preallocation"))) {
+    json_object_object_foreach(options, key, value)
+    {
+        if (!g_strv_contains(order, key) ||
+            (is_plain(driver) && g_str_equal(key, "preallocation"))) {
             printf(" %s=%s", key, json_object_get_string(value));
         }
     }
@@ -414,8 +433,9 @@ static void set(json_object *options, const char *name, const char *value)
 }
 
 /* -b, -F and the size become options as -o's are. False after a message. */
-static bool co_complete_options(struct img *img, const struct img_new *image, const struct block_driver *driver,
-                                json_object *options, uint64_t *size)
+static bool co_complete_options(struct img *img, const struct img_new *image,
+                                const struct block_driver *driver, json_object *options,
+                                uint64_t *size)
 {
     const char *text = option(options, "size");
 
@@ -430,7 +450,8 @@ static bool co_complete_options(struct img *img, const struct img_new *image, co
         *size = (uint64_t)bytes;
     }
     if (image->base && !find_option(rows_of(driver), "backing_file")) {
-        img_fail(img, "%s: Backing file not supported for file format '%s'", image->filename, image->format);
+        img_fail(img, "%s: Backing file not supported for file format '%s'", image->filename,
+                 image->format);
         return false;
     }
     if (image->base) {
@@ -446,7 +467,8 @@ static bool co_complete_options(struct img *img, const struct img_new *image, co
     }
     text = option(options, "backing_file");
     if (text && g_str_equal(text, image->filename)) {
-        img_fail(img, "%s: Error: Trying to create an image with the same filename as the backing file",
+        img_fail(img,
+                 "%s: Error: Trying to create an image with the same filename as the backing file",
                  image->filename);
         return false;
     }
@@ -469,8 +491,10 @@ bool co_img_create(struct img *img, const struct img_new *image)
     bool ok;
 
     if (!driver || !rows_of(driver)) {
-        img_fail(img, driver ? "%s: Format driver '%s' does not support image creation"
-                             : "%s: Unknown file format '%s'", image->filename, image->format);
+        img_fail(img,
+                 driver ? "%s: Format driver '%s' does not support image creation"
+                        : "%s: Unknown file format '%s'",
+                 image->filename, image->format);
         return false;
     }
     options = img_parse_options(img, image->options);
@@ -492,8 +516,10 @@ bool co_img_create(struct img *img, const struct img_new *image)
     }
     size = (size + 511) & ~511ull;
     put_number(members, "size", size);
-    ok = co_create_file(img, image->filename, driver, options, is_plain(driver) ? size : 0, &error) &&
-         (is_plain(driver) || co_create_format(img, image->filename, driver, options, members, &error));
+    ok = co_create_file(img, image->filename, driver, options, is_plain(driver) ? size : 0,
+                        &error) &&
+         (is_plain(driver) ||
+          co_create_format(img, image->filename, driver, options, members, &error));
     if (!ok) {
         fail(img, image, &error);
     }
@@ -506,8 +532,14 @@ static int co_create(struct img *img, const struct img_args *args)
 {
     const char *format = args->format ? args->format : "raw";
     struct img_new image = {
-        .filename = args->operands[0], .format = format, .options = args->options, .base = args->base,
-        .base_format = args->base_format, .size = UINT64_MAX, .unsafe = args->unsafe, .print = !args->quiet,
+        .filename = args->operands[0],
+        .format = format,
+        .options = args->options,
+        .base = args->base,
+        .base_format = args->base_format,
+        .size = UINT64_MAX,
+        .unsafe = args->unsafe,
+        .print = !args->quiet,
     };
     int64_t size;
 
@@ -533,7 +565,8 @@ static int co_create(struct img *img, const struct img_args *args)
 static const struct img_option options[] = {
     IMG_ROW_QUIET,
     {"format", 'f', "FMT", "format of the new image (default: raw)", IMG_STRING, IMG_AT(format)},
-    {"options", 'o', "FMT_OPTS", "options of the format (-o help lists them)", IMG_LIST, IMG_AT(options)},
+    {"options", 'o', "FMT_OPTS", "options of the format (-o help lists them)", IMG_LIST,
+     IMG_AT(options)},
     {"backing", 'b', "BACKING", "the new image is on top of BACKING", IMG_STRING, IMG_AT(base)},
     {"backing-format", 'F', "FMT", "format of BACKING", IMG_STRING, IMG_AT(base_format)},
     {"backing-unsafe", 'u', NULL, "don't look whether BACKING is there", IMG_FLAG, IMG_AT(unsafe)},

@@ -6,7 +6,7 @@
 
 struct dd {
     const char *in, *out;
-    int64_t block, count, skip;     /* bytes; blocks, -1: all; blocks */
+    int64_t block, count, skip; /* bytes; blocks, -1: all; blocks */
 };
 
 static bool parse_operand(struct img *img, const char *text, struct dd *dd)
@@ -32,7 +32,8 @@ static bool parse_operand(struct img *img, const char *text, struct dd *dd)
     *number = img_size(equals + 1, number == &dd->block ? G_MAXINT32 : INT64_MAX);
     if (*number < 0 || (number == &dd->block && !*number)) {
         if (equals[1] == '-') {
-            img_fail(img, "Invalid %s specified. Must be between 0 and %" G_GINT64_FORMAT ".", name, INT64_MAX);
+            img_fail(img, "Invalid %s specified. Must be between 0 and %" G_GINT64_FORMAT ".", name,
+                     INT64_MAX);
         } else {
             img_fail(img, "Invalid %s specified: '%s'.", name, equals + 1);
         }
@@ -48,17 +49,22 @@ static void range_of(const struct dd *dd, uint64_t length, uint64_t *start, uint
 
     *end = length;
     /* Counted from the beginning, what is skipped with it. */
-    if (dd->count >= 0 && !__builtin_mul_overflow((uint64_t)dd->count, (uint64_t)dd->block, &count)) {
+    if (dd->count >= 0 &&
+        !__builtin_mul_overflow((uint64_t)dd->count, (uint64_t)dd->block, &count)) {
         *end = MIN(*end, count);
     }
-    *start = __builtin_mul_overflow((uint64_t)dd->skip, (uint64_t)dd->block, &skip) ? *end : MIN(skip, *end);
+    *start = __builtin_mul_overflow((uint64_t)dd->skip, (uint64_t)dd->block, &skip)
+                 ? *end
+                 : MIN(skip, *end);
 }
 
 /* A part of a node as a node of its own: all that copies sees only that. */
-static struct block_user *co_open_part(struct img *img, struct block_user *whole, uint64_t start, uint64_t size)
+static struct block_user *co_open_part(struct img *img, struct block_user *whole, uint64_t start,
+                                       uint64_t size)
 {
     g_autoptr(json_object) options = json_object_new_object();
-    struct img_image image = {.filename = block_user_node(whole)->filename, .format = "raw", .options = options};
+    struct img_image image = {
+        .filename = block_user_node(whole)->filename, .format = "raw", .options = options};
     g_autofree char *from = g_strdup_printf("%" G_GUINT64_FORMAT, start);
     g_autofree char *bytes = g_strdup_printf("%" G_GUINT64_FORMAT, size);
     g_autofree char *text = NULL;
@@ -69,14 +75,20 @@ static struct block_user *co_open_part(struct img *img, struct block_user *whole
     return co_img_open(img, &image);
 }
 
-static bool co_copy(struct img *img, const struct img_args *args, const struct dd *dd, struct block_user *whole,
-                    const char *format)
+static bool co_copy(struct img *img, const struct img_args *args, const struct dd *dd,
+                    struct block_user *whole, const char *format)
 {
     struct img_image target = {.filename = dd->out, .format = format, .writable = true};
-    struct img_new image = {.filename = dd->out, .format = format, .doing = "error while creating output image"};
+    struct img_new image = {
+        .filename = dd->out, .format = format, .doing = "error while creating output image"};
     struct img_source source;
     struct img_copy copy = {
-        .img = img, .sources = &source, .n_sources = 1, .n_workers = 8, .sparse = 4096, .zero = true,
+        .img = img,
+        .sources = &source,
+        .n_sources = 1,
+        .n_workers = 8,
+        .sparse = 4096,
+        .zero = true,
     };
     struct qapi_image_info info = {0};
     uint64_t start, end;
@@ -117,7 +129,8 @@ static int co_dd(struct img *img, const struct img_args *args)
 {
     struct dd dd = {.block = 512, .count = -1};
     const char *format = args->target_format ? args->target_format : "raw";
-    struct img_image image = {.format = args->format, .image_opts = args->image_opts, .force_share = args->force_share};
+    struct img_image image = {
+        .format = args->format, .image_opts = args->image_opts, .force_share = args->force_share};
     struct block_user *whole;
     bool ok;
 
@@ -145,13 +158,18 @@ static int co_dd(struct img *img, const struct img_args *args)
 static const struct img_option options[] = {
     {"format", 'f', "FMT", "format of the input", IMG_STRING, IMG_AT(format)},
     {"image-opts", 0, NULL, "the input is a list of options", IMG_FLAG, IMG_AT(image_opts)},
-    {"output-format", 'O', "FMT", "format of the output (default: raw)", IMG_STRING, IMG_AT(target_format)},
+    {"output-format", 'O', "FMT", "format of the output (default: raw)", IMG_STRING,
+     IMG_AT(target_format)},
     IMG_ROW_SHARE,
     IMG_ROW_OBJECT,
     IMG_ROW_END,
 };
 
 const struct img_command img_dd = {
-    "dd", "copy blocks of an image to a new one", "[bs=SIZE] [count=BLOCKS] [skip=BLOCKS] if=INPUT of=OUTPUT", options,
-    co_dd, 1,
+    "dd",
+    "copy blocks of an image to a new one",
+    "[bs=SIZE] [count=BLOCKS] [skip=BLOCKS] if=INPUT of=OUTPUT",
+    options,
+    co_dd,
+    1,
 };

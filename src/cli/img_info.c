@@ -12,7 +12,8 @@ static void print_tree(json_object *value, int depth);
 
 static bool is_composite(json_object *value)
 {
-    return json_object_is_type(value, json_type_object) || json_object_is_type(value, json_type_array);
+    return json_object_is_type(value, json_type_object) ||
+           json_object_is_type(value, json_type_array);
 }
 
 static void print_item(const char *name, const char *space, json_object *value, int depth)
@@ -85,8 +86,8 @@ static void print_one(const struct qapi_image_info *info, int depth)
 
     printf("%s%s: %s\n", indent, depth ? "filename" : "image", info->filename);
     printf("%s%s: %s\n", indent, depth ? "protocol type" : "file format", info->format);
-    printf("%s%s: %s (%" G_GINT64_FORMAT " bytes)\n", indent, depth ? "file length" : "virtual size", virtual,
-           info->virtual_size);
+    printf("%s%s: %s (%" G_GINT64_FORMAT " bytes)\n", indent,
+           depth ? "file length" : "virtual size", virtual, info->virtual_size);
     printf("%sdisk size: %s\n", indent, actual);
     if (info->has_encrypted && info->encrypted) {
         printf("%sencrypted: yes\n", indent);
@@ -186,7 +187,7 @@ struct chain {
     const struct img_args *args;
     bool json;
     json_object *list;
-    GHashTable *seen;               /* file names */
+    GHashTable *seen; /* file names */
 };
 
 /* What lies below an image of the chain. */
@@ -219,7 +220,8 @@ static bool co_show(struct chain *chain, const struct img_image *image, struct b
     }
     ok = ok && co_describe(node, &info, &error);
     if (ok) {
-        *below = (struct below){g_strdup(info.full_backing_filename), g_strdup(info.backing_filename_format)};
+        *below = (struct below){g_strdup(info.full_backing_filename),
+                                g_strdup(info.backing_filename_format)};
         qapi_clear(&qapi_type_image_info, &info);
     } else {
         img_fail_error(chain->img, &error, "Could not get information on '%s'", image->filename);
@@ -230,12 +232,17 @@ static bool co_show(struct chain *chain, const struct img_image *image, struct b
 
 static bool co_walk(struct chain *chain)
 {
-    g_autofree char *filename = g_strdup(chain->args->operands[0]), *format = g_strdup(chain->args->format);
+    g_autofree char *filename = g_strdup(chain->args->operands[0]),
+                    *format = g_strdup(chain->args->format);
     bool image_opts = chain->args->image_opts;
 
     while (filename) {
         struct img_image image = {
-            .filename = filename, .format = format, .image_opts = image_opts, .no_backing = true, .no_io = true,
+            .filename = filename,
+            .format = format,
+            .image_opts = image_opts,
+            .no_backing = true,
+            .no_io = true,
             .force_share = chain->args->force_share,
         };
         struct below below = {0};
@@ -293,4 +300,5 @@ static const struct img_option options[] = {
     IMG_ROW_END,
 };
 
-const struct img_command img_info = {"info", "show what an image is", "FILENAME", options, co_info, 1};
+const struct img_command img_info = {"info", "show what an image is", "FILENAME", options, co_info,
+                                     1};

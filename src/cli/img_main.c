@@ -18,8 +18,9 @@
 #define QEMU_VERSION "10.0.2"
 
 static const struct img_command *const commands[] = {
-    &img_amend, &img_bench, &img_bitmap, &img_check, &img_commit, &img_compare, &img_convert, &img_create,
-    &img_dd, &img_info, &img_map, &img_measure, &img_rebase, &img_resize, &img_snapshot,
+    &img_amend,   &img_bench,   &img_bitmap, &img_check,  &img_commit,
+    &img_compare, &img_convert, &img_create, &img_dd,     &img_info,
+    &img_map,     &img_measure, &img_rebase, &img_resize, &img_snapshot,
 };
 
 /* ---- Surroundings ---- */
@@ -38,7 +39,8 @@ bool img_init(struct img *img, const char *program)
         return false;
     }
     img->fdsets = fdsets_new();
-    img->context = (struct object_context){.loop = img->loop, .log = img->log, .fdsets = img->fdsets};
+    img->context =
+        (struct object_context){.loop = img->loop, .log = img->log, .fdsets = img->fdsets};
     img->root = object_root_new(&img->context);
     img->graph = block_graph_new(img->root);
     event_loop_set_log(img->loop, img->log);
@@ -68,7 +70,8 @@ bool img_add_object(struct img *img, const char *text)
 
     options = keyval_parse_option(text, "qom-type", &help, &is_json, &error);
     if (help) {
-        g_autofree char *list = object_types_help("user-creatable", "List of user creatable objects:");
+        g_autofree char *list =
+            object_types_help("user-creatable", "List of user creatable objects:");
 
         fputs(list, stdout);
         return false;
@@ -139,7 +142,8 @@ void img_version(const struct img *img)
     /* Under QEMU's name the line is the one that tools parse. */
     if (g_str_has_prefix(img->program, "qemu-")) {
         printf("%s version " QEMU_VERSION " (Nandu " NANDU_VERSION ")\n"
-               "Nandu with the interface of QEMU " QEMU_VERSION "; no code is QEMU's.\n", img->program);
+               "Nandu with the interface of QEMU " QEMU_VERSION "; no code is QEMU's.\n",
+               img->program);
     } else {
         printf("%s version " NANDU_VERSION "\n", img->program);
     }
@@ -152,7 +156,8 @@ static void help(const struct img *img)
            "  -h, --help          print this and exit\n"
            "  -V, --version       print the version and exit\n"
            "  -T, --trace TRACE   trace: [[enable=]PATTERN][,events=FILE][,file=FILE]\n\n"
-           "Commands (%s COMMAND --help has their options):\n\n", img->program, img->program);
+           "Commands (%s COMMAND --help has their options):\n\n",
+           img->program, img->program);
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
         printf("  %s - %s\n", commands[i]->name, commands[i]->summary);
     }
@@ -194,7 +199,8 @@ static int unknown(const struct img *img, const char *name)
     }
     nearest = util_nearest(name, names, G_N_ELEMENTS(names));
     log_error(img->log, "Command not found: %s%s%s%s\nTry '%s --help' for more info", name,
-              nearest ? " (did you mean " : "", nearest ? nearest : "", nearest ? "?)" : "", img->program);
+              nearest ? " (did you mean " : "", nearest ? nearest : "", nearest ? "?)" : "",
+              img->program);
     return EXIT_FAILURE;
 }
 
@@ -218,8 +224,10 @@ static int run_command(struct img *img, int argc, char **argv)
 static int standard_options(struct img *img, int argc, char **argv)
 {
     static const struct option longs[] = {
-        {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'},
-        {"trace", required_argument, NULL, 'T'}, {0},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {"trace", required_argument, NULL, 'T'},
+        {0},
     };
     int c;
 
@@ -227,12 +235,8 @@ static int standard_options(struct img *img, int argc, char **argv)
     optind = 0;
     while ((c = getopt_long(argc, argv, "+hVT:", longs, NULL)) != -1) {
         switch (c) {
-        case 'h':
-            help(img);
-            return EXIT_SUCCESS;
-        case 'V':
-            img_version(img);
-            return EXIT_SUCCESS;
+        case 'h': help(img); return EXIT_SUCCESS;
+        case 'V': img_version(img); return EXIT_SUCCESS;
         case 'T':
             if (!img_trace(img, optarg)) {
                 return EXIT_FAILURE;
@@ -265,7 +269,8 @@ int img_main(int argc, char **argv)
     }
     img_clear(&img);
     if (fflush(stdout) || ferror(stdout)) {
-        fprintf(stderr, "%s: cannot write to standard output: %s\n", slash ? slash + 1 : argv[0], g_strerror(errno));
+        fprintf(stderr, "%s: cannot write to standard output: %s\n", slash ? slash + 1 : argv[0],
+                g_strerror(errno));
         status = status ? status : EXIT_FAILURE;
     }
     return status;

@@ -5,19 +5,21 @@
 
 #include "cli/img_map.h"
 
-enum { STEP = 1 << 30 };        /* asked for at once, bytes */
+enum { STEP = 1 << 30 }; /* asked for at once, bytes */
 
 /* ---- Entries ---- */
 
 static bool fits(const struct img_extent *a, const struct img_extent *b)
 {
-    return a->present == b->present && a->zero == b->zero && a->data == b->data && a->compressed == b->compressed &&
-           a->depth == b->depth && a->has_offset == b->has_offset && a->file == b->file && a->layer == b->layer &&
+    return a->present == b->present && a->zero == b->zero && a->data == b->data &&
+           a->compressed == b->compressed && a->depth == b->depth &&
+           a->has_offset == b->has_offset && a->file == b->file && a->layer == b->layer &&
            (!a->has_offset || a->offset + a->length == b->offset);
 }
 
 /* What is at start: from the layer that has it. -errno. */
-static int co_extent_at(struct block_node *top, uint64_t start, uint64_t bytes, struct img_extent *extent)
+static int co_extent_at(struct block_node *top, uint64_t start, uint64_t bytes,
+                        struct img_extent *extent)
 {
     struct block_status status = {0};
     struct block_node *node = top;
@@ -30,7 +32,7 @@ static int co_extent_at(struct block_node *top, uint64_t start, uint64_t bytes, 
         if (ret < 0) {
             return ret;
         }
-        if (!status.bytes) {            /* beyond the end of a shorter backing image */
+        if (!status.bytes) { /* beyond the end of a shorter backing image */
             status = (struct block_status){.flags = BLOCK_STATUS_ZERO, .bytes = bytes};
         }
         bytes = MIN(bytes, status.bytes);
@@ -50,16 +52,23 @@ static int co_extent_at(struct block_node *top, uint64_t start, uint64_t bytes, 
         depth++;
     }
     *extent = (struct img_extent){
-        .start = start, .length = bytes, .offset = status.offset, .depth = depth, .layer = node,
-        .present = status.flags & BLOCK_STATUS_ALLOCATED, .zero = status.flags & BLOCK_STATUS_ZERO,
-        .data = status.flags & BLOCK_STATUS_DATA, .compressed = status.flags & BLOCK_STATUS_COMPRESSED,
+        .start = start,
+        .length = bytes,
+        .offset = status.offset,
+        .depth = depth,
+        .layer = node,
+        .present = status.flags & BLOCK_STATUS_ALLOCATED,
+        .zero = status.flags & BLOCK_STATUS_ZERO,
+        .data = status.flags & BLOCK_STATUS_DATA,
+        .compressed = status.flags & BLOCK_STATUS_COMPRESSED,
         .has_offset = status.flags & BLOCK_STATUS_OFFSET,
         .file = status.flags & BLOCK_STATUS_OFFSET ? status.file : NULL,
     };
     return 0;
 }
 
-bool co_img_map(struct img *img, struct block_user *user, uint64_t start, uint64_t end, img_extent_fn *fn, void *opaque)
+bool co_img_map(struct img *img, struct block_user *user, uint64_t start, uint64_t end,
+                img_extent_fn *fn, void *opaque)
 {
     struct img_extent whole = {0}, next;
 
@@ -94,8 +103,8 @@ static bool print_human(struct img *img, const struct img_extent *e, bool last, 
         img_fail(img, "File contains external, encrypted or compressed clusters.");
         return false;
     }
-    printf("%#-16" G_GINT64_MODIFIER "x%#-16" G_GINT64_MODIFIER "x%#-16" G_GINT64_MODIFIER "x%s\n", e->start,
-           e->length, e->offset, e->file && e->file->filename ? e->file->filename : "");
+    printf("%#-16" G_GINT64_MODIFIER "x%#-16" G_GINT64_MODIFIER "x%#-16" G_GINT64_MODIFIER "x%s\n",
+           e->start, e->length, e->offset, e->file && e->file->filename ? e->file->filename : "");
     return true;
 }
 
@@ -106,9 +115,11 @@ static const char *word(bool value)
 
 static bool print_json(struct img *img, const struct img_extent *e, bool last, void *opaque)
 {
-    printf("{ \"start\": %" G_GUINT64_FORMAT ", \"length\": %" G_GUINT64_FORMAT ", \"depth\": %u, \"present\": %s, "
-           "\"zero\": %s, \"data\": %s, \"compressed\": %s", e->start, e->length, e->depth, word(e->present),
-           word(e->zero), word(e->data), word(e->compressed));
+    printf("{ \"start\": %" G_GUINT64_FORMAT ", \"length\": %" G_GUINT64_FORMAT
+           ", \"depth\": %u, \"present\": %s, "
+           "\"zero\": %s, \"data\": %s, \"compressed\": %s",
+           e->start, e->length, e->depth, word(e->present), word(e->zero), word(e->data),
+           word(e->compressed));
     if (e->has_offset) {
         printf(", \"offset\": %" G_GUINT64_FORMAT, e->offset);
     }
@@ -118,7 +129,8 @@ static bool print_json(struct img *img, const struct img_extent *e, bool last, v
 
 /* ---- The subcommand ---- */
 
-static bool parse_range(struct img *img, const struct img_args *args, uint64_t length, uint64_t *start, uint64_t *end)
+static bool parse_range(struct img *img, const struct img_args *args, uint64_t length,
+                        uint64_t *start, uint64_t *end)
 {
     int64_t from = args->start_offset ? img_size(args->start_offset, INT64_MAX) : 0;
     int64_t bytes = args->max_length ? img_size(args->max_length, INT64_MAX) : INT64_MAX;
@@ -133,7 +145,8 @@ static bool parse_range(struct img *img, const struct img_args *args, uint64_t l
     return true;
 }
 
-static bool co_print(struct img *img, const struct img_args *args, struct block_user *user, bool json)
+static bool co_print(struct img *img, const struct img_args *args, struct block_user *user,
+                     bool json)
 {
     uint64_t start, end;
     bool ok;
@@ -157,7 +170,8 @@ static bool co_print(struct img *img, const struct img_args *args, struct block_
 
 static int co_map(struct img *img, const struct img_args *args)
 {
-    struct img_image image = {.format = args->format, .image_opts = args->image_opts, .force_share = args->force_share};
+    struct img_image image = {
+        .format = args->format, .image_opts = args->image_opts, .force_share = args->force_share};
     struct block_user *user;
     int json = img_output(img, args);
     bool ok;
@@ -190,4 +204,5 @@ static const struct img_option options[] = {
     IMG_ROW_END,
 };
 
-const struct img_command img_map = {"map", "show what is where in an image", "FILENAME", options, co_map, 1};
+const struct img_command img_map = {
+    "map", "show what is where in an image", "FILENAME", options, co_map, 1};

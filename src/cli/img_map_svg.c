@@ -15,9 +15,9 @@ enum { COLUMNS = 128, MAX_ROWS = 64, CELL = 8, MARGIN = 16, LINE = 18, MAX_LAYER
 enum { UNALLOCATED, ZERO, FIRST_LAYER, N_SORTS = FIRST_LAYER + 2 * MAX_LAYERS };
 
 struct picture {
-    uint64_t start, cell;                   /* bytes; of a cell */
+    uint64_t start, cell; /* bytes; of a cell */
     unsigned n_cells;
-    uint64_t (*shares)[N_SORTS];            /* bytes of each sort in each cell */
+    uint64_t (*shares)[N_SORTS]; /* bytes of each sort in each cell */
     uint64_t totals[N_SORTS];
     const struct block_node *layers[MAX_LAYERS];
 };
@@ -82,7 +82,8 @@ static void draw_rectangle(FILE *out, unsigned cell, double x, double width, uns
 
     colour(fill, sizeof(fill), sort);
     fprintf(out, "<rect x=\"%g\" y=\"%u\" width=\"%g\" height=\"%d\" fill=\"%s\"%s/>\n",
-            MARGIN + cell % COLUMNS * CELL + x, MARGIN + LINE + cell / COLUMNS * CELL, width, CELL - 1, fill,
+            MARGIN + cell % COLUMNS * CELL + x, MARGIN + LINE + cell / COLUMNS * CELL, width,
+            CELL - 1, fill,
             sort >= FIRST_LAYER && (sort - FIRST_LAYER) % 2 ? " opacity=\"0.55\"" : "");
 }
 
@@ -138,9 +139,10 @@ static void draw_legend(FILE *out, const struct picture *p, unsigned y)
                                                      p->layers[layer]->filename, size);
         escaped = g_markup_escape_text(text, -1);
         colour(fill, sizeof(fill), sort);
-        fprintf(out, "<rect x=\"%d\" y=\"%u\" width=\"12\" height=\"12\" fill=\"%s\"%s/>"
-                "<text x=\"%d\" y=\"%u\">%s</text>\n", MARGIN, y, fill, packed ? " opacity=\"0.55\"" : "", MARGIN + 18,
-                y + 11, escaped);
+        fprintf(out,
+                "<rect x=\"%d\" y=\"%u\" width=\"12\" height=\"12\" fill=\"%s\"%s/>"
+                "<text x=\"%d\" y=\"%u\">%s</text>\n",
+                MARGIN, y, fill, packed ? " opacity=\"0.55\"" : "", MARGIN + 18, y + 11, escaped);
         y += LINE;
     }
 }
@@ -156,15 +158,19 @@ static void draw(FILE *out, const struct picture *p, const char *name, uint64_t 
         n_sorts += p->totals[sort] != 0;
     }
     height = 2 * MARGIN + 2 * LINE + rows * CELL + n_sorts * LINE;
-    fprintf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%u\" height=\"%u\" font-family=\"sans-serif\" "
-            "font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n"
-            "<text x=\"%d\" y=\"%d\">%s</text>\n", width, height, MARGIN, MARGIN + 8, title);
+    fprintf(
+        out,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%u\" height=\"%u\" font-family=\"sans-serif\" "
+        "font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n"
+        "<text x=\"%d\" y=\"%d\">%s</text>\n",
+        width, height, MARGIN, MARGIN + 8, title);
     draw_cells(out, p);
     draw_legend(out, p, MARGIN + 2 * LINE + rows * CELL);
     fputs("</svg>\n", out);
 }
 
-bool co_img_map_picture(struct img *img, struct block_user *user, uint64_t start, uint64_t end, const char *path)
+bool co_img_map_picture(struct img *img, struct block_user *user, uint64_t start, uint64_t end,
+                        const char *path)
 {
     const uint64_t bytes = end - start;
     struct picture p = {.start = start, .cell = 512};

@@ -11,8 +11,9 @@ bool img_cache_mode(const char *mode, bool *direct, bool *no_flush, bool *writet
         const char *name;
         bool direct, no_flush, writethrough;
     } modes[] = {
-        {"writeback", false, false, false}, {"writethrough", false, false, true}, {"none", true, false, false},
-        {"off", true, false, false}, {"directsync", true, false, true}, {"unsafe", false, true, false},
+        {"writeback", false, false, false}, {"writethrough", false, false, true},
+        {"none", true, false, false},       {"off", true, false, false},
+        {"directsync", true, false, true},  {"unsafe", false, true, false},
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(modes); i++) {
@@ -42,21 +43,23 @@ static void put(json_object *options, const char *key, bool value)
  * How requests to a file are made, when nobody said it: past the host's cache io_uring is quickest. What is in the
  * cache is copied by threads, which can be several at once.
  */
-static void choose_aio(const struct img *img, const struct img_image *image, json_object *options, bool direct)
+static void choose_aio(const struct img *img, const struct img_image *image, json_object *options,
+                       bool direct)
 {
     const struct block_driver *driver = image->format ? block_driver_find(image->format) : NULL;
     bool is_file = driver && (driver->kind == QAPI_BLOCKDEV_DRIVER_FILE ||
                               driver->kind == QAPI_BLOCKDEV_DRIVER_HOST_DEVICE);
 
     if ((direct || image->quick) && event_loop_has_uring(img->loop) && !image->image_opts &&
-        (is_file || !driver || !driver->protocols) && g_file_test(image->filename, G_FILE_TEST_EXISTS)) {
+        (is_file || !driver || !driver->protocols) &&
+        g_file_test(image->filename, G_FILE_TEST_EXISTS)) {
         put_text(options, is_file ? "aio" : "file.aio", "io_uring");
     }
 }
 
 /* What is said by other options of the command line, where the image's own don't say it. */
-static json_object *image_options(const struct img *img, const struct img_image *image, bool direct, bool no_flush,
-                                  GError **error)
+static json_object *image_options(const struct img *img, const struct img_image *image, bool direct,
+                                  bool no_flush, GError **error)
 {
     json_object *options = image->image_opts ? keyval_parse_flat(image->filename, NULL, NULL, error)
                                              : json_object_new_object();
@@ -65,7 +68,8 @@ static json_object *image_options(const struct img *img, const struct img_image 
         return NULL;
     }
     if (image->options) {
-        json_object_object_foreach(image->options, key, value) {
+        json_object_object_foreach(image->options, key, value)
+        {
             json_object_object_add(options, key, json_object_get(value));
         }
     }
@@ -78,7 +82,7 @@ static json_object *image_options(const struct img *img, const struct img_image 
     put(options, "cache.no-flush", no_flush);
     choose_aio(img, image, options, direct);
     if (json_object_object_get_ex(options, "file.aio", NULL)) {
-        put(options, "file.cache.direct", direct);      /* where its format is looked for, too */
+        put(options, "file.cache.direct", direct); /* where its format is looked for, too */
     }
     if (image->discard && !json_object_object_get_ex(options, "discard", NULL)) {
         json_object_object_add(options, "discard", json_object_new_string("unmap"));
@@ -92,7 +96,8 @@ static unsigned open_flags(const struct img_image *image)
            (image->no_io ? BLOCK_OPEN_NO_IO : 0) | (image->check ? BLOCK_OPEN_CHECK : 0);
 }
 
-static struct block_user *use(struct img *img, struct block_node *node, const struct img_image *image, GError **error)
+static struct block_user *use(struct img *img, struct block_node *node,
+                              const struct img_image *image, GError **error)
 {
     struct block_user *user = block_user_new(img->graph, image->filename, NULL, NULL);
     unsigned perm = image->no_io ? 0 : BLOCK_PERM_CONSISTENT_READ;
@@ -159,20 +164,23 @@ bool co_img_load_snapshot(struct img *img, struct block_user *user, const char *
     bool ok;
 
     if (!ops || !ops->co_load_temporarily) {
-        img_fail(img, "Failed to load snapshot: Device '%s' does not support snapshots", node->filename);
+        img_fail(img, "Failed to load snapshot: Device '%s' does not support snapshots",
+                 node->filename);
         return false;
     }
     if (!g_str_has_prefix(text, "snapshot.")) {
         /* An id first, as everywhere. */
-        ok = ops->co_load_temporarily(node, text, NULL, NULL) || ops->co_load_temporarily(node, NULL, text, &error);
+        ok = ops->co_load_temporarily(node, text, NULL, NULL) ||
+             ops->co_load_temporarily(node, NULL, text, &error);
     } else {
         options = keyval_parse_flat(text, NULL, NULL, &error);
         if (options) {
             json_object_object_get_ex(options, "snapshot.id", &id);
             json_object_object_get_ex(options, "snapshot.name", &name);
         }
-        ok = options && ops->co_load_temporarily(node, id ? json_object_get_string(id) : NULL,
-                                                 name ? json_object_get_string(name) : NULL, &error);
+        ok =
+            options && ops->co_load_temporarily(node, id ? json_object_get_string(id) : NULL,
+                                                name ? json_object_get_string(name) : NULL, &error);
     }
     if (!ok) {
         img_fail_error(img, &error, "Failed to load snapshot");

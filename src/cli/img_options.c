@@ -7,7 +7,10 @@
 
 #include "qapi/keyval.h"
 
-enum { LONG_ONLY = 256, MAX_ROWS = 48 };    /* getopt's values: letters, or LONG_ONLY + the row's number */
+enum {
+    LONG_ONLY = 256,
+    MAX_ROWS = 48
+}; /* getopt's values: letters, or LONG_ONLY + the row's number */
 
 int img_fail(struct img *img, const char *format, ...)
 {
@@ -32,7 +35,8 @@ int img_fail_error(struct img *img, GError **error, const char *format, ...)
         text = g_strdup_vprintf(format, args);
         va_end(args);
     }
-    img_fail(img, "%s%s%s", text ? text : "", text ? ": " : "", *error ? (*error)->message : "unknown error");
+    img_fail(img, "%s%s%s", text ? text : "", text ? ": " : "",
+             *error ? (*error)->message : "unknown error");
     g_clear_error(error);
     return 1;
 }
@@ -53,7 +57,8 @@ int64_t img_size(const char *text, int64_t max)
 {
     uint64_t bytes;
 
-    return keyval_parse_size(text, 'B', &bytes, NULL) && bytes <= (uint64_t)max ? (int64_t)bytes : -1;
+    return keyval_parse_size(text, 'B', &bytes, NULL) && bytes <= (uint64_t)max ? (int64_t)bytes
+                                                                                : -1;
 }
 
 int img_output(struct img *img, const struct img_args *args)
@@ -91,7 +96,8 @@ static void print_help(const struct img *img)
 {
     const struct img_command *c = img->command;
 
-    printf("%s: %s\nusage: %s %s [OPTION...] %s\n", c->name, c->summary, img->program, c->name, c->operands);
+    printf("%s: %s\nusage: %s %s [OPTION...] %s\n", c->name, c->summary, img->program, c->name,
+           c->operands);
     puts("  -h, --help                      print this and exit");
     for (const struct img_option *row = c->options; row->name || row->letter; row++) {
         print_row(row);
@@ -106,12 +112,8 @@ static void take(const struct img_option *row, struct img_args *args)
     GPtrArray **list = field;
 
     switch (row->kind) {
-    case IMG_FLAG:
-        *(bool *)field = true;
-        break;
-    case IMG_STRING:
-        *(const char **)field = optarg;
-        break;
+    case IMG_FLAG: *(bool *)field = true; break;
+    case IMG_STRING: *(const char **)field = optarg; break;
     case IMG_LIST:
     case IMG_ACTION:
         if (!*list) {
@@ -137,8 +139,9 @@ static unsigned make_tables(const struct img_option *rows, struct option *longs,
             g_string_append(shorts, rows[n].argument ? ":" : "");
         }
         if (rows[n].name) {
-            longs[n_longs++] = (struct option){rows[n].name, rows[n].argument ? required_argument : no_argument,
-                                               NULL, LONG_ONLY + (int)n};
+            longs[n_longs++] =
+                (struct option){rows[n].name, rows[n].argument ? required_argument : no_argument,
+                                NULL, LONG_ONLY + (int)n};
         }
     }
     longs[n_longs] = (struct option){0};

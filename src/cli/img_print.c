@@ -43,7 +43,8 @@ const char **img_member_order(json_object *object)
     const char **keys = g_new0(const char *, (gsize)json_object_object_length(object) + 1);
     size_t n = 0;
 
-    json_object_object_foreach(object, key, value) {
+    json_object_object_foreach(object, key, value)
+    {
         size_t at = 0;
 
         (void)value;
@@ -108,16 +109,20 @@ void img_print_json(FILE *out, json_object *value)
 
 void img_print_snapshots(FILE *out, const struct qapi_snapshot_info_list *list)
 {
-    fprintf(out, "%-7s %-16s %8s %19s %15s %10s\n", "ID", "TAG", "VM_SIZE", "DATE", "VM_CLOCK", "ICOUNT");
+    fprintf(out, "%-7s %-16s %8s %19s %15s %10s\n", "ID", "TAG", "VM_SIZE", "DATE", "VM_CLOCK",
+            "ICOUNT");
     for (size_t i = 0; i < list->n; i++) {
         const struct qapi_snapshot_info *s = &list->v[i];
         g_autoptr(GDateTime) date = g_date_time_new_from_unix_local(s->date_sec);
-        g_autofree char *day = date ? g_date_time_format(date, "%Y-%m-%d %H:%M:%S") : g_strdup("--");
-        g_autofree char *size = img_human_size((uint64_t)s->vm_state_size), *clock = NULL, *icount = NULL;
+        g_autofree char *day =
+            date ? g_date_time_format(date, "%Y-%m-%d %H:%M:%S") : g_strdup("--");
+        g_autofree char *size = img_human_size((uint64_t)s->vm_state_size), *clock = NULL,
+                        *icount = NULL;
         int64_t seconds = s->vm_clock_sec;
 
-        clock = g_strdup_printf("%04d:%02d:%02d.%03d", (int)(seconds / 3600), (int)(seconds / 60 % 60),
-                                (int)(seconds % 60), (int)(s->vm_clock_nsec / 1000000));
+        clock =
+            g_strdup_printf("%04d:%02d:%02d.%03d", (int)(seconds / 3600), (int)(seconds / 60 % 60),
+                            (int)(seconds % 60), (int)(s->vm_clock_nsec / 1000000));
         icount = s->has_icount ? g_strdup_printf("%" G_GINT64_FORMAT, s->icount) : g_strdup("--");
         fprintf(out, "%-7s %-16s %8s %19s %15s %10s\n", s->id, s->name, size, day, clock, icount);
     }
@@ -128,9 +133,9 @@ void img_print_snapshots(FILE *out, const struct qapi_snapshot_info_list *list)
 struct img_progress {
     bool on, tty;
     uint64_t total, done;
-    double shown;                   /* percent */
-    int64_t start, last;            /* microseconds */
-    int signals;                    /* a signalfd, or -1 */
+    double shown;        /* percent */
+    int64_t start, last; /* microseconds */
+    int signals;         /* a signalfd, or -1 */
 };
 
 enum { TTY_INTERVAL = 200000 };
@@ -177,7 +182,11 @@ void img_progress_start(struct img *img, bool on, uint64_t total)
     sigset_t set;
 
     *p = (struct img_progress){
-        .on = on, .tty = isatty(STDOUT_FILENO), .total = total, .start = g_get_monotonic_time(), .signals = -1,
+        .on = on,
+        .tty = isatty(STDOUT_FILENO),
+        .total = total,
+        .start = g_get_monotonic_time(),
+        .signals = -1,
     };
     sigemptyset(&set);
     sigaddset(&set, SIGUSR1);

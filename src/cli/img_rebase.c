@@ -11,13 +11,14 @@ enum { CHUNK = 2 << 20, ALIGN = 4096 };
 struct rebase {
     struct img *img;
     const struct img_args *args;
-    struct block_user *user, *old, *new;    /* old, new: NULL: no backing image, which is zeroes */
+    struct block_user *user, *old, *new; /* old, new: NULL: no backing image, which is zeroes */
     uint8_t *old_data, *new_data;
-    uint64_t unit;                          /* bytes that are compared and written at once */
+    uint64_t unit; /* bytes that are compared and written at once */
 };
 
 /* What a backing image shows at offset; zeroes behind its end. */
-static bool co_read(struct rebase *r, struct block_user *user, uint64_t offset, uint64_t bytes, uint8_t *data)
+static bool co_read(struct rebase *r, struct block_user *user, uint64_t offset, uint64_t bytes,
+                    uint8_t *data)
 {
     uint64_t length = user ? block_user_length(user) : 0;
     uint64_t there = offset < length ? MIN(bytes, length - offset) : 0;
@@ -25,8 +26,8 @@ static bool co_read(struct rebase *r, struct block_user *user, uint64_t offset, 
 
     memset(data + there, 0, bytes - there);
     if (ret < 0) {
-        img_fail(r->img, "error while reading from %s backing file: %s", user == r->old ? "old" : "new",
-                 g_strerror(-ret));
+        img_fail(r->img, "error while reading from %s backing file: %s",
+                 user == r->old ? "old" : "new", g_strerror(-ret));
     }
     return ret >= 0;
 }
@@ -53,7 +54,8 @@ static bool co_keep(struct rebase *r, uint64_t offset, uint64_t bytes)
 {
     uint64_t done = 0, n;
 
-    if (!co_read(r, r->old, offset, bytes, r->old_data) || !co_read(r, r->new, offset, bytes, r->new_data)) {
+    if (!co_read(r, r->old, offset, bytes, r->old_data) ||
+        !co_read(r, r->new, offset, bytes, r->new_data)) {
         return false;
     }
     for (; done < bytes; done += n) {
@@ -125,7 +127,8 @@ static bool co_open_bases(struct rebase *r)
 
     if (node->backing) {
         r->old = block_user_new(r->img->graph, "old", NULL, NULL);
-        if (!block_user_attach(r->old, node->backing->node, BLOCK_PERM_CONSISTENT_READ, BLOCK_PERM_ALL, &error)) {
+        if (!block_user_attach(r->old, node->backing->node, BLOCK_PERM_CONSISTENT_READ,
+                               BLOCK_PERM_ALL, &error)) {
             img_fail_error(r->img, &error, "Could not open old backing file");
             return false;
         }
@@ -144,11 +147,14 @@ static bool co_open_bases(struct rebase *r)
             json_object_object_add(options, "driver", json_object_new_string(args->base_format));
         }
         json_object_object_add(options, "read-only", json_object_new_string("on"));
-        json_object_object_add(options, "cache.direct", json_object_new_string(direct ? "on" : "off"));
-        json_object_object_add(options, "force-share", json_object_new_string(args->force_share ? "on" : "off"));
+        json_object_object_add(options, "cache.direct",
+                               json_object_new_string(direct ? "on" : "off"));
+        json_object_object_add(options, "force-share",
+                               json_object_new_string(args->force_share ? "on" : "off"));
         base = co_block_open_loose(r->img->graph, path, options, BLOCK_OPEN_PROBE, &error);
         r->new = block_user_new(r->img->graph, "new", NULL, NULL);
-        if (!base || !block_user_attach(r->new, base, BLOCK_PERM_CONSISTENT_READ, BLOCK_PERM_ALL, &error)) {
+        if (!base ||
+            !block_user_attach(r->new, base, BLOCK_PERM_CONSISTENT_READ, BLOCK_PERM_ALL, &error)) {
             co_block_node_unref(base);
             img_fail_error(r->img, &error, "Could not open new backing file '%s'", args->base);
             return false;
@@ -166,15 +172,19 @@ static bool co_change(struct rebase *r)
     g_autoptr(GError) error = NULL;
 
     if (!node->driver->co_change_backing) {
-        img_fail(r->img, "Could not change the backing file to '%s': Operation not supported", base ? base : "");
+        img_fail(r->img, "Could not change the backing file to '%s': Operation not supported",
+                 base ? base : "");
         return false;
     }
     if (base && !format) {
-        img_fail(r->img, "Could not change the backing file to '%s': backing format must be specified", base);
+        img_fail(r->img,
+                 "Could not change the backing file to '%s': backing format must be specified",
+                 base);
         return false;
     }
     if (!node->driver->co_change_backing(node, base, format, &error)) {
-        img_fail_error(r->img, &error, "Could not change the backing file to '%s'", base ? base : "");
+        img_fail_error(r->img, &error, "Could not change the backing file to '%s'",
+                       base ? base : "");
         return false;
     }
     return true;
@@ -211,8 +221,14 @@ static int co_rebase(struct img *img, const struct img_args *args)
 {
     struct rebase r = {.img = img, .args = args};
     struct img_image image = {
-        .format = args->format, .image_opts = args->image_opts, .cache = args->cache, .writable = true,
-        .resizable = true, .no_backing = args->unsafe, .quiet = args->quiet, .force_share = false,
+        .format = args->format,
+        .image_opts = args->image_opts,
+        .cache = args->cache,
+        .writable = true,
+        .resizable = true,
+        .no_backing = args->unsafe,
+        .quiet = args->quiet,
+        .force_share = false,
     };
     struct block_node *base;
     bool ok;
@@ -245,7 +261,8 @@ static const struct img_option options[] = {
     {"backing", 'b', "BACKING", "the new backing image; \"\": none", IMG_STRING, IMG_AT(base)},
     {"backing-format", 'F', "FMT", "its format", IMG_STRING, IMG_AT(base_format)},
     IMG_ROW_CACHE('T', "backing-cache", target_cache, "its cache mode (default: writeback)"),
-    {"backing-unsafe", 'u', NULL, "change the name only: contents may change", IMG_FLAG, IMG_AT(unsafe)},
+    {"backing-unsafe", 'u', NULL, "change the name only: contents may change", IMG_FLAG,
+     IMG_AT(unsafe)},
     {"compress", 'c', NULL, "compress what is written", IMG_FLAG, IMG_AT(compress)},
     IMG_ROW_SHARE,
     IMG_ROW_OBJECT,

@@ -17,33 +17,34 @@ struct io;
 struct io_open {
     bool image_opts, read_only, snapshot, copy_on_read, force_share;
     const char *format, *cache, *discard, *aio;
-    json_object *options;           /* NULL: none. Borrowed */
+    json_object *options; /* NULL: none. Borrowed */
 };
 
 struct io {
     struct img img;
-    struct block_user *user;        /* NULL: no image is open */
-    struct block_node *below;       /* what the user's node was put on (-s, -C); a reference. NULL: nothing */
+    struct block_user *user; /* NULL: no image is open */
+    struct block_node
+        *below; /* what the user's node was put on (-s, -C); a reference. NULL: nothing */
     struct block_node *middle;
     bool misalign, quit, failed;
-    unsigned n_aio;                 /* requests under way */
+    unsigned n_aio; /* requests under way */
     struct co_queue aio_done;
-    GPtrArray *commands;            /* -c */
-    struct io_open open;            /* of the program's options */
+    GPtrArray *commands; /* -c */
+    struct io_open open; /* of the program's options */
     const char *filename;
 };
 
 struct io_command {
-    const char *name, *alias;       /* alias: NULL: none */
-    int min, max;                   /* arguments; max -1: any number */
-    bool no_image, writes;          /* works without an image; needs one that can be written */
-    const char *arguments, *summary;        /* arguments: NULL: none */
-    const char *const *details;     /* lines of "help NAME"; NULL: none */
+    const char *name, *alias;        /* alias: NULL: none */
+    int min, max;                    /* arguments; max -1: any number */
+    bool no_image, writes;           /* works without an image; needs one that can be written */
+    const char *arguments, *summary; /* arguments: NULL: none */
+    const char *const *details;      /* lines of "help NAME"; NULL: none */
     /* False: it failed, and said so. argv[0] is its name. */
     bool (*co_run)(struct io *io, const struct io_command *command, int argc, char **argv);
 };
 
-extern const struct io_command io_request_commands[];       /* ends with a NULL name */
+extern const struct io_command io_request_commands[]; /* ends with a NULL name */
 
 int io_main(int argc, char **argv);
 
@@ -67,7 +68,8 @@ int64_t io_number(const char *text);
 /* "4 KiB", "1.500 KiB", "40 bytes"; caller frees. */
 char *io_size(double bytes);
 /* "wrote 512/512 bytes at offset 0" and how fast. ns: how long it took; machine: -C. */
-void io_report(const char *what, int64_t ns, uint64_t offset, uint64_t asked, uint64_t done, bool machine);
+void io_report(const char *what, int64_t ns, uint64_t offset, uint64_t asked, uint64_t done,
+               bool machine);
 void io_dump(const uint8_t *data, uint64_t offset, size_t size);
 
 #endif

@@ -15,7 +15,8 @@ int64_t io_number(const char *text)
     int64_t number = img_size(text, INT64_MAX);
 
     if (number < 0) {
-        printf("Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- %s\n", text);
+        printf("Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- %s\n",
+               text);
     }
     return number;
 }
@@ -52,7 +53,8 @@ static bool co_truncate(struct io *io, const struct io_command *command, int arg
         return false;
     }
     if (!block_user_set_perm(io->user, BLOCK_PERM_ALL, BLOCK_PERM_ALL, &error) ||
-        co_block_truncate(io->user, (uint64_t)size, false, (enum qapi_prealloc_mode)mode, 0, &error) < 0) {
+        co_block_truncate(io->user, (uint64_t)size, false, (enum qapi_prealloc_mode)mode, 0,
+                          &error) < 0) {
         img_fail_error(&io->img, &error, NULL);
         return false;
     }
@@ -60,12 +62,14 @@ static bool co_truncate(struct io *io, const struct io_command *command, int arg
 }
 
 /* How many bytes from offset on are allocated in the image itself, or aren't. False after a message. */
-static bool co_run_at(struct io *io, uint64_t offset, uint64_t end, uint64_t *bytes, bool *allocated)
+static bool co_run_at(struct io *io, uint64_t offset, uint64_t end, uint64_t *bytes,
+                      bool *allocated)
 {
     *bytes = 0;
     while (offset + *bytes < end) {
         struct block_status status;
-        int ret = co_node_status(block_user_node(io->user), offset + *bytes, end - offset - *bytes, &status);
+        int ret = co_node_status(block_user_node(io->user), offset + *bytes, end - offset - *bytes,
+                                 &status);
         bool here = status.flags & BLOCK_STATUS_ALLOCATED;
 
         if (ret < 0) {
@@ -93,8 +97,9 @@ static bool co_map(struct io *io, const struct io_command *command, int argc, ch
             return false;
         }
         size = io_size((double)bytes);
-        printf("%s (0x%" G_GINT64_MODIFIER "x) bytes %s allocated at offset %s (0x%" G_GINT64_MODIFIER "x)\n", size,
-               bytes, allocated ? "   " : "not", place, offset);
+        printf("%s (0x%" G_GINT64_MODIFIER
+               "x) bytes %s allocated at offset %s (0x%" G_GINT64_MODIFIER "x)\n",
+               size, bytes, allocated ? "   " : "not", place, offset);
     }
     return true;
 }
@@ -119,7 +124,8 @@ static bool co_alloc(struct io *io, const struct io_command *command, int argc, 
         done += bytes;
     }
     place = io_size((double)offset);
-    printf("%" G_GUINT64_FORMAT "/%" G_GINT64_FORMAT " bytes allocated at offset %s\n", sum, count, place);
+    printf("%" G_GUINT64_FORMAT "/%" G_GINT64_FORMAT " bytes allocated at offset %s\n", sum, count,
+           place);
     return true;
 }
 
@@ -150,7 +156,8 @@ static bool co_info(struct io *io, const struct io_command *command, int argc, c
 
 /* ---- Opening and closing ---- */
 
-static bool parse_open(struct io *io, const struct io_command *command, int argc, char **argv, struct io_open *open)
+static bool parse_open(struct io *io, const struct io_command *command, int argc, char **argv,
+                       struct io_open *open)
 {
     g_autoptr(GError) error = NULL;
     json_object *more;
@@ -177,8 +184,7 @@ static bool parse_open(struct io *io, const struct io_command *command, int argc
             json_object_put(open->options);
             open->options = more;
             break;
-        default:
-            return io_usage(command);
+        default: return io_usage(command);
         }
     }
     return true;
@@ -219,7 +225,8 @@ static void put(json_object *object, const char *path, json_object *value)
         g_autofree char *name = g_strndup(path, (gsize)(dot - path));
         json_object *next;
 
-        if (!json_object_object_get_ex(object, name, &next) || !json_object_is_type(next, json_type_object)) {
+        if (!json_object_object_get_ex(object, name, &next) ||
+            !json_object_is_type(next, json_type_object)) {
             next = json_object_new_object();
             json_object_object_add(object, name, next);
         }
@@ -234,19 +241,22 @@ static json_object *as_strings(json_object *from)
 {
     json_object *result = json_object_new_object();
 
-    json_object_object_foreach(from, key, value) {
-        json_object *copy = json_object_is_type(value, json_type_object) ? as_strings(value)
-                            : json_object_is_type(value, json_type_boolean)
-                                ? json_object_new_string(json_object_get_boolean(value) ? "on" : "off")
-                                : json_object_new_string(json_object_get_string(value));
+    json_object_object_foreach(from, key, value)
+    {
+        json_object *copy =
+            json_object_is_type(value, json_type_object) ? as_strings(value)
+            : json_object_is_type(value, json_type_boolean)
+                ? json_object_new_string(json_object_get_boolean(value) ? "on" : "off")
+                : json_object_new_string(json_object_get_string(value));
 
         json_object_object_add(result, key, copy);
     }
     return result;
 }
 
-static json_object *reopen_options(const struct block_node *node, json_object *changes, const bool *read_only,
-                                   const char *cache, bool direct, bool no_flush)
+static json_object *reopen_options(const struct block_node *node, json_object *changes,
+                                   const bool *read_only, const char *cache, bool direct,
+                                   bool no_flush)
 {
     json_object *options = as_strings(node->options);
 
@@ -259,7 +269,8 @@ static json_object *reopen_options(const struct block_node *node, json_object *c
 
         json_object_object_add(options, edge->name, json_object_new_string(edge->node->name));
     }
-    json_object_object_foreach(changes, key, value) {
+    json_object_object_foreach(changes, key, value)
+    {
         put(options, key, json_object_get(value));
     }
     if (read_only) {
@@ -273,7 +284,8 @@ static json_object *reopen_options(const struct block_node *node, json_object *c
 }
 
 /* The image and, for how it is opened, the file that it is in. */
-static bool co_do_reopen(struct io *io, json_object *changes, const bool *read_only, const char *cache)
+static bool co_do_reopen(struct io *io, json_object *changes, const bool *read_only,
+                         const char *cache)
 {
     struct block_node *nodes[2] = {block_user_node(io->user), NULL};
     struct qapi_blockdev_options options[2];
@@ -288,7 +300,8 @@ static bool co_do_reopen(struct io *io, json_object *changes, const bool *read_o
         return false;
     }
     for (size_t i = 0; ok && i < 2 && nodes[i]; i++) {
-        g_autoptr(json_object) json = reopen_options(nodes[i], i ? none : changes, read_only, cache, direct, no_flush);
+        g_autoptr(json_object) json =
+            reopen_options(nodes[i], i ? none : changes, read_only, cache, direct, no_flush);
 
         ok = qapi_from_keyval(&qapi_type_blockdev_options, json, &options[i], &error);
         n += ok;
@@ -340,7 +353,8 @@ static bool co_reopen(struct io *io, const struct io_command *command, int argc,
             return io_usage(command);
         }
     }
-    return optind == argc ? co_do_reopen(io, changes, has_mode ? &read_only : NULL, cache) : io_usage(command);
+    return optind == argc ? co_do_reopen(io, changes, has_mode ? &read_only : NULL, cache)
+                          : io_usage(command);
 }
 
 /* ---- Breakpoints, which blkdebug has ---- */
@@ -390,7 +404,7 @@ static bool co_resume(struct io *io, const struct io_command *command, int argc,
 /* Nobody tells when a request comes to be held: it is looked for between turns of the loop. */
 static bool co_wait_break(struct io *io, const struct io_command *command, int argc, char **argv)
 {
-    enum { INTERVAL = 200000 };     /* ns */
+    enum { INTERVAL = 200000 }; /* ns */
     struct block_node *node = debug_node(io);
 
     if (!node) {
@@ -475,14 +489,15 @@ static const struct io_command *find(const char *name)
 
 bool io_usage(const struct io_command *command)
 {
-    printf("%s%s%s -- %s\n", command->name, command->arguments ? " " : "", command->arguments ? command->arguments : "",
-           command->summary);
+    printf("%s%s%s -- %s\n", command->name, command->arguments ? " " : "",
+           command->arguments ? command->arguments : "", command->summary);
     return false;
 }
 
 static int by_name(const void *a, const void *b)
 {
-    return strcmp((*(const struct io_command *const *)a)->name, (*(const struct io_command *const *)b)->name);
+    return strcmp((*(const struct io_command *const *)a)->name,
+                  (*(const struct io_command *const *)b)->name);
 }
 
 static bool co_help(struct io *io, const struct io_command *command, int argc, char **argv)
@@ -518,40 +533,58 @@ static bool co_help(struct io *io, const struct io_command *command, int argc, c
 }
 
 static const char *const open_details[] = {
-    "Opens an image. Example: open -n -o driver=raw /tmp/data", "-r  read-only", "-s  writes go to a temporary image",
-    "-C  copy on read", "-n  without the host's cache (-t none)", "-U  although others may write to it",
-    "-k, -i AIO  how requests are made: native, threads, io_uring", "-t CACHE  cache mode",
+    "Opens an image. Example: open -n -o driver=raw /tmp/data",
+    "-r  read-only",
+    "-s  writes go to a temporary image",
+    "-C  copy on read",
+    "-n  without the host's cache (-t none)",
+    "-U  although others may write to it",
+    "-k, -i AIO  how requests are made: native, threads, io_uring",
+    "-t CACHE  cache mode",
     "-d MODE  discards: unmap, ignore",
-    "-o OPTIONS  of the node", NULL,
+    "-o OPTIONS  of the node",
+    NULL,
 };
 static const char *const reopen_details[] = {
-    "Changes options of the open image. Example: reopen -o lazy-refcounts=on", "-r, -w  read-only, or not",
-    "-c CACHE  cache mode", "-o OPTIONS  of the node", NULL,
+    "Changes options of the open image. Example: reopen -o lazy-refcounts=on",
+    "-r, -w  read-only, or not",
+    "-c CACHE  cache mode",
+    "-o OPTIONS  of the node",
+    NULL,
 };
 static const char *const sigraise_details[] = {"Raises a signal. Example: sigraise 15", NULL};
 
 static const struct io_command commands[] = {
-    {"abort", NULL, 0, 0, true, false, NULL, "simulate a program crash using abort(3)", NULL, co_abort},
-    {"alloc", NULL, 1, 2, false, false, "offset [count]", "checks if offset is allocated in the file", NULL, co_alloc},
-    {"break", NULL, 2, 2, false, false, "event tag", "sets a breakpoint on event and tags the stopped request as tag",
-     NULL, co_break},
+    {"abort", NULL, 0, 0, true, false, NULL, "simulate a program crash using abort(3)", NULL,
+     co_abort},
+    {"alloc", NULL, 1, 2, false, false, "offset [count]",
+     "checks if offset is allocated in the file", NULL, co_alloc},
+    {"break", NULL, 2, 2, false, false, "event tag",
+     "sets a breakpoint on event and tags the stopped request as tag", NULL, co_break},
     {"close", "c", 0, 0, false, false, NULL, "close the current open file", NULL, co_close},
     {"help", "?", 0, 1, true, false, "[command]", "help for one or all commands", NULL, co_help},
-    {"info", "i", 0, 0, false, false, NULL, "prints information about the current file", NULL, co_info},
-    {"length", "l", 0, 0, false, false, NULL, "gets the length of the current file", NULL, co_length},
+    {"info", "i", 0, 0, false, false, NULL, "prints information about the current file", NULL,
+     co_info},
+    {"length", "l", 0, 0, false, false, NULL, "gets the length of the current file", NULL,
+     co_length},
     {"map", NULL, 0, 1, false, false, "", "prints the allocated areas of a file", NULL, co_map},
     {"open", "o", 1, -1, true, false, "[-rsCnkU] [-t cache] [-d discard] [-o options] [path]",
      "open the file specified by path", open_details, co_open},
     {"quit", "q", 0, 0, true, false, NULL, "exit the program", NULL, co_quit},
-    {"remove_break", NULL, 1, 1, false, false, "tag", "remove a breakpoint by tag", NULL, co_remove_break},
-    {"reopen", NULL, 0, -1, false, false, "[(-r|-w)] [-c cache] [-o options]", "reopens an image with new options",
-     reopen_details, co_reopen},
-    {"resume", NULL, 1, 1, false, false, "tag", "resumes the request tagged as tag", NULL, co_resume},
-    {"sigraise", NULL, 1, 1, true, false, "signal", "raises a signal", sigraise_details, co_sigraise},
-    {"sleep", NULL, 1, 1, true, false, NULL, "waits for the given value in milliseconds", NULL, co_do_sleep},
-    {"truncate", "t", 1, 3, false, true, "[-m prealloc_mode] off", "truncates the current file at the given offset",
-     NULL, co_truncate},
-    {"wait_break", NULL, 1, 1, false, false, "tag", "waits for the suspension of a request", NULL, co_wait_break},
+    {"remove_break", NULL, 1, 1, false, false, "tag", "remove a breakpoint by tag", NULL,
+     co_remove_break},
+    {"reopen", NULL, 0, -1, false, false, "[(-r|-w)] [-c cache] [-o options]",
+     "reopens an image with new options", reopen_details, co_reopen},
+    {"resume", NULL, 1, 1, false, false, "tag", "resumes the request tagged as tag", NULL,
+     co_resume},
+    {"sigraise", NULL, 1, 1, true, false, "signal", "raises a signal", sigraise_details,
+     co_sigraise},
+    {"sleep", NULL, 1, 1, true, false, NULL, "waits for the given value in milliseconds", NULL,
+     co_do_sleep},
+    {"truncate", "t", 1, 3, false, true, "[-m prealloc_mode] off",
+     "truncates the current file at the given offset", NULL, co_truncate},
+    {"wait_break", NULL, 1, 1, false, false, "tag", "waits for the suspension of a request", NULL,
+     co_wait_break},
     {NULL, NULL, 0, 0, false, false, NULL, NULL, NULL, NULL},
 };
 
@@ -563,14 +596,14 @@ static bool check_arguments(const struct io_command *command, int n)
         return true;
     }
     if (command->max < 0) {
-        fprintf(stderr, "bad argument count %d to %s, expected at least %d arguments\n", n, command->name,
-                command->min);
+        fprintf(stderr, "bad argument count %d to %s, expected at least %d arguments\n", n,
+                command->name, command->min);
     } else if (command->min == command->max) {
-        fprintf(stderr, "bad argument count %d to %s, expected %d arguments\n", n, command->name, command->min);
+        fprintf(stderr, "bad argument count %d to %s, expected %d arguments\n", n, command->name,
+                command->min);
     } else {
-        fprintf(stderr, "bad argument count %d to %s, expected between %d and %d arguments\n", n, command->name,
-               command->min,
-               command->max);
+        fprintf(stderr, "bad argument count %d to %s, expected between %d and %d arguments\n", n,
+                command->name, command->min, command->max);
     }
     return false;
 }
@@ -584,7 +617,8 @@ static bool may_write(struct io *io)
         img_fail(&io->img, "Block node is read-only");
         return false;
     }
-    if (!block_user_set_perm(io->user, BLOCK_PERM_CONSISTENT_READ | BLOCK_PERM_WRITE, BLOCK_PERM_ALL, &error)) {
+    if (!block_user_set_perm(io->user, BLOCK_PERM_CONSISTENT_READ | BLOCK_PERM_WRITE,
+                             BLOCK_PERM_ALL, &error)) {
         img_fail_error(&io->img, &error, NULL);
         return false;
     }

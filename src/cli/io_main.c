@@ -22,7 +22,8 @@ static bool co_put_on_top(struct io *io, json_object *options, bool writable)
 {
     struct block_node *below = block_user_node(io->user), *top;
     g_autoptr(GError) error = NULL;
-    unsigned perm = BLOCK_PERM_CONSISTENT_READ | (writable ? BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE : 0);
+    unsigned perm =
+        BLOCK_PERM_CONSISTENT_READ | (writable ? BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE : 0);
 
     block_user_detach(io->user);
     top = co_block_open_loose(io->img.graph, NULL, options, 0, &error);
@@ -82,15 +83,18 @@ static json_object *node_options(const struct io_open *open)
     json_object *options = json_object_new_object();
 
     if (open->options) {
-        json_object_object_foreach(open->options, key, value) {
+        json_object_object_foreach(open->options, key, value)
+        {
             json_object_object_add(options, key, json_object_get(value));
         }
     }
     if (open->aio) {
         put(options, driver && driver->protocols ? "aio" : "file.aio", open->aio);
     }
-    put(options, "discard", !open->discard || g_str_equal(open->discard, "on") ? "unmap"
-                            : g_str_equal(open->discard, "off")                ? "ignore" : open->discard);
+    put(options, "discard",
+        !open->discard || g_str_equal(open->discard, "on") ? "unmap"
+        : g_str_equal(open->discard, "off")                ? "ignore"
+                                                           : open->discard);
     return options;
 }
 
@@ -104,13 +108,17 @@ bool co_io_open(struct io *io, const char *filename, const struct io_open *open)
 {
     g_autoptr(json_object) options = node_options(open);
     struct img_image image = {
-        .filename = filename ? filename : "", .format = open->format, .cache = open->cache,
-        .image_opts = open->image_opts, .force_share = open->force_share,
-        .writable = !open->read_only && !open->snapshot, .options = options,
+        .filename = filename ? filename : "",
+        .format = open->format,
+        .cache = open->cache,
+        .image_opts = open->image_opts,
+        .force_share = open->force_share,
+        .writable = !open->read_only && !open->snapshot,
+        .options = options,
     };
     json_object *read_only;
 
-    if (!filename) {                /* all is in the options */
+    if (!filename) { /* all is in the options */
         image.filename = "driver=raw";
         image.image_opts = true;
         if (json_object_object_get_ex(options, "driver", NULL)) {
@@ -197,7 +205,8 @@ enum { OBJECT = 256, IMAGE_OPTS, N_OPTIONS = 18 };
 static const struct io_option options[N_OPTIONS] = {
     {"cmd", 'c', "COMMAND", "run a command (again: another one); default: from standard input"},
     {"format", 'f', "FMT", "format of FILENAME (default: found by looking at it)"},
-    {"image-opts", IMAGE_OPTS, NULL, "FILENAME is a list of options (driver=...,file.filename=...)"},
+    {"image-opts", IMAGE_OPTS, NULL,
+     "FILENAME is a list of options (driver=...,file.filename=...)"},
     {"read-only", 'r', NULL, "open it read-only"},
     {"snapshot", 's', NULL, "writes go to a temporary image"},
     {"nocache", 'n', NULL, "without the host's cache; the same as -t none"},
@@ -217,12 +226,15 @@ static const struct io_option options[N_OPTIONS] = {
 
 static void print_help(const struct img *img)
 {
-    printf("usage: %s [OPTION...] [FILENAME]\nReads and writes an image by commands; \"-c help\" lists them.\n\n",
-           img->program);
+    printf(
+        "usage: %s [OPTION...] [FILENAME]\nReads and writes an image by commands; \"-c help\" lists them.\n\n",
+        img->program);
     for (const struct io_option *o = options; o->name; o++) {
-        g_autofree char *letter = o->letter < OBJECT ? g_strdup_printf("-%c, ", o->letter) : g_strdup("    ");
-        g_autofree char *names = g_strdup_printf("  %s--%s%s%s", letter, o->name, o->argument ? " " : "",
-                                                 o->argument ? o->argument : "");
+        g_autofree char *letter =
+            o->letter < OBJECT ? g_strdup_printf("-%c, ", o->letter) : g_strdup("    ");
+        g_autofree char *names =
+            g_strdup_printf("  %s--%s%s%s", letter, o->name, o->argument ? " " : "",
+                            o->argument ? o->argument : "");
 
         printf("%-26s  %s\n", names, o->description);
     }
@@ -282,10 +294,12 @@ static int parse(struct io *io, int argc, char **argv)
     int c, status = -1;
 
     for (size_t i = 0; options[i].name; i++) {
-        longs[i] = (struct option){options[i].name, options[i].argument ? required_argument : no_argument, NULL,
-                                   options[i].letter};
+        longs[i] =
+            (struct option){options[i].name, options[i].argument ? required_argument : no_argument,
+                            NULL, options[i].letter};
         if (options[i].letter < OBJECT) {
-            g_string_append_printf(letters, "%c%s", options[i].letter, options[i].argument ? ":" : "");
+            g_string_append_printf(letters, "%c%s", options[i].letter,
+                                   options[i].argument ? ":" : "");
         }
     }
     argv[0] = io->img.program;

@@ -34,21 +34,24 @@ static char *duration(int64_t ns, bool machine)
     if (machine || hours) {
         return g_strdup_printf("%d:%02d:%05.2f", hours, minutes, rest);
     }
-    return minutes ? g_strdup_printf("%02d:%05.2f", minutes, rest) : g_strdup_printf("%05.2f sec", rest);
+    return minutes ? g_strdup_printf("%02d:%05.2f", minutes, rest)
+                   : g_strdup_printf("%05.2f sec", rest);
 }
 
-void io_report(const char *what, int64_t ns, uint64_t offset, uint64_t asked, uint64_t done, bool machine)
+void io_report(const char *what, int64_t ns, uint64_t offset, uint64_t asked, uint64_t done,
+               bool machine)
 {
     double seconds = (double)MAX(ns, 1) / 1e9;
     g_autofree char *time = duration(ns, machine);
     g_autofree char *size = io_size((double)done), *rate = io_size((double)done / seconds);
 
     if (machine) {
-        printf("%" G_GUINT64_FORMAT ",1,%s,%.3f,%.3f\n", done, time, (double)done / seconds, 1 / seconds);
+        printf("%" G_GUINT64_FORMAT ",1,%s,%.3f,%.3f\n", done, time, (double)done / seconds,
+               1 / seconds);
         return;
     }
-    printf("%s %" G_GUINT64_FORMAT "/%" G_GUINT64_FORMAT " bytes at offset %" G_GUINT64_FORMAT "\n", what, done, asked,
-           offset);
+    printf("%s %" G_GUINT64_FORMAT "/%" G_GUINT64_FORMAT " bytes at offset %" G_GUINT64_FORMAT "\n",
+           what, done, asked, offset);
     printf("%s, 1 ops; %s (%s/sec and %.4f ops/sec)\n", size, time, rate, 1 / seconds);
 }
 

@@ -15,17 +15,17 @@ enum request_kind { READ, WRITE, ZEROES, DISCARD };
 
 struct io_request {
     struct io *io;
-    const char *name;               /* of the command, for what an asynchronous one says */
+    const char *name; /* of the command, for what an asynchronous one says */
     enum request_kind kind;
-    unsigned flags;                 /* enum block_flags */
+    unsigned flags; /* enum block_flags */
     bool quiet, machine, dump, verify, async, vm_state, invalid, exact;
-    int pattern;                    /* -1: none was given */
-    int64_t verify_from, verify_bytes;      /* -1: all of it */
+    int pattern;                       /* -1: none was given */
+    int64_t verify_from, verify_bytes; /* -1: all of it */
     const char *pattern_file;
     uint64_t offset, bytes;
     struct iovec *iov;
     unsigned n_iov;
-    void *memory;                   /* that iov is in */
+    void *memory; /* that iov is in */
     uint8_t *data;
 };
 
@@ -42,7 +42,11 @@ static bool make_buffer(struct io_request *r, const uint64_t *lengths, unsigned 
         return false;
     }
     r->data = at = (uint8_t *)r->memory + extra;
-    memset(at, r->kind == READ ? READ_FILL : r->pattern >= 0 ? r->pattern : USUAL_PATTERN, r->bytes);
+    memset(at,
+           r->kind == READ   ? READ_FILL
+           : r->pattern >= 0 ? r->pattern
+                             : USUAL_PATTERN,
+           r->bytes);
     r->iov = g_new(struct iovec, n);
     r->n_iov = n;
     for (unsigned i = 0; i < n; i++) {
@@ -87,18 +91,10 @@ static int co_perform(struct io_request *r)
     int ret;
 
     switch (r->kind) {
-    case READ:
-        ret = co_block_read(user, r->offset, r->bytes, buffer, r->flags);
-        break;
-    case WRITE:
-        ret = co_block_write(user, r->offset, r->bytes, buffer, r->flags);
-        break;
-    case ZEROES:
-        ret = co_block_write_zeroes(user, r->offset, r->bytes, r->flags);
-        break;
-    default:
-        ret = co_block_discard(user, r->offset, r->bytes);
-        break;
+    case READ: ret = co_block_read(user, r->offset, r->bytes, buffer, r->flags); break;
+    case WRITE: ret = co_block_write(user, r->offset, r->bytes, buffer, r->flags); break;
+    case ZEROES: ret = co_block_write_zeroes(user, r->offset, r->bytes, r->flags); break;
+    default: ret = co_block_discard(user, r->offset, r->bytes); break;
     }
     return ret;
 }
@@ -110,7 +106,8 @@ static bool verify(const struct io_request *r)
 
     for (uint64_t i = from; i < from + bytes; i++) {
         if (r->data[i] != r->pattern) {
-            printf("Pattern verification failed at offset %" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT " bytes\n",
+            printf("Pattern verification failed at offset %" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT
+                   " bytes\n",
                    r->offset + from, bytes);
             return false;
         }
@@ -202,9 +199,9 @@ static bool take_option(struct io_request *r, int c)
     case 'i': r->invalid = true; return true;
     case 'l': r->verify_bytes = io_number(optarg); return r->verify_bytes >= 0;
     case 'n': r->flags |= BLOCK_NO_FALLBACK; return true;
-    case 'a':                       /* asks for what is so anyway */
+    case 'a': /* asks for what is so anyway */
     case 'p':
-    case 'r': return true;          /* drivers pin buffers that stay; this one doesn't */
+    case 'r': return true; /* drivers pin buffers that stay; this one doesn't */
     case 'P': return set_pattern(r, optarg);
     case 'q': r->quiet = true; return true;
     case 's':
@@ -245,8 +242,8 @@ static const char *contradiction(const struct io_request *r)
     return NULL;
 }
 
-static bool parse_options(struct io_request *r, const struct io_command *command, const char *letters, int argc,
-                          char **argv)
+static bool parse_options(struct io_request *r, const struct io_command *command,
+                          const char *letters, int argc, char **argv)
 {
     const char *wrong;
     int c;
@@ -274,7 +271,8 @@ static bool parse_options(struct io_request *r, const struct io_command *command
 /* ---- Ranges ---- */
 
 /* OFFSET LENGTH..., several only for the v commands. False after a message. */
-static bool parse_range(struct io_request *r, const struct io_command *command, int argc, char **argv)
+static bool parse_range(struct io_request *r, const struct io_command *command, int argc,
+                        char **argv)
 {
     g_autofree uint64_t *lengths = g_new(uint64_t, (gsize)argc + 1);
     unsigned n = 0;
@@ -310,26 +308,33 @@ static bool parse_range(struct io_request *r, const struct io_command *command, 
            (make_buffer(r, lengths, n) && (!r->pattern_file || fill_from_file(r)));
 }
 
-static bool co_request(struct io *io, const struct io_command *command, int argc, char **argv, enum request_kind kind,
-                       const char *letters, bool async, bool exact)
+static bool co_request(struct io *io, const struct io_command *command, int argc, char **argv,
+                       enum request_kind kind, const char *letters, bool async, bool exact)
 {
     struct io_request r = {
-        .io = io, .name = command->name, .kind = kind, .pattern = -1, .verify_from = -1, .verify_bytes = -1,
-        .async = async, .exact = exact,
+        .io = io,
+        .name = command->name,
+        .kind = kind,
+        .pattern = -1,
+        .verify_from = -1,
+        .verify_bytes = -1,
+        .async = async,
+        .exact = exact,
     };
 
     if (!parse_options(&r, command, letters, argc, argv)) {
         return false;
     }
     if (r.vm_state) {
-        printf("%s failed: the format keeps no machine state that could be reached\n", command->name);
+        printf("%s failed: the format keeps no machine state that could be reached\n",
+               command->name);
         return false;
     }
     if (!parse_range(&r, command, argc, argv)) {
         request_clear(&r);
         return false;
     }
-    if (r.invalid) {                /* counted as such, and never made */
+    if (r.invalid) { /* counted as such, and never made */
         block_accounting_invalid(block_user_accounting(io->user),
                                  kind == READ ? BLOCK_ACCOUNTING_READ : BLOCK_ACCOUNTING_WRITE);
         request_clear(&r);
@@ -391,31 +396,59 @@ static bool co_flush(struct io *io, const struct io_command *command, int argc, 
 #define COMMON_DETAILS "-C  statistics for programs", "-q  no statistics", "-r  no meaning"
 
 static const char *const read_details[] = {
-    "Reads LENGTH bytes at OFFSET. Example: read -v 512 1k", "-b  the machine's state, not the disk",
-    "-P PATTERN  check that all is this byte,", "-s OFF      from there on,", "-l LEN      so much of it",
-    "-v  print it", "-a, -p  no meaning", COMMON_DETAILS, NULL,
+    "Reads LENGTH bytes at OFFSET. Example: read -v 512 1k",
+    "-b  the machine's state, not the disk",
+    "-P PATTERN  check that all is this byte,",
+    "-s OFF      from there on,",
+    "-l LEN      so much of it",
+    "-v  print it",
+    "-a, -p  no meaning",
+    COMMON_DETAILS,
+    NULL,
 };
 static const char *const readv_details[] = {
     "Reads into a buffer for each LENGTH, one behind the other. Example: readv -v 512 1k 1k",
-    "-P PATTERN  check that all is this byte", "-v  print it", COMMON_DETAILS, NULL,
+    "-P PATTERN  check that all is this byte",
+    "-v  print it",
+    COMMON_DETAILS,
+    NULL,
 };
 static const char *const write_details[] = {
-    "Writes LENGTH bytes (0xcd) at OFFSET. Example: write 512 1k", "-b  the machine's state, not the disk",
-    "-c  compressed", "-f  on stable storage when it ends (FUA)", "-P PATTERN  this byte", "-s FILE  what is in FILE",
-    "-z  zeroes,", "-u  which may give space back,", "-n  or not at all if that isn't quick", "-p  no meaning",
-    COMMON_DETAILS, NULL,
+    "Writes LENGTH bytes (0xcd) at OFFSET. Example: write 512 1k",
+    "-b  the machine's state, not the disk",
+    "-c  compressed",
+    "-f  on stable storage when it ends (FUA)",
+    "-P PATTERN  this byte",
+    "-s FILE  what is in FILE",
+    "-z  zeroes,",
+    "-u  which may give space back,",
+    "-n  or not at all if that isn't quick",
+    "-p  no meaning",
+    COMMON_DETAILS,
+    NULL,
 };
 static const char *const writev_details[] = {
     "Writes from a buffer for each LENGTH, one behind the other. Example: writev 512 1k 1k",
-    "-f  on stable storage when it ends (FUA)", "-P PATTERN  this byte", COMMON_DETAILS, NULL,
+    "-f  on stable storage when it ends (FUA)",
+    "-P PATTERN  this byte",
+    COMMON_DETAILS,
+    NULL,
 };
 static const char *const aio_details[] = {
-    "Begins a request, like readv or writev; aio_flush waits for its end.", "-i  count it as an invalid request only",
-    "-f  on stable storage when it ends (FUA)", "-P PATTERN  check that all is this byte, or write it", "-v  print it",
-    "-z  zeroes,", "-u  which may give space back", COMMON_DETAILS, NULL,
+    "Begins a request, like readv or writev; aio_flush waits for its end.",
+    "-i  count it as an invalid request only",
+    "-f  on stable storage when it ends (FUA)",
+    "-P PATTERN  check that all is this byte, or write it",
+    "-v  print it",
+    "-z  zeroes,",
+    "-u  which may give space back",
+    COMMON_DETAILS,
+    NULL,
 };
 static const char *const discard_details[] = {
-    "Gives up LENGTH bytes at OFFSET. Example: discard 512 1k", "-C  statistics for programs", "-q  no statistics",
+    "Gives up LENGTH bytes at OFFSET. Example: discard 512 1k",
+    "-C  statistics for programs",
+    "-q  no statistics",
     NULL,
 };
 
@@ -432,9 +465,11 @@ const struct io_command io_request_commands[] = {
      "asynchronously reads a number of bytes", aio_details, co_aio_read},
     {"aio_write", NULL, 2, -1, false, true, "[-Cfiqruz] [-P pattern] off len [len..]",
      "asynchronously writes a number of bytes", aio_details, co_aio_write},
-    {"aio_flush", NULL, 0, -1, false, false, NULL, "completes all outstanding aio requests", NULL, co_aio_flush},
-    {"flush", "f", 0, -1, false, false, NULL, "flush all in-core file state to disk", NULL, co_flush},
-    {"discard", "d", 2, -1, false, true, "[-Cq] off len", "discards a number of bytes at a specified offset",
-     discard_details, co_discard},
+    {"aio_flush", NULL, 0, -1, false, false, NULL, "completes all outstanding aio requests", NULL,
+     co_aio_flush},
+    {"flush", "f", 0, -1, false, false, NULL, "flush all in-core file state to disk", NULL,
+     co_flush},
+    {"discard", "d", 2, -1, false, true, "[-Cq] off len",
+     "discards a number of bytes at a specified offset", discard_details, co_discard},
     {NULL, NULL, 0, 0, false, false, NULL, NULL, NULL, NULL},
 };

@@ -37,7 +37,8 @@ static const char *tool_of(const char *name)
     for (size_t i = 0; i < G_N_ELEMENTS(prefixes); i++) {
         const char *rest = name + strlen(prefixes[i]);
 
-        if (g_str_has_prefix(name, prefixes[i]) && (g_str_equal(rest, "img") || g_str_equal(rest, "io"))) {
+        if (g_str_has_prefix(name, prefixes[i]) &&
+            (g_str_equal(rest, "img") || g_str_equal(rest, "io"))) {
             return rest;
         }
     }
@@ -51,16 +52,17 @@ static int run_tool(const char *tool, int argc, char **argv)
 
 static int usage(FILE *out, int status)
 {
-    fputs("Nandu " NANDU_VERSION ": a machine emulator\n"
-          "usage: nandu run FILE... [OPTION...]      a kernel, a disk image or a program\n"
-          "       nandu system GUEST [OPTION...]     a machine; also called nandu-system-GUEST\n"
-          "       nandu img COMMAND [OPTION...]      disk images; also called nandu-img\n"
-          "       nandu io [OPTION...] [FILE]        reads and writes of one; also called nandu-io\n"
-          "       nandu help [run|system|img|io]     their options\n"
-          "guests: riscv64\n"
-          "Linux programs of other architectures are also run by nandu-GUEST; -h lists its options.\n"
-          "Manual pages: nandu(1), nandu-system-riscv64(1), nandu-riscv64(1).\n",
-          out);
+    fputs(
+        "Nandu " NANDU_VERSION ": a machine emulator\n"
+        "usage: nandu run FILE... [OPTION...]      a kernel, a disk image or a program\n"
+        "       nandu system GUEST [OPTION...]     a machine; also called nandu-system-GUEST\n"
+        "       nandu img COMMAND [OPTION...]      disk images; also called nandu-img\n"
+        "       nandu io [OPTION...] [FILE]        reads and writes of one; also called nandu-io\n"
+        "       nandu help [run|system|img|io]     their options\n"
+        "guests: riscv64\n"
+        "Linux programs of other architectures are also run by nandu-GUEST; -h lists its options.\n"
+        "Manual pages: nandu(1), nandu-system-riscv64(1), nandu-riscv64(1).\n",
+        out);
     return status;
 }
 

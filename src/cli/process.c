@@ -20,8 +20,8 @@ static bool fail_errno(GError **error, const char *what, const char *name)
 {
     int e = errno;
 
-    g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "%s%s%s: %s", what, name ? " " : "", name ? name : "",
-                g_strerror(e));
+    g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "%s%s%s: %s", what, name ? " " : "",
+                name ? name : "", g_strerror(e));
     return false;
 }
 
@@ -140,7 +140,8 @@ static bool change_user(const char *user, GError **error)
         if (initgroups(user, gid) < 0) {
             return fail_errno(error, "-run-with user=: cannot set the groups of", user);
         }
-    } else if (g_strv_length(ids) == 2 && g_ascii_string_to_unsigned(ids[0], 10, 0, G_MAXUINT32 - 1, &uid, NULL) &&
+    } else if (g_strv_length(ids) == 2 &&
+               g_ascii_string_to_unsigned(ids[0], 10, 0, G_MAXUINT32 - 1, &uid, NULL) &&
                g_ascii_string_to_unsigned(ids[1], 10, 0, G_MAXUINT32 - 1, &gid, NULL)) {
         gid_t group = gid;
 
@@ -149,7 +150,8 @@ static bool change_user(const char *user, GError **error)
         }
     } else {
         g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
-                    "-run-with user=%s: there is no such user (expected a user's name or UID:GID)", user);
+                    "-run-with user=%s: there is no such user (expected a user's name or UID:GID)",
+                    user);
         return false;
     }
     if (setgid(gid) < 0 || setuid(uid) < 0) {
@@ -195,7 +197,8 @@ static int outlive(void *opaque)
 static bool start_async_teardown(GError **error)
 {
     enum { STACK_SIZE = 64 << 10 };
-    char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
 
     /* The stack is the other process's for good. */
     if (stack == MAP_FAILED ||
@@ -214,7 +217,8 @@ bool process_run_with(const struct qapi_run_with_options *options, GError **erro
         return false;
     }
     if (options->chroot && (chroot(options->chroot) < 0 || chdir("/") < 0)) {
-        return fail_errno(error, "-run-with chroot=: cannot change the root folder to", options->chroot);
+        return fail_errno(error, "-run-with chroot=: cannot change the root folder to",
+                          options->chroot);
     }
     return !options->user || change_user(options->user, error);
 }

@@ -509,10 +509,9 @@ int run_main(int argc, char **argv)
         fputs(help, stdout);
         status = EXIT_SUCCESS;
     } else if (*argv && **argv == '-' && !g_str_equal(*argv, "--")) {
-        fprintf(
-            stderr,
-            "nandu run: the files come first, then options such as %s (see nandu run --help)\n",
-            *argv);
+        fprintf(stderr,
+                "nandu run: the files come first, then options such as %s (see nandu run --help)\n",
+                *argv);
     } else if (!choose(&run, argv, &error)) {
         fprintf(stderr, "nandu run: %s\n", error->message);
     } else if (run.dry_run) {

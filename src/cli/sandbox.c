@@ -123,9 +123,9 @@ static int add_rules(scmp_filter_ctx ctx, const bool deny[N_GROUPS])
 
     for (size_t i = 0; i < G_N_ELEMENTS(denied) && !r; i++) {
         if (deny[denied[i].group]) {
-            r = seccomp_rule_add(ctx,
-                                 denied[i].group == ALWAYS ? SCMP_ACT_KILL_PROCESS : SCMP_ACT_ERRNO(EPERM),
-                                 denied[i].number, 0);
+            r = seccomp_rule_add(
+                ctx, denied[i].group == ALWAYS ? SCMP_ACT_KILL_PROCESS : SCMP_ACT_ERRNO(EPERM),
+                denied[i].number, 0);
         }
     }
     if (deny[SPAWN] && !r) {
@@ -137,7 +137,8 @@ static int add_rules(scmp_filter_ctx ctx, const bool deny[N_GROUPS])
     }
     if (deny[RESOURCE] && !r) {
         /* prlimit64 with a new limit; asking for the present one stays. */
-        r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 1, SCMP_A2(SCMP_CMP_NE, 0));
+        r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 1,
+                             SCMP_A2(SCMP_CMP_NE, 0));
     }
     return r;
 }
@@ -154,7 +155,8 @@ bool sandbox_enter(const struct qapi_sandbox_options *options, GError **error)
         [RESOURCE] = !o->has_resourcecontrol || o->resourcecontrol == QAPI_SANDBOX_SWITCH_DENY,
     };
     /* "children": they may gain privileges, which no_new_privs would forbid. */
-    bool no_new_privs = !o->has_elevateprivileges || o->elevateprivileges != QAPI_SANDBOX_ELEVATE_ALLOW;
+    bool no_new_privs =
+        !o->has_elevateprivileges || o->elevateprivileges != QAPI_SANDBOX_ELEVATE_ALLOW;
     scmp_filter_ctx ctx;
     int r;
 
@@ -178,7 +180,8 @@ bool sandbox_enter(const struct qapi_sandbox_options *options, GError **error)
     }
     if (r) {
         g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
-                    "the sandbox can't be set up: %s (-sandbox off runs without it)", g_strerror(-r));
+                    "the sandbox can't be set up: %s (-sandbox off runs without it)",
+                    g_strerror(-r));
         return false;
     }
     return true;

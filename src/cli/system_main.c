@@ -42,7 +42,7 @@ struct system {
     struct monitors *monitors;
     struct gdb_server *gdb;
     struct chardev_context chardevs;
-    GPtrArray *nics;            /* json_object, of -nic and -net */
+    GPtrArray *nics; /* json_object, of -nic and -net */
     int signal_fd, pidfile_fd, daemon_fd;
 };
 
@@ -74,7 +74,8 @@ static void on_signal(void *opaque)
     }
     if (info.ssi_pid) {
         process_name(info.ssi_pid, name, sizeof(name));
-        log_error(s->log, "terminating on signal %u from pid %u (%s)", info.ssi_signo, info.ssi_pid, name);
+        log_error(s->log, "terminating on signal %u from pid %u (%s)", info.ssi_signo, info.ssi_pid,
+                  name);
     } else {
         log_error(s->log, "terminating on signal %u", info.ssi_signo);
     }
@@ -146,10 +147,14 @@ static void set_up_names(struct system *s)
     }
     if (o->action) {
         struct qapi_set_action_arg arg = {
-            .has_reboot = o->action->has_reboot, .reboot = o->action->reboot,
-            .has_shutdown = o->action->has_shutdown, .shutdown = o->action->shutdown,
-            .has_panic = o->action->has_panic, .panic = o->action->panic,
-            .has_watchdog = o->action->has_watchdog, .watchdog = o->action->watchdog,
+            .has_reboot = o->action->has_reboot,
+            .reboot = o->action->reboot,
+            .has_shutdown = o->action->has_shutdown,
+            .shutdown = o->action->shutdown,
+            .has_panic = o->action->has_panic,
+            .panic = o->action->panic,
+            .has_watchdog = o->action->has_watchdog,
+            .watchdog = o->action->watchdog,
         };
 
         qmp_set_action(&s->qmp, &arg, NULL);
@@ -159,7 +164,8 @@ static void set_up_names(struct system *s)
 /* kvm:tcg takes the first that works. */
 static bool choose_accel(struct system *s, GError **error)
 {
-    g_auto(GStrv) names = g_strsplit(s->options.accels->len ? s->options.accels->str : "tcg", ":", -1);
+    g_auto(GStrv) names =
+        g_strsplit(s->options.accels->len ? s->options.accels->str : "tcg", ":", -1);
 
     for (size_t i = 0; names[i]; i++) {
         if (g_str_equal(names[i], "tcg")) {
@@ -167,11 +173,12 @@ static bool choose_accel(struct system *s, GError **error)
 
             return (!s->options.accel_properties ||
                     object_set_all(accel, s->options.accel_properties, NULL, true, error)) &&
-                   object_add_child(s->vm->root, "accel", accel, error) && object_complete(accel, error);
+                   object_add_child(s->vm->root, "accel", accel, error) &&
+                   object_complete(accel, error);
         }
         if (!g_str_equal(names[i], "kvm")) {
-            g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "invalid accelerator %s; there are tcg and kvm",
-                        names[i]);
+            g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
+                        "invalid accelerator %s; there are tcg and kvm", names[i]);
             return false;
         }
     }
@@ -189,7 +196,8 @@ static bool add_fds(struct system *s, GError **error)
         if (fd < 0) {
             g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC,
                         "-add-fd fd=%" G_GINT64_FORMAT ",set=%" G_GINT64_FORMAT
-                        ": fd is not an open file descriptor above 2", o->fd, o->set);
+                        ": fd is not an open file descriptor above 2",
+                        o->fd, o->set);
             return false;
         }
         if (fdsets_add(s->fdsets, fd, o->set, o->opaque, error) < 0) {
@@ -280,7 +288,8 @@ static bool create_serials(struct system *s, GError **error)
             }
         }
         g_ptr_array_add(s->vm->serials, chr);
-        if (g_str_has_prefix(console->text, "mon:") && !monitor_add_hmp(s->monitors, chr, true, error)) {
+        if (g_str_has_prefix(console->text, "mon:") &&
+            !monitor_add_hmp(s->monitors, chr, true, error)) {
             g_prefix_error(error, "-serial %s: ", console->text);
             return false;
         }
@@ -289,7 +298,8 @@ static bool create_serials(struct system *s, GError **error)
 }
 
 /* -monitor and -qmp. */
-static bool create_console(struct system *s, const struct console *console, unsigned *n_monitor, GError **error)
+static bool create_console(struct system *s, const struct console *console, unsigned *n_monitor,
+                           GError **error)
 {
     static const char *const names[] = {"serial", "monitor", "qmp", "qmp-pretty"};
     g_autofree char *label = NULL;
@@ -348,7 +358,8 @@ static bool create_monitors(struct system *s, GError **error)
     unsigned n_monitor = 0;
 
     for (guint i = 0; i < s->options.consoles->len; i++) {
-        if (!create_console(s, &g_array_index(s->options.consoles, struct console, i), &n_monitor, error)) {
+        if (!create_console(s, &g_array_index(s->options.consoles, struct console, i), &n_monitor,
+                            error)) {
             return false;
         }
     }
@@ -359,8 +370,8 @@ static bool create_monitors(struct system *s, GError **error)
         bool ok;
 
         if (!chr) {
-            g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "-mon %s: chardev \"%s\" not found", o->chardev,
-                        o->chardev);
+            g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "-mon %s: chardev \"%s\" not found",
+                        o->chardev, o->chardev);
             return false;
         }
         if (o->has_pretty && o->pretty && !control) {
@@ -459,7 +470,9 @@ static bool start(struct system *s, GError **error)
     const struct system_options *o = &s->options;
 
     if (o->daemonize && o->nographic && !o->no_defaults) {
-        return fail(error, "-nographic cannot be used with -daemonize: the terminal is left (see -nodefaults)");
+        return fail(
+            error,
+            "-nographic cannot be used with -daemonize: the terminal is left (see -nodefaults)");
     }
     add_default_consoles(&s->options);
     if (o->daemonize && !daemon_start(&s->daemon_fd, error)) {
@@ -490,25 +503,38 @@ static bool start(struct system *s, GError **error)
     s->vm->start_opaque = s;
     s->vm->list_options = system_options_list;
     s->qmp = (struct qmp_context){
-        .vm = s->vm, .root = s->vm->root, .loop = s->loop, .fdsets = s->fdsets, .compat = o->compat, .chardevs = &s->chardevs, .take_fd = monitor_take_fd,
+        .vm = s->vm,
+        .root = s->vm->root,
+        .loop = s->loop,
+        .fdsets = s->fdsets,
+        .compat = o->compat,
+        .chardevs = &s->chardevs,
+        .take_fd = monitor_take_fd,
     };
     s->blocks = s->qmp.blocks = s->vm->blocks = block_graph_new(s->vm->root);
     s->monitors = monitors_new(&qapi_system_schema, &s->qmp, s->vm->clocks, s->log);
     s->vm->events = monitors_event_sink(s->monitors);
     block_graph_set_events(s->blocks, s->vm->events);
     s->chardevs = (struct chardev_context){
-        .root = s->vm->root, .loop = s->loop, .clocks = s->vm->clocks, .log = s->log, .fdsets = s->fdsets,
-        .events = s->vm->events, .escape = escape, .escape_opaque = s,
-        .escape_key = o->escape_key, .daemonize = o->daemonize,
+        .root = s->vm->root,
+        .loop = s->loop,
+        .clocks = s->vm->clocks,
+        .log = s->log,
+        .fdsets = s->fdsets,
+        .events = s->vm->events,
+        .escape = escape,
+        .escape_opaque = s,
+        .escape_key = o->escape_key,
+        .daemonize = o->daemonize,
     };
     s->gdb = s->vm->gdb = gdb_server_new(s->vm, &s->chardevs, run_hmp, s);
     set_up_names(s);
     return add_fds(s, error) && choose_accel(s, error) && create_objects(s, false, error) &&
            create_chardevs(s, error) && create_serials(s, error) &&
-           blocks_create(s->blocks, s->loop, &s->options, error) &&
-           create_networks(s, error) && (o->preconfig || make_machine(s, error)) &&
-           (s->vm->done || (claim(s, error) && create_monitors(s, error) && (o->preconfig || open_gdb(s, error)) &&
-                            enter_running(s, error)));
+           blocks_create(s->blocks, s->loop, &s->options, error) && create_networks(s, error) &&
+           (o->preconfig || make_machine(s, error)) &&
+           (s->vm->done || (claim(s, error) && create_monitors(s, error) &&
+                            (o->preconfig || open_gdb(s, error)) && enter_running(s, error)));
 }
 
 static void clean_up(struct system *s)

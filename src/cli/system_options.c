@@ -82,7 +82,8 @@ static void collect(struct system_options *options, const struct option_row *row
     struct given *given = row->merge ? find_given(options, row) : NULL;
 
     if (given && given->value && value && given->is_json == is_json) {
-        json_object_object_foreach(value, key, member) {
+        json_object_object_foreach(value, key, member)
+        {
             json_object_object_add(given->value, key, json_object_get(member));
         }
         json_object_put(value);
@@ -142,7 +143,8 @@ static void make_text(struct given *given)
         return;
     }
     text = g_string_new(NULL);
-    json_object_object_foreach(given->value, key, member) {
+    json_object_object_foreach(given->value, key, member)
+    {
         append_word(text, key, json_object_get_string(member));
     }
     given->text = g_string_free(g_steal_pointer(&text), FALSE);
@@ -204,8 +206,8 @@ static bool set_in_group(struct system_options *options, const char *text, GErro
  * A file of -readconfig: sections [group] or [group "id"], then key = "value" lines; # starts a
  * comment.
  */
-static bool read_config_line(struct system_options *options, char *line, const struct option_row **row,
-                             json_object **value, GError **error)
+static bool read_config_line(struct system_options *options, char *line,
+                             const struct option_row **row, json_object **value, GError **error)
 {
     size_t length = strlen(line);
 
@@ -300,13 +302,16 @@ static bool write_config(const struct system_options *options, const char *path,
             g_string_append_printf(text, " \"%s\"", json_object_get_string(id));
         }
         g_string_append(text, "]\n");
-        json_object_object_foreach(given->value, key, member) {
+        json_object_object_foreach(given->value, key, member)
+        {
             if (member == id) {
                 continue;
             }
             if (!json_object_is_type(member, json_type_string)) {
-                return fail(error, "-writeconfig %s: \"%s\" of -%s was given as JSON, which the file's "
-                            "form can't hold", path, key, given->row->name);
+                return fail(error,
+                            "-writeconfig %s: \"%s\" of -%s was given as JSON, which the file's "
+                            "form can't hold",
+                            path, key, given->row->name);
             }
             g_string_append_printf(text, "  %s = \"%s\"\n", key, json_object_get_string(member));
         }
@@ -323,8 +328,8 @@ static bool write_config(const struct system_options *options, const char *path,
 }
 
 /* What one word of argv (with its argument) says. */
-static bool take_option(struct system_options *options, const char *word, const char *argument, bool *used,
-                        const char **config_out, GError **error)
+static bool take_option(struct system_options *options, const char *word, const char *argument,
+                        bool *used, const char **config_out, GError **error)
 {
     const char *name = word + (word[1] == '-' ? 2 : 1);
     const struct option_row *row = find_row(name);
@@ -338,7 +343,8 @@ static bool take_option(struct system_options *options, const char *word, const 
         return true;
     }
     if (row->form == OPTION_LATER_FLAG) {
-        return fail(error, "-%s: %s not built yet in Nandu " NANDU_VERSION, row->name, row->argument);
+        return fail(error, "-%s: %s not built yet in Nandu " NANDU_VERSION, row->name,
+                    row->argument);
     }
     if (!argument) {
         return fail(error, "%s: requires an argument", word);
@@ -355,7 +361,8 @@ static bool take_option(struct system_options *options, const char *word, const 
         return true;
     }
     if (row->form == OPTION_LATER && !row->handle) {
-        return fail(error, "-%s: %s not built yet in Nandu " NANDU_VERSION, row->name, row->argument);
+        return fail(error, "-%s: %s not built yet in Nandu " NANDU_VERSION, row->name,
+                    row->argument);
     }
     return collect_argument(options, row, argument, error);
 }
@@ -366,7 +373,8 @@ static char *member_help(const struct option_row *row)
 
     g_string_append_printf(s, "%s options:\n", row->name);
     for (uint32_t i = 0; i < row->type->n_members; i++) {
-        g_string_append_printf(s, "  %s=<%s>\n", row->type->members[i].name, row->type->members[i].type->name);
+        g_string_append_printf(s, "  %s=<%s>\n", row->type->members[i].name,
+                               row->type->members[i].type->name);
     }
     return g_string_free(g_steal_pointer(&s), FALSE);
 }
@@ -395,7 +403,8 @@ static bool apply(struct system_options *options, const struct given *given, GEr
         }
     }
     if (!ok) {
-        g_prefix_error(error, "-%s%s%s: ", row->name, given->text ? " " : "", given->text ? given->text : "");
+        g_prefix_error(error, "-%s%s%s: ", row->name, given->text ? " " : "",
+                       given->text ? given->text : "");
     }
     return ok;
 }
@@ -437,7 +446,9 @@ bool system_options_parse(struct system_options *options, const char *arch, int 
         bool used;
 
         if (argv[i][0] != '-' || !argv[i][1]) {
-            return fail(error, "%s: disk images as arguments are not built yet in Nandu " NANDU_VERSION, argv[i]);
+            return fail(error,
+                        "%s: disk images as arguments are not built yet in Nandu " NANDU_VERSION,
+                        argv[i]);
         }
         if (!take_option(options, argv[i], argv[i + 1], &used, &config_out, error)) {
             return false;
@@ -497,7 +508,8 @@ char *system_options_help(const char *program, const char *arch)
     g_autoptr(GString) s = g_string_new(NULL);
     g_autoptr(GString) later = g_string_new(NULL);
 
-    g_string_append_printf(s, "usage: %s [options]\n\nA %s machine.  Options (one dash or two):\n\n", program, arch);
+    g_string_append_printf(
+        s, "usage: %s [options]\n\nA %s machine.  Options (one dash or two):\n\n", program, arch);
     for (size_t i = 0; i < system_n_option_rows; i++) {
         const struct option_row *row = &system_option_rows[i];
 
@@ -532,27 +544,22 @@ static void list_members(const struct qapi_type *type, const char *prefix,
             list_members(member->type, deeper, info);
             continue;
         }
-        parameter = qapi_list_append(&qapi_type_command_line_parameter_info_list, &info->parameters);
+        parameter =
+            qapi_list_append(&qapi_type_command_line_parameter_info_list, &info->parameters);
         parameter->name = g_steal_pointer(&name);
         switch (member->type->kind) {
-        case QAPI_KIND_BOOL:
-            parameter->type = QAPI_COMMAND_LINE_PARAMETER_TYPE_BOOLEAN;
-            break;
+        case QAPI_KIND_BOOL: parameter->type = QAPI_COMMAND_LINE_PARAMETER_TYPE_BOOLEAN; break;
         case QAPI_KIND_INT:
-        case QAPI_KIND_UINT:
-            parameter->type = QAPI_COMMAND_LINE_PARAMETER_TYPE_NUMBER;
-            break;
-        case QAPI_KIND_SIZE:
-            parameter->type = QAPI_COMMAND_LINE_PARAMETER_TYPE_SIZE;
-            break;
-        default:
-            parameter->type = QAPI_COMMAND_LINE_PARAMETER_TYPE_STRING;
+        case QAPI_KIND_UINT: parameter->type = QAPI_COMMAND_LINE_PARAMETER_TYPE_NUMBER; break;
+        case QAPI_KIND_SIZE: parameter->type = QAPI_COMMAND_LINE_PARAMETER_TYPE_SIZE; break;
+        default: parameter->type = QAPI_COMMAND_LINE_PARAMETER_TYPE_STRING;
         }
     }
 }
 
 /* Character devices know their own. */
-static void list_chardev_option(void *opaque, const char *name, enum qapi_command_line_parameter_type type)
+static void list_chardev_option(void *opaque, const char *name,
+                                enum qapi_command_line_parameter_type type)
 {
     struct qapi_command_line_option_info *info = opaque;
     struct qapi_command_line_parameter_info *parameter =
@@ -562,13 +569,15 @@ static void list_chardev_option(void *opaque, const char *name, enum qapi_comman
     parameter->type = type;
 }
 
-bool system_options_list(const char *option, struct qapi_command_line_option_info_list *ret, GError **error)
+bool system_options_list(const char *option, struct qapi_command_line_option_info_list *ret,
+                         GError **error)
 {
     for (size_t i = 0; i < system_n_option_rows; i++) {
         const struct option_row *row = &system_option_rows[i];
         struct qapi_command_line_option_info *info;
 
-        if (!row->group || row->form == OPTION_LATER || (option && !g_str_equal(option, row->group))) {
+        if (!row->group || row->form == OPTION_LATER ||
+            (option && !g_str_equal(option, row->group))) {
             continue;
         }
         info = qapi_list_append(&qapi_type_command_line_option_info_list, ret);

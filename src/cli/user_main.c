@@ -104,8 +104,8 @@ static int open_log_file(const struct user_command *c, GError **error)
 
     if (fd < 0 || (name && strstr(name, "%d"))) {
         g_string_replace(path, "%d", pid, 0);
-        own = open(path->str,
-                   O_WRONLY | O_CREAT | (fd < 0 ? O_TRUNC : 0) | O_APPEND | O_CLOEXEC, 0666);
+        own = open(path->str, O_WRONLY | O_CREAT | (fd < 0 ? O_TRUNC : 0) | O_APPEND | O_CLOEXEC,
+                   0666);
     }
     if (own < 0 && fd < 0) {
         g_set_error(error, G_FILE_ERROR, (gint)g_file_error_from_errno(errno),

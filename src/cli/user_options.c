@@ -603,15 +603,15 @@ char *user_options_help(const char *program, const char *arch)
         }
         g_string_append_c(text, '\n');
     }
-    g_string_append(text,
-                    "\nEach variable may also begin with NANDU_ in place of QEMU_; then it "
-                    "wins. Options win\nover variables. -E and -U take several variables "
-                    "separated by commas, and may be\ngiven more than once; these do the same:\n"
-                    "    -E var1=val2 -E var2=val2 -U LD_PRELOAD -U LD_DEBUG\n"
-                    "    -E var1=val2,var2=val2 -U LD_PRELOAD,LD_DEBUG\n"
-                    "    QEMU_SET_ENV=var1=val2,var2=val2 QEMU_UNSET_ENV=LD_PRELOAD,LD_DEBUG\n"
-                    "\nOptions of the translator, for tests: interp (no host code), lockstep "
-                    "(check it against\nthe interpreter), cache-size=N[kMG], max-insns=N (in a "
-                    "block), flush=N (after N blocks),\npoll=always, far, no-chain, verify (the IR).\n");
+    g_string_append(
+        text, "\nEach variable may also begin with NANDU_ in place of QEMU_; then it "
+              "wins. Options win\nover variables. -E and -U take several variables "
+              "separated by commas, and may be\ngiven more than once; these do the same:\n"
+              "    -E var1=val2 -E var2=val2 -U LD_PRELOAD -U LD_DEBUG\n"
+              "    -E var1=val2,var2=val2 -U LD_PRELOAD,LD_DEBUG\n"
+              "    QEMU_SET_ENV=var1=val2,var2=val2 QEMU_UNSET_ENV=LD_PRELOAD,LD_DEBUG\n"
+              "\nOptions of the translator, for tests: interp (no host code), lockstep "
+              "(check it against\nthe interpreter), cache-size=N[kMG], max-insns=N (in a "
+              "block), flush=N (after N blocks),\npoll=always, far, no-chain, verify (the IR).\n");
     return g_string_free(text, FALSE);
 }

@@ -20,41 +20,41 @@
 
 #include "dbt/dbt.h"
 
-struct lu_mm;      /* mm.c: the guest's address space */
+struct lu_mm; /* mm.c: the guest's address space */
 struct lu_thread;
 struct lu_process;
-struct lu_gdb;     /* debug/gdbstub: private */
-struct lu_filter;  /* seccomp.c: private */
+struct lu_gdb;    /* debug/gdbstub: private */
+struct lu_filter; /* seccomp.c: private */
 
 enum { LU_NSIG = 64, LU_PAGE_SIZE = 4096 };
 
 /* Results of a system call handler beyond -errno. */
 enum {
-    LU_ERESTARTSYS = 512,   /* interrupted: restart if SA_RESTART, else EINTR */
-    LU_ERESTARTNOINTR = 513,/* always restart */
-    LU_ERESTARTNOHAND = 514,/* restart unless a handler runs, then EINTR */
-    LU_SIGRETURN = 600,     /* registers are already as they should be */
+    LU_ERESTARTSYS = 512,    /* interrupted: restart if SA_RESTART, else EINTR */
+    LU_ERESTARTNOINTR = 513, /* always restart */
+    LU_ERESTARTNOHAND = 514, /* restart unless a handler runs, then EINTR */
+    LU_SIGRETURN = 600,      /* registers are already as they should be */
 };
 
 /* Signal set of the guest: bit n-1 for signal n. Same numbers as the host's for generic ABIs. */
 typedef uint64_t lu_sigset;
 
 struct lu_sigaction {
-    uint64_t handler;       /* 0 SIG_DFL, 1 SIG_IGN */
-    uint64_t flags;         /* SA_* */
+    uint64_t handler; /* 0 SIG_DFL, 1 SIG_IGN */
+    uint64_t flags;   /* SA_* */
     lu_sigset mask;
 };
 
 /* Per-architecture part of the system call interface (abi_riscv64.c). */
 struct lu_abi {
-    const char *name;             /* "riscv64" */
-    const char *uname_machine;    /* utsname.machine */
-    const char *platform;         /* AT_PLATFORM; NULL: none */
-    uint16_t elf_machine;         /* EM_* */
+    const char *name;          /* "riscv64" */
+    const char *uname_machine; /* utsname.machine */
+    const char *platform;      /* AT_PLATFORM; NULL: none */
+    uint16_t elf_machine;      /* EM_* */
     const struct guest_arch *arch;
-    uint64_t task_size;           /* end of the guest's user addresses (2^47 here) */
+    uint64_t task_size; /* end of the guest's user addresses (2^47 here) */
     uint64_t stack_align;
-    const uint8_t *vdso;          /* ELF image mapped for the guest */
+    const uint8_t *vdso; /* ELF image mapped for the guest */
     size_t vdso_size;
 
     void (*init_thread)(struct vcpu *cpu, uint64_t entry, uint64_t sp);
@@ -80,24 +80,24 @@ extern const struct lu_abi lu_abi_riscv64;
 
 /* What the command line asked for (cli/user_main.c fills it in). */
 struct lu_options {
-    const char *prefix;           /* -L: prefix of absolute paths to look in first; NULL: none */
-    const char *cpu;              /* -cpu */
-    const char *argv0;            /* -0 */
-    const char *uname_release;    /* -r */
-    uint64_t stack_size;          /* -s; 0: the host's limit */
-    uint64_t guest_base;          /* -B */
+    const char *prefix;        /* -L: prefix of absolute paths to look in first; NULL: none */
+    const char *cpu;           /* -cpu */
+    const char *argv0;         /* -0 */
+    const char *uname_release; /* -r */
+    uint64_t stack_size;       /* -s; 0: the host's limit */
+    uint64_t guest_base;       /* -B */
     bool have_guest_base;
-    uint64_t reserved_va;         /* -R; 0: none */
-    uint64_t seed;                /* -seed: of AT_RANDOM */
+    uint64_t reserved_va; /* -R; 0: none */
+    uint64_t seed;        /* -seed: of AT_RANDOM */
     bool have_seed;
     bool strace;
-    const char *gdb;              /* -g PORT or socket path */
-    FILE *log_file;               /* borrowed; strace and -d go here */
-    const char *log_name;         /* -D, absolute, with its %d; NULL: none */
-    unsigned log_unimp;           /* -d unimp: name unimplemented calls */
-    unsigned log_int;             /* -d int: signals and faults */
-    unsigned log_page;            /* -d page: mappings */
-    struct dbt_config dbt;        /* arch, base and fetch are filled in by linux_user */
+    const char *gdb;       /* -g PORT or socket path */
+    FILE *log_file;        /* borrowed; strace and -d go here */
+    const char *log_name;  /* -D, absolute, with its %d; NULL: none */
+    unsigned log_unimp;    /* -d unimp: name unimplemented calls */
+    unsigned log_int;      /* -d int: signals and faults */
+    unsigned log_page;     /* -d page: mappings */
+    struct dbt_config dbt; /* arch, base and fetch are filled in by linux_user */
 };
 
 struct lu_process {
@@ -105,29 +105,29 @@ struct lu_process {
     const struct lu_options *options;
     struct dbt *dbt;
     struct lu_mm *mm;
-    const void *model;            /* CPU model */
+    const void *model; /* CPU model */
     uint64_t guest_base;
-    int exec_fd;                  /* of the running program, or -1 */
-    char *exec_path;              /* real path of the guest's program: /proc/self/exe */
-    char *exec_name;              /* as it was named when it was started: AT_EXECFN */
-    char *nandu_path;             /* real path of this executable: to exec guest programs */
-    int nandu_fd;                 /* the same, opened with O_PATH; -1: none (exec.c) */
+    int exec_fd;      /* of the running program, or -1 */
+    char *exec_path;  /* real path of the guest's program: /proc/self/exe */
+    char *exec_name;  /* as it was named when it was started: AT_EXECFN */
+    char *nandu_path; /* real path of this executable: to exec guest programs */
+    int nandu_fd;     /* the same, opened with O_PATH; -1: none (exec.c) */
     char **guest_argv;
     char **guest_env;
-    uint64_t *auxv;               /* pairs, as put on the guest's stack */
-    size_t auxv_size;             /* bytes */
-    uint64_t start_stack;         /* for /proc/self/stat */
+    uint64_t *auxv;       /* pairs, as put on the guest's stack */
+    size_t auxv_size;     /* bytes */
+    uint64_t start_stack; /* for /proc/self/stat */
     uint64_t arg_start, arg_end, env_start, env_end;
     uint64_t code_start, code_end, data_start, data_end;
-    uint64_t vdso_sigreturn;      /* guest address of the rt_sigreturn trampoline in the vDSO */
+    uint64_t vdso_sigreturn; /* guest address of the rt_sigreturn trampoline in the vDSO */
     uint64_t vdso_base;
 
-    pthread_mutex_t lock;         /* threads, sigactions */
+    pthread_mutex_t lock; /* threads, sigactions */
     pthread_rwlock_t fork_lock;
-    struct lu_thread *threads;    /* list by .next */
+    struct lu_thread *threads; /* list by .next */
     unsigned n_threads;
     struct lu_sigaction actions[LU_NSIG + 1];
-    bool shares_memory;           /* a copy for a child like vfork's, which uses its parent's memory */
+    bool shares_memory; /* a copy for a child like vfork's, which uses its parent's memory */
     struct lu_gdb *gdb;
 
     /* Descriptors of Nandu's own, hidden from the guest (lu_fd_protect in sys.h): number + 1, 0 for
@@ -141,7 +141,7 @@ struct lu_process {
     struct lu_filter *passed_filter; /* owned; from who executed this Nandu, for the first thread */
 };
 
-struct lu_pending {               /* a queued signal */
+struct lu_pending { /* a queued signal */
     struct lu_pending *next;
     siginfo_t info;
 };
@@ -152,17 +152,17 @@ struct lu_thread {
     struct lu_thread *next;
     pthread_t host_thread;
     pid_t tid;
-    bool vfork_child;             /* borrows its parent's memory until it execs or exits */
+    bool vfork_child; /* borrows its parent's memory until it execs or exits */
 
     /* Signals: owned by the thread; pending is written by its own host signal handlers. */
-    lu_sigset blocked;            /* the guest's mask */
-    lu_sigset saved_mask;         /* for sigsuspend, ppoll and the like */
+    lu_sigset blocked;    /* the guest's mask */
+    lu_sigset saved_mask; /* for sigsuspend, ppoll and the like */
     bool restore_saved_mask;
     volatile sig_atomic_t signal_pending; /* something to look at before the next system call */
-    stack_t altstack;             /* guest's, with guest addresses */
+    stack_t altstack;                     /* guest's, with guest addresses */
     void *host_altstack;
 
-    uint64_t clear_child_tid;     /* guest address; 0: none */
+    uint64_t clear_child_tid; /* guest address; 0: none */
     uint64_t robust_list, robust_list_size;
     /* rseq.c: guest address of the structure that is registered, 0 for none; and where the sequence
      * that the thread is in goes on when it is preempted. */
@@ -170,10 +170,10 @@ struct lu_thread {
     uint32_t rseq_size, rseq_signature;
 
     uint64_t syscall_nr, syscall_arg0; /* of the call being made, for restarts */
-    struct lu_filter *filter;     /* seccomp: the newest one; NULL: none. Owned; written under lock */
-    bool want_no_new_privs;       /* to be set by the thread itself: see seccomp.c */
-    void *signals;                /* signal.c's own state */
-    void *exit_jump;              /* jmp_buf of lu_thread_run: the way out for lu_exit_thread */
+    struct lu_filter *filter; /* seccomp: the newest one; NULL: none. Owned; written under lock */
+    bool want_no_new_privs;   /* to be set by the thread itself: see seccomp.c */
+    void *signals;            /* signal.c's own state */
+    void *exit_jump;          /* jmp_buf of lu_thread_run: the way out for lu_exit_thread */
 };
 
 /* ---- Guest memory (mm.c). Addresses are the guest's. ---- */
@@ -236,7 +236,7 @@ struct lu_image {
     uint64_t phdr, phent, phnum, interp_base;
     uint64_t load_bias, code_start, code_end, data_start, data_end, brk;
     uint64_t sp;
-    unsigned stack_prot;    /* PROT_EXEC if PT_GNU_STACK asks for it */
+    unsigned stack_prot; /* PROT_EXEC if PT_GNU_STACK asks for it */
 };
 
 /* Map [fd] (an ELF file or a script; it is closed) and its interpreter; false and *error in one
@@ -330,7 +330,7 @@ int lu_seccomp_mode(const struct lu_thread *t);
 struct lu_seccomp_pass {
     GPtrArray *envp; /* strings are borrowed, but for .variable; ends with NULL */
     char *variable;
-    int fd;          /* -1: there are no filters */
+    int fd; /* -1: there are no filters */
 };
 /* 0, and lu_seccomp_pass_undo is due if execve fails; or -errno. [envp] is the guest's. */
 int lu_seccomp_pass(struct lu_thread *t, char *const *envp, struct lu_seccomp_pass *pass);

@@ -157,7 +157,8 @@ int lu_main(const struct lu_options *options, const struct lu_abi *abi, int exec
     struct lu_image image;
 
     /* What has been made stays until the process ends. */
-    if (!lu_seccomp_take(p, &failure) || !make_machine(p, &failure) || !load(p, exec_fd, program, &image, &failure)) {
+    if (!lu_seccomp_take(p, &failure) || !make_machine(p, &failure) ||
+        !load(p, exec_fd, program, &image, &failure)) {
         int status = failure->domain == LU_LOAD_ERROR ? failure->code : EXIT_FAILURE;
 
         g_propagate_error(error, failure);

@@ -10,14 +10,15 @@ struct entry {
 
 struct search {
     const char *host_bridge;
-    GArray *entries;            /* struct entry */
+    GArray *entries; /* struct entry */
 };
 
 /* By the class of the PCI device: the unit, and what is booted in it. */
 static void append_unit(GString *path, const struct pci_device *dev)
 {
     unsigned slot = dev->devfn >> 3, function = dev->devfn & 7;
-    unsigned class_code = ((const struct pci_class *)object_class_data(&dev->device.object))->class_code;
+    unsigned class_code =
+        ((const struct pci_class *)object_class_data(&dev->device.object))->class_code;
     const char *name = class_code == 0x0100   ? "scsi"
                        : class_code == 0x0200 ? "ethernet"
                        : class_code == 0x0604 ? "pci-bridge"

@@ -18,7 +18,7 @@
  * at each reset. While it is looked at it is mapped.
  */
 struct source {
-    struct loader *loader;  /* while it is mapped */
+    struct loader *loader; /* while it is mapped */
     char *name;
     int fd;
     uint64_t size;
@@ -28,18 +28,19 @@ struct source {
 };
 
 struct blob {
-    char *what;             /* "kernel vmlinux" */
-    uint64_t address, size; /* size: in memory, at least that of what is loaded; the rest is zeroed */
-    uint64_t loaded;        /* bytes of data, or of source from offset on */
-    GBytes *data;           /* NULL: */
+    char *what; /* "kernel vmlinux" */
+    uint64_t address,
+        size;        /* size: in memory, at least that of what is loaded; the rest is zeroed */
+    uint64_t loaded; /* bytes of data, or of source from offset on */
+    GBytes *data;    /* NULL: */
     struct source *source;
     uint64_t offset;
 };
 
 struct loader {
     uint64_t ram_base, ram_size;
-    GPtrArray *blobs;       /* struct blob */
-    GPtrArray *sources;     /* struct source, while they are mapped */
+    GPtrArray *blobs;   /* struct blob */
+    GPtrArray *sources; /* struct source, while they are mapped */
 };
 
 G_GNUC_PRINTF(2, 3)
@@ -145,7 +146,8 @@ static bool add(struct loader *loader, const char *what, uint64_t address, uint6
     blob = g_new0(struct blob, 1);
     bytes = g_bytes_get_data(data, &loaded);
     source = loaded ? source_of(loader, bytes) : NULL;
-    *blob = (struct blob){.what = g_strdup(what), .address = address, .size = size, .loaded = loaded};
+    *blob =
+        (struct blob){.what = g_strdup(what), .address = address, .size = size, .loaded = loaded};
     if (source) {
         source->refs++;
         blob->source = source;
@@ -164,7 +166,8 @@ bool loader_add_bytes(struct loader *loader, const char *what, uint64_t address,
 }
 
 /* -1 and *error if it can't be loaded. */
-static int open_file(const char *what, const char *path, uint64_t max, struct stat *st, GError **error)
+static int open_file(const char *what, const char *path, uint64_t max, struct stat *st,
+                     GError **error)
 {
     /* A FIFO without a writer would block; it is refused below. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -220,7 +223,8 @@ GBytes *loader_read_file(const char *what, const char *path, uint64_t max, GErro
 }
 
 /* The file's bytes, as long as they are looked at: what add finds in them is read again later. */
-static GBytes *map_file(struct loader *loader, const char *what, const char *path, uint64_t max, GError **error)
+static GBytes *map_file(struct loader *loader, const char *what, const char *path, uint64_t max,
+                        GError **error)
 {
     struct source *source;
     struct stat st;
@@ -237,8 +241,13 @@ static GBytes *map_file(struct loader *loader, const char *what, const char *pat
         return NULL;
     }
     source = g_new0(struct source, 1);
-    *source = (struct source){.loader = loader, .name = g_strdup_printf("%s %s", what, path), .fd = fd,
-                              .size = (uint64_t)st.st_size, .changed = st.st_mtim, .mapping = mapping, .refs = 1};
+    *source = (struct source){.loader = loader,
+                              .name = g_strdup_printf("%s %s", what, path),
+                              .fd = fd,
+                              .size = (uint64_t)st.st_size,
+                              .changed = st.st_mtim,
+                              .mapping = mapping,
+                              .refs = 1};
     g_ptr_array_add(loader->sources, source);
     return g_bytes_new_with_free_func(mapping, (size_t)st.st_size, unmap_source, source);
 }
@@ -399,11 +408,11 @@ static bool add_elf(struct loader *loader, GBytes *data, const char *name,
 struct linux_image_header {
     uint32_t code[2];
     uint64_t text_offset;
-    uint64_t image_size;        /* in memory */
+    uint64_t image_size; /* in memory */
     uint64_t flags;
     uint32_t version, reserved[3];
-    uint64_t magic;             /* "RISCV" */
-    uint32_t magic2;            /* "RSC\x05" */
+    uint64_t magic;  /* "RISCV" */
+    uint32_t magic2; /* "RSC\x05" */
     uint32_t reserved2;
 };
 
@@ -422,8 +431,8 @@ static uint64_t flat_size(GBytes *data)
 }
 
 static bool add_program(struct loader *loader, GBytes *data, const char *name, uint64_t address,
-                        struct loader_symbol *symbols, size_t n_symbols,
-                        struct loader_image *image, GError **error)
+                        struct loader_symbol *symbols, size_t n_symbols, struct loader_image *image,
+                        GError **error)
 {
     uint64_t size;
 
@@ -480,16 +489,21 @@ static bool write_from_file(const struct blob *blob, struct address_space *memor
     ssize_t n;
 
     if (fstat(blob->source->fd, &st) < 0 || (uint64_t)st.st_size != blob->source->size ||
-        st.st_mtim.tv_sec != blob->source->changed.tv_sec || st.st_mtim.tv_nsec != blob->source->changed.tv_nsec) {
-        return fail(error, "%s: the file was changed after the machine was started with it: start it anew",
+        st.st_mtim.tv_sec != blob->source->changed.tv_sec ||
+        st.st_mtim.tv_nsec != blob->source->changed.tv_nsec) {
+        return fail(error,
+                    "%s: the file was changed after the machine was started with it: start it anew",
                     blob->source->name);
     }
     for (; done < blob->loaded; done += (uint64_t)n) {
-        n = pread(blob->source->fd, buffer, MIN(blob->loaded - done, PIECE), (off_t)(blob->offset + done));
+        n = pread(blob->source->fd, buffer, MIN(blob->loaded - done, PIECE),
+                  (off_t)(blob->offset + done));
         if (n <= 0) {
-            return fail(error, "%s: could not be read: %s", blob->source->name, n ? g_strerror(errno) : "it became shorter");
+            return fail(error, "%s: could not be read: %s", blob->source->name,
+                        n ? g_strerror(errno) : "it became shorter");
         }
-        address_space_write(memory, blob->address + done, buffer, (uint64_t)n, (struct memory_attrs){0});
+        address_space_write(memory, blob->address + done, buffer, (uint64_t)n,
+                            (struct memory_attrs){0});
     }
     return true;
 }
@@ -505,8 +519,8 @@ bool loader_write(const struct loader *loader, struct address_space *memory, GEr
             return false;
         }
         if (blob->data) {
-            address_space_write(memory, blob->address, g_bytes_get_data(blob->data, NULL), blob->loaded,
-                                (struct memory_attrs){0});
+            address_space_write(memory, blob->address, g_bytes_get_data(blob->data, NULL),
+                                blob->loaded, (struct memory_attrs){0});
         }
         for (uint64_t at = blob->loaded, n; at < blob->size; at += n) {
             n = MIN(blob->size - at, sizeof(zeroes));

@@ -17,10 +17,10 @@ struct riscv_board;
 
 struct riscv_board_info {
     const char *ram_name, *rom_name;
-    uint64_t rom_base, rom_size;    /* where harts begin after a reset */
+    uint64_t rom_base, rom_size; /* where harts begin after a reset */
     uint64_t ram_base;
-    uint64_t max_ram_size;          /* bytes */
-    uint64_t clint_base;            /* of a CLINT: software interrupts, then timers */
+    uint64_t max_ram_size; /* bytes */
+    uint64_t clint_base;   /* of a CLINT: software interrupts, then timers */
     /* Where flash has code that takes the kernel's place, or with no firmware its; 0: there is none.
      * May be NULL. */
     uint64_t (*flash_code)(const struct riscv_board *board);
@@ -31,7 +31,7 @@ struct riscv_board_info {
     /* The tree's root and what isn't described here. */
     void (*describe)(struct riscv_board *board);
     /* Symbols that it wants of the firmware and the kernel. */
-    const char *const *symbols;     /* NULL-terminated; may be NULL */
+    const char *const *symbols; /* NULL-terminated; may be NULL */
 };
 
 struct riscv_hart_slot {
@@ -47,7 +47,7 @@ struct riscv_board {
     const struct riscv_board_info *info;
     struct vm *vm;
     struct hw_context hw;
-    struct region system;           /* the root of memory */
+    struct region system; /* the root of memory */
     struct region ram_region, rom_region;
     struct ram_block *ram, *rom;
     struct riscv_model *model;
@@ -55,13 +55,13 @@ struct riscv_board {
     unsigned n_harts;
     struct riscv_hart_slot *harts;
     struct mmio_device *mtimer;
-    GPtrArray *devices;             /* struct mmio_device, borrowed, in the order of making */
+    GPtrArray *devices; /* struct mmio_device, borrowed, in the order of making */
     struct loader *loader;
     struct loader_symbol symbols[RISCV_BOARD_MAX_SYMBOLS];
     size_t n_symbols;
     struct fdt *fdt;
-    GBytes *dtb;                    /* fdt, finished */
-    uint32_t *intc_phandles;        /* of each hart's interrupt controller */
+    GBytes *dtb;             /* fdt, finished */
+    uint32_t *intc_phandles; /* of each hart's interrupt controller */
 };
 
 /*
@@ -89,11 +89,11 @@ const char *riscv_board_serial(const struct riscv_board *board, unsigned port);
 extern const struct machine_ops riscv_board_ops;
 extern const char *const riscv_board_archs[];
 /* Members that the boards' struct machine_class and struct riscv_board_info have in common. */
-#define RISCV_BOARD_CLASS                                                                          \
-    .archs = riscv_board_archs, .default_cpu = "rv64-riscv-cpu", .default_cpus = 1,                \
+#define RISCV_BOARD_CLASS                                                           \
+    .archs = riscv_board_archs, .default_cpu = "rv64-riscv-cpu", .default_cpus = 1, \
     .default_ram_size = 128 << 20, .ops = &riscv_board_ops
-#define RISCV_BOARD_PLACES                                                                         \
-    .rom_base = 0x1000, .rom_size = 0xf000, .clint_base = 0x2000000, .ram_base = 0x80000000,       \
+#define RISCV_BOARD_PLACES                                                                   \
+    .rom_base = 0x1000, .rom_size = 0xf000, .clint_base = 0x2000000, .ram_base = 0x80000000, \
     .max_ram_size = UINT64_C(1) << 40
 /* riscv_board_ops.create calls this with the type's own information: set by its init. */
 void riscv_board_init(struct object *obj, const struct riscv_board_info *info);

@@ -68,15 +68,15 @@ bool ram_block_is_watched(const struct ram_block *block, uint64_t offset);
 
 enum memory_result {
     MEMORY_OK,
-    MEMORY_DECODE_ERROR,    /* nothing is there, or it doesn't take this size */
-    MEMORY_DEVICE_ERROR,    /* the device refused */
+    MEMORY_DECODE_ERROR, /* nothing is there, or it doesn't take this size */
+    MEMORY_DEVICE_ERROR, /* the device refused */
 };
 
 /* Attributes of an access. */
 struct memory_attrs {
     bool secure, user;
-    uint16_t requester;     /* PCI requester id, for an IOMMU; 0: none */
-    bool memory_only;       /* registers aren't reached: MEMORY_DECODE_ERROR. For devices with locks
+    uint16_t requester; /* PCI requester id, for an IOMMU; 0: none */
+    bool memory_only;   /* registers aren't reached: MEMORY_DECODE_ERROR. For devices with locks
                                that the dispatch doesn't know. */
 };
 
@@ -100,7 +100,7 @@ struct region_ops {
      * isn't for registers that reading changes.
      */
     uint8_t impl_min, impl_max;
-    bool big_endian;        /* the device's registers; default: little */
+    bool big_endian; /* the device's registers; default: little */
 };
 
 struct address_space;
@@ -109,7 +109,7 @@ struct address_space;
 struct iommu_target {
     struct address_space *space;
     uint64_t address;
-    uint64_t length;        /* bytes from here that go the same way, at least 1 */
+    uint64_t length; /* bytes from here that go the same way, at least 1 */
 };
 
 struct iommu_ops {
@@ -131,24 +131,24 @@ enum region_kind {
 struct region {
     enum region_kind kind;
     char *name;
-    uint64_t size;          /* bytes; 0: 2^64 */
-    struct ram_block *ram;  /* RAM, ROM */
+    uint64_t size;         /* bytes; 0: 2^64 */
+    struct ram_block *ram; /* RAM, ROM */
     uint64_t ram_offset;
-    bool as_rom;            /* ROM: reads go to RAM */
+    bool as_rom; /* ROM: reads go to RAM */
     const struct region_ops *ops;
     const struct iommu_ops *iommu_ops;
     void *opaque;
     GMutex *lock;
-    struct region *target;  /* alias; NULL: what it was is gone */
+    struct region *target; /* alias; NULL: what it was is gone */
     uint64_t target_offset;
 
     struct region *parent;
-    uint64_t offset;        /* in the parent */
-    int priority;           /* higher hides lower; equal: the later one */
+    uint64_t offset; /* in the parent */
+    int priority;    /* higher hides lower; equal: the later one */
     bool enabled;
-    GPtrArray *children;    /* borrowed; highest priority first */
-    GPtrArray *aliases;     /* struct region whose target this is; borrowed */
-    GPtrArray *spaces;      /* struct address_space whose root this is; borrowed */
+    GPtrArray *children; /* borrowed; highest priority first */
+    GPtrArray *aliases;  /* struct region whose target this is; borrowed */
+    GPtrArray *spaces;   /* struct address_space whose root this is; borrowed */
 };
 
 /* Sizes: 0 is 2^64. What lies beyond the end of a parent or of an alias' target isn't seen. Any
@@ -221,13 +221,13 @@ void address_space_synchronize(struct address_space *space);
 
 /* What is at an address. */
 struct memory_range {
-    struct region *region;  /* NULL: nothing */
-    uint64_t offset;        /* in it */
-    uint64_t length;        /* bytes from here that are of the same kind, at least 1 */
-    uint8_t *host;          /* RAM and ROM in reading mode: where it is; else NULL */
+    struct region *region; /* NULL: nothing */
+    uint64_t offset;       /* in it */
+    uint64_t length;       /* bytes from here that are of the same kind, at least 1 */
+    uint8_t *host;         /* RAM and ROM in reading mode: where it is; else NULL */
     struct ram_block *ram;
     uint64_t ram_offset;
-    bool writable;          /* stores may go to host directly (dirty and code tracking apart) */
+    bool writable; /* stores may go to host directly (dirty and code tracking apart) */
 };
 void address_space_look_up(struct address_space *space, uint64_t address,
                            struct memory_range *range);
@@ -255,8 +255,8 @@ void address_space_reader_look_up(struct address_space_reader *reader, uint64_t 
 enum memory_result address_space_reader_load(struct address_space_reader *reader, uint64_t address,
                                              unsigned size, uint64_t *value,
                                              struct memory_attrs attrs);
-enum memory_result address_space_reader_store(struct address_space_reader *reader,
-                                              uint64_t address, unsigned size, uint64_t value,
+enum memory_result address_space_reader_store(struct address_space_reader *reader, uint64_t address,
+                                              unsigned size, uint64_t value,
                                               struct memory_attrs attrs);
 
 /*
@@ -284,10 +284,10 @@ bool address_space_restore(struct address_space *space, struct ram_block *block,
 /* Host memory for a device's DMA; all members but host and size are private. */
 struct dma_map {
     uint8_t *host;
-    uint64_t size;          /* bytes: may be less than was asked for */
+    uint64_t size; /* bytes: may be less than was asked for */
     struct address_space *space;
-    struct ram_block *ram;  /* one reference; NULL: a bounce buffer */
-    uint64_t address;       /* of the space or in the block */
+    struct ram_block *ram; /* one reference; NULL: a bounce buffer */
+    uint64_t address;      /* of the space or in the block */
     struct memory_attrs attrs;
     bool is_write;
 };
@@ -310,8 +310,8 @@ char *address_space_describe_all(struct address_space *space, bool flat, bool sh
 
 /* "x", "xp": how memory is written out. */
 struct memory_dump {
-    char format;            /* x, d, u, o, c */
-    unsigned size;          /* of an item, bytes: 1, 2, 4, 8 */
+    char format;   /* x, d, u, o, c */
+    unsigned size; /* of an item, bytes: 1, 2, 4, 8 */
 };
 /* Appends lines of items, which data has in little endian, the first at address. */
 void memory_dump_text(GString *out, const struct memory_dump *dump, uint64_t address,

@@ -14,12 +14,12 @@ static bool accept_input(enum qapi_compat_policy_input input, const char *which,
 {
     switch (input) {
     case QAPI_COMPAT_POLICY_INPUT_REJECT:
-        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "%s %s %s disabled by policy", which, kind, name);
+        g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "%s %s %s disabled by policy", which,
+                    kind, name);
         return false;
     case QAPI_COMPAT_POLICY_INPUT_CRASH:
-        abort();    /* what the user asked for, to find the client that does it */
-    default:
-        return true;
+        abort(); /* what the user asked for, to find the client that does it */
+    default: return true;
     }
 }
 
@@ -71,8 +71,8 @@ static bool check_value(const struct qapi_compat_policy *policy, const struct qa
     if (type->kind == QAPI_KIND_ENUM && json_object_is_type(json, json_type_string)) {
         int value = qapi_enum_parse(type, json_object_get_string(json), NULL);
 
-        return value < 0 ||
-               check_features(policy, type->values[value].features, "value", type->values[value].name, error);
+        return value < 0 || check_features(policy, type->values[value].features, "value",
+                                           type->values[value].name, error);
     }
     if (!json_object_is_type(json, json_type_object)) {
         return true;
@@ -94,11 +94,13 @@ static bool check_value(const struct qapi_compat_policy *policy, const struct qa
 bool qapi_compat_check(const struct qapi_compat_policy *policy, const struct qapi_command *command,
                        json_object *arguments, GError **error)
 {
-    return !policy || (check_features(policy, command->features, "command", command->name, error) &&
-                       (!arguments || !command->arg || check_value(policy, command->arg, arguments, error)));
+    return !policy ||
+           (check_features(policy, command->features, "command", command->name, error) &&
+            (!arguments || !command->arg || check_value(policy, command->arg, arguments, error)));
 }
 
-void qapi_compat_hide(const struct qapi_compat_policy *policy, const struct qapi_type *type, json_object *json)
+void qapi_compat_hide(const struct qapi_compat_policy *policy, const struct qapi_type *type,
+                      json_object *json)
 {
     const struct qapi_type *branch;
 
@@ -131,7 +133,8 @@ void qapi_compat_hide(const struct qapi_compat_policy *policy, const struct qapi
     qapi_compat_hide(policy, branch, json);
 }
 
-bool qapi_compat_hides_event(const struct qapi_compat_policy *policy, const struct qapi_event *event)
+bool qapi_compat_hides_event(const struct qapi_compat_policy *policy,
+                             const struct qapi_event *event)
 {
     return policy && hides(policy, event->features);
 }

@@ -11,7 +11,9 @@
 bool qapi_compat_check(const struct qapi_compat_policy *policy, const struct qapi_command *command,
                        json_object *arguments, GError **error);
 /* Takes members out of a value of this type that the policy hides. type and json may be NULL. */
-void qapi_compat_hide(const struct qapi_compat_policy *policy, const struct qapi_type *type, json_object *json);
-bool qapi_compat_hides_event(const struct qapi_compat_policy *policy, const struct qapi_event *event);
+void qapi_compat_hide(const struct qapi_compat_policy *policy, const struct qapi_type *type,
+                      json_object *json);
+bool qapi_compat_hides_event(const struct qapi_compat_policy *policy,
+                             const struct qapi_event *event);
 
 #endif

@@ -6,12 +6,12 @@
 #ifndef NANDU_UTIL_AUTO_H
 #define NANDU_UTIL_AUTO_H
 
-#define DEFINE_AUTO_PTR(tag, function)                                                             \
-    static inline void tag##_auto_free(struct tag **pointer)                                       \
-    {                                                                                              \
-        if (*pointer) {                                                                            \
-            function(*pointer);                                                                    \
-        }                                                                                          \
+#define DEFINE_AUTO_PTR(tag, function)                       \
+    static inline void tag##_auto_free(struct tag **pointer) \
+    {                                                        \
+        if (*pointer) {                                      \
+            function(*pointer);                              \
+        }                                                    \
     }
 
 #define auto_ptr(tag) __attribute__((cleanup(tag##_auto_free), unused)) struct tag *

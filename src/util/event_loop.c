@@ -20,7 +20,7 @@
 #include "util/trace.h"
 
 enum {
-    POLL_START_NS = 4000,   /* the first step of adaptive polling */
+    POLL_START_NS = 4000, /* the first step of adaptive polling */
     POLL_GROW = 2,
 };
 
@@ -153,9 +153,10 @@ void *event_loop_local(struct event_loop *loop, const void *key)
     return NULL;
 }
 
-void event_loop_set_local(struct event_loop *loop, const void *key, void *value, void (*destroy)(void *value))
+void event_loop_set_local(struct event_loop *loop, const void *key, void *value,
+                          void (*destroy)(void *value))
 {
-    struct loop_local local = { key, value, destroy };
+    struct loop_local local = {key, value, destroy};
 
     assert(event_loop_is_owner(loop) && !event_loop_local(loop, key));
     if (!loop->locals) {
@@ -254,8 +255,8 @@ static void run_pending(struct event_loop *loop)
 
     while (bh) {
         struct bottom_half *next = bh->next;
-        unsigned flags = __atomic_fetch_and(&bh->flags, ~(BH_QUEUED | BH_SCHEDULED),
-                                            __ATOMIC_ACQ_REL);
+        unsigned flags =
+            __atomic_fetch_and(&bh->flags, ~(BH_QUEUED | BH_SCHEDULED), __ATOMIC_ACQ_REL);
 
         if (flags & BH_DELETED) {
             bh->destroy(bh);
@@ -274,7 +275,7 @@ static void run_pending(struct event_loop *loop)
 void bottom_half_init(struct bottom_half *bh, struct event_loop *loop, event_fn *fn, void *opaque,
                       void (*destroy)(struct bottom_half *bh))
 {
-    *bh = (struct bottom_half) {
+    *bh = (struct bottom_half){
         .loop = loop,
         .fn = fn,
         .opaque = opaque,
@@ -396,7 +397,7 @@ static int64_t next_deadline(struct event_loop *loop)
 static bool poll_until(struct event_loop *loop, int64_t end)
 {
     do {
-        for (int i = 0; i < 16; i++) {      /* the clock takes longer than the look */
+        for (int i = 0; i < 16; i++) { /* the clock takes longer than the look */
             if (run_pollers(loop) || has_pending(loop) || is_stopping(loop) ||
                 loop->backend->peek(loop)) {
                 return true;
@@ -413,7 +414,7 @@ static void adapt_polling(struct event_loop *loop, int64_t waited)
     int64_t before = loop->poll_ns, grown;
 
     if (waited <= before) {
-        return;                                 /* polling found it, or would have */
+        return; /* polling found it, or would have */
     }
     if (waited > loop->poll_max_ns) {
         loop->poll_ns = loop->poll_shrink ? before / loop->poll_shrink : 0;
@@ -444,7 +445,7 @@ static int64_t prepare_to_wait(struct event_loop *loop)
     __atomic_store_n(&loop->waiting, 1, __ATOMIC_SEQ_CST);
     deadline = next_deadline(loop);
     if (deadline != INT64_MAX) {
-        int64_t now = clock_monotonic();        /* MAX evaluates its arguments twice */
+        int64_t now = clock_monotonic(); /* MAX evaluates its arguments twice */
 
         timeout = MAX(deadline - now, 0);
     }
@@ -542,7 +543,7 @@ struct loop_source {
 /* The timerfd is watched by the back end, whose descriptor becomes readable with it. */
 static void arm_timer_fd(struct event_loop *loop, int64_t deadline)
 {
-    struct itimerspec spec = { 0 };
+    struct itimerspec spec = {0};
 
     if (deadline == loop->timer_fd_deadline) {
         return;

@@ -51,14 +51,15 @@ struct event_loop *event_loop_current(void);
 const char *event_loop_name(const struct event_loop *loop);
 /* Where its trace events go (util/log.h); must outlive the loop. */
 void event_loop_set_log(struct event_loop *loop, struct log *log);
-struct log *event_loop_log(const struct event_loop *loop);     /* NULL: none */
+struct log *event_loop_log(const struct event_loop *loop); /* NULL: none */
 
 /*
  * What a part of the program keeps for each loop: found by key (any address of its own), set once, given to destroy
  * when the loop is freed and waits for nothing any more. NULL: not set.
  */
 void *event_loop_local(struct event_loop *loop, const void *key);
-void event_loop_set_local(struct event_loop *loop, const void *key, void *value, void (*destroy)(void *value));
+void event_loop_set_local(struct event_loop *loop, const void *key, void *value,
+                          void (*destroy)(void *value));
 
 /* Limits of the threads of co_run_in_pool (util/coroutine.h). 1 <= max, min <= max; any thread. */
 void event_loop_set_threads(struct event_loop *loop, unsigned min, unsigned max);
@@ -85,9 +86,9 @@ void event_loop_watch(struct event_loop *loop, int fd, event_fn *read, event_fn 
  */
 struct bottom_half;
 struct bottom_half *bottom_half_new(struct event_loop *loop, event_fn *fn, void *opaque);
-void bottom_half_schedule(struct bottom_half *bh);      /* any thread; wakes the loop */
+void bottom_half_schedule(struct bottom_half *bh); /* any thread; wakes the loop */
 void bottom_half_cancel(struct bottom_half *bh);
-void bottom_half_free(struct bottom_half *bh);          /* also in its own callback */
+void bottom_half_free(struct bottom_half *bh); /* also in its own callback */
 /* Any thread: fn runs once, at the loop's next turn. */
 void event_loop_post(struct event_loop *loop, event_fn *fn, void *opaque);
 

@@ -27,15 +27,15 @@ struct watch_side {
 struct watch {
     int fd;
     struct watch_side read, write;
-    short ready;            /* POLLIN, POLLOUT: reported and not dispatched yet */
-    bool queued;            /* in loop->ready, or being dispatched */
+    short ready; /* POLLIN, POLLOUT: reported and not dispatched yet */
+    bool queued; /* in loop->ready, or being dispatched */
     bool removed;
-    bool edge;              /* the loop's own eventfd: reports each write, is never read */
-    GList link;             /* in loop->watches */
+    bool edge;  /* the loop's own eventfd: reports each write, is never read */
+    GList link; /* in loop->watches */
     /* The back end's. */
-    short armed;            /* what the kernel was asked for; 0: nothing */
-    bool cancelling;        /* io_uring: armed, and the request to forget that is on its way */
-    bool always;            /* epoll: a file that it doesn't take, which is always ready */
+    short armed;     /* what the kernel was asked for; 0: nothing */
+    bool cancelling; /* io_uring: armed, and the request to forget that is on its way */
+    bool always;     /* epoll: a file that it doesn't take, which is always ready */
 };
 
 /* What waits in the kernel. */
@@ -60,8 +60,8 @@ struct event_backend {
 extern const struct event_backend event_backend_uring, event_backend_epoll;
 
 struct bottom_half {
-    struct bottom_half *next;   /* in loop->pending */
-    unsigned flags;             /* BH_, atomic */
+    struct bottom_half *next; /* in loop->pending */
+    unsigned flags;           /* BH_, atomic */
     struct event_loop *loop;
     event_fn *fn;
     void *opaque;
@@ -69,10 +69,10 @@ struct bottom_half {
 };
 
 enum {
-    BH_SCHEDULED = 1,   /* its function is to be called */
-    BH_QUEUED = 2,      /* is in the list: of all who schedule it, one puts it there */
-    BH_DELETED = 4,     /* to be destroyed when it is taken from the list */
-    BH_ONCE = 8,        /* destroyed after the call */
+    BH_SCHEDULED = 1, /* its function is to be called */
+    BH_QUEUED = 2,    /* is in the list: of all who schedule it, one puts it there */
+    BH_DELETED = 4,   /* to be destroyed when it is taken from the list */
+    BH_ONCE = 8,      /* destroyed after the call */
 };
 
 /* What somebody keeps for the loop. */
@@ -91,38 +91,38 @@ struct event_loop {
     char *name;
     const struct event_backend *backend;
     struct log *log;
-    GThread *owner;             /* atomic; NULL: no thread runs it now */
+    GThread *owner; /* atomic; NULL: no thread runs it now */
     bool in_turn;
-    bool progress;              /* this turn called somebody */
-    unsigned stopping;          /* atomic */
+    bool progress;     /* this turn called somebody */
+    unsigned stopping; /* atomic */
 
     /* Other threads' way in. */
-    struct bottom_half *pending;    /* atomic; last in, first out */
-    unsigned waiting;               /* atomic: the owner sleeps, or is about to: write wake_fd */
+    struct bottom_half *pending; /* atomic; last in, first out */
+    unsigned waiting;            /* atomic: the owner sleeps, or is about to: write wake_fd */
     int wake_fd;
 
-    GHashTable *by_fd;          /* fd -> struct watch, not the removed ones */
-    GQueue watches;             /* all */
-    GQueue ready;               /* of struct watch */
+    GHashTable *by_fd; /* fd -> struct watch, not the removed ones */
+    GQueue watches;    /* all */
+    GQueue ready;      /* of struct watch */
 
     GPtrArray *pollers;
     int64_t poll_ns, poll_max_ns, poll_grow, poll_shrink;
 
     GMutex lock;
-    GPtrArray *timer_lists;     /* of struct timer_list, one for each clock in use */
-    GSource *source;            /* attached: the GLib side */
-    int timer_fd;               /* for an attached loop: GLib's own timeouts are too coarse */
+    GPtrArray *timer_lists; /* of struct timer_list, one for each clock in use */
+    GSource *source;        /* attached: the GLib side */
+    int timer_fd;           /* for an attached loop: GLib's own timeouts are too coarse */
     int64_t timer_fd_deadline;
 
     struct coroutine_pool *coroutines;
-    struct thread_pool *threads;    /* co_run_in_pool's */
-    GArray *locals;             /* struct loop_local; few */
+    struct thread_pool *threads; /* co_run_in_pool's */
+    GArray *locals;              /* struct loop_local; few */
 
     struct io_uring ring;
-    unsigned max_batch;         /* io_uring: entries that wait for the end of the turn; atomic; 0: all */
+    unsigned max_batch; /* io_uring: entries that wait for the end of the turn; atomic; 0: all */
     int epoll_fd;
-    GQueue always_ready;        /* epoll: the watches that are `always` */
-    bool no_pwait2;             /* epoll: the kernel is older than 5.11 */
+    GQueue always_ready; /* epoll: the watches that are `always` */
+    bool no_pwait2;      /* epoll: the kernel is older than 5.11 */
 };
 
 /* With the given back end only, for tests. */

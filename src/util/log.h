@@ -15,8 +15,21 @@
 
 /* Items of -d; their names and help are rows in log.c, as QEMU's. */
 enum log_item {
-    LOG_OUT_ASM, LOG_IN_ASM, LOG_OP, LOG_OP_OPT, LOG_INT, LOG_EXEC, LOG_CPU, LOG_FPU, LOG_MMU,
-    LOG_CPU_RESET, LOG_UNIMP, LOG_GUEST_ERROR, LOG_NOCHAIN, LOG_INVALID_MEM, LOG_TRACE,
+    LOG_OUT_ASM,
+    LOG_IN_ASM,
+    LOG_OP,
+    LOG_OP_OPT,
+    LOG_INT,
+    LOG_EXEC,
+    LOG_CPU,
+    LOG_FPU,
+    LOG_MMU,
+    LOG_CPU_RESET,
+    LOG_UNIMP,
+    LOG_GUEST_ERROR,
+    LOG_NOCHAIN,
+    LOG_INVALID_MEM,
+    LOG_TRACE,
     LOG_N_ITEMS
 };
 
@@ -33,8 +46,8 @@ DEFINE_AUTO_PTR(log, log_free)
  * item. "help" and "trace:help" are the caller's.
  */
 bool log_set_items(struct log *log, const char *items, GError **error);
-char *log_items_help(void);                                         /* -d help */
-bool log_set_file(struct log *log, const char *path, GError **error);   /* -D; %d is the pid */
+char *log_items_help(void);                                           /* -d help */
+bool log_set_file(struct log *log, const char *path, GError **error); /* -D; %d is the pid */
 /* -msg timestamp=, guest-name= */
 void log_set_message_form(struct log *log, bool timestamp, const char *guest_name);
 bool log_enabled(const struct log *log, enum log_item item);
@@ -66,7 +79,7 @@ void log_warn(struct log *log, const char *format, ...) G_GNUC_PRINTF(2, 3);
 struct log_sink {
     void (*write)(void *opaque, const char *text);
     void *opaque;
-    GThread *thread;            /* set by log_push_sink */
+    GThread *thread; /* set by log_push_sink */
     struct coroutine *co;
 };
 void log_push_sink(struct log *log, struct log_sink *sink);

@@ -21,11 +21,11 @@ enum { MAX_FILE = 4 << 20, MOST_INPUT = 1 << 20, MAX_READ = 1 << 20 };
 /* ---- A file in memory ---- */
 
 struct mem {
-    uint8_t *data;                  /* MAX_FILE */
+    uint8_t *data; /* MAX_FILE */
 };
 
-static int co_mem_read(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                       unsigned flags)
+static int co_mem_read(struct block_node *node, uint64_t offset, uint64_t bytes,
+                       struct block_buffer buffer, unsigned flags)
 {
     struct mem *m = node->state;
 
@@ -37,8 +37,8 @@ static int co_mem_read(struct block_node *node, uint64_t offset, uint64_t bytes,
     return 0;
 }
 
-static int co_mem_write(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                        unsigned flags)
+static int co_mem_write(struct block_node *node, uint64_t offset, uint64_t bytes,
+                        struct block_buffer buffer, unsigned flags)
 {
     struct mem *m = node->state;
 
@@ -50,8 +50,8 @@ static int co_mem_write(struct block_node *node, uint64_t offset, uint64_t bytes
     return 0;
 }
 
-static int co_mem_truncate(struct block_node *node, uint64_t size, bool exact, enum qapi_prealloc_mode prealloc,
-                           unsigned flags, GError **error)
+static int co_mem_truncate(struct block_node *node, uint64_t size, bool exact,
+                           enum qapi_prealloc_mode prealloc, unsigned flags, GError **error)
 {
     struct mem *m = node->state;
 
@@ -81,7 +81,7 @@ struct world {
     struct block_graph *graph;
     struct block_node *file;
     struct block_user *user;
-    uint8_t *buffer;                /* MAX_READ */
+    uint8_t *buffer; /* MAX_READ */
     const uint8_t *input;
     size_t size;
     uint64_t random;
@@ -120,7 +120,7 @@ static void world_init(struct world *w)
 
 static struct world *get_world(void)
 {
-    static struct world w;          /* kept between inputs */
+    static struct world w; /* kept between inputs */
 
     if (!w.graph) {
         world_init(&w);
@@ -177,7 +177,8 @@ static bool co_check(struct world *w, unsigned fix, bool *opened)
     bool ok;
 
     *opened = node != NULL;
-    ok = node && node->driver->co_check(node, fix, &result, NULL) && !result.corruptions && !result.check_errors;
+    ok = node && node->driver->co_check(node, fix, &result, NULL) && !result.corruptions &&
+         !result.check_errors;
     co_block_node_unref(node);
     return ok;
 }
@@ -229,33 +230,23 @@ static void co_one_change(struct world *w, struct block_node *node)
     offset = (r >> 8) % (r & 128 ? length : MIN(length, 65536));
     bytes = MIN(1 + (r >> 40) % 5000, length - offset);
     switch (r % 12) {
-    case 0:
-        co_block_discard(w->user, offset, bytes);
-        break;
-    case 1:
-        co_block_write_zeroes(w->user, offset, bytes, r & 64 ? BLOCK_MAY_UNMAP : 0);
-        break;
-    case 2:
-        co_block_flush(w->user);
-        break;
-    case 3:
-        node->driver->snapshots->co_create(node, &info, NULL);
-        break;
-    case 4:
-        node->driver->snapshots->co_delete(node, NULL, r & 64 ? "s" : "t", NULL);
-        break;
-    case 5:
-        node->driver->snapshots->co_goto(node, r & 64 ? "s" : "t", NULL);
-        break;
+    case 0: co_block_discard(w->user, offset, bytes); break;
+    case 1: co_block_write_zeroes(w->user, offset, bytes, r & 64 ? BLOCK_MAY_UNMAP : 0); break;
+    case 2: co_block_flush(w->user); break;
+    case 3: node->driver->snapshots->co_create(node, &info, NULL); break;
+    case 4: node->driver->snapshots->co_delete(node, NULL, r & 64 ? "s" : "t", NULL); break;
+    case 5: node->driver->snapshots->co_goto(node, r & 64 ? "s" : "t", NULL); break;
     case 6:
-        co_block_truncate(w->user, (offset + 511) & ~511ull, false, QAPI_PREALLOC_MODE_OFF, 0, NULL);
+        co_block_truncate(w->user, (offset + 511) & ~511ull, false, QAPI_PREALLOC_MODE_OFF, 0,
+                          NULL);
         break;
     case 7:
         co_dirty_bitmap_remove(node, "b", NULL);
         co_dirty_bitmap_add(node, "c", 4096, true, false, NULL);
         break;
     default:
-        co_block_write(w->user, offset, bytes, BLOCK_BUFFER(w->buffer, bytes), r & 64 ? BLOCK_FUA : 0);
+        co_block_write(w->user, offset, bytes, BLOCK_BUFFER(w->buffer, bytes),
+                       r & 64 ? BLOCK_FUA : 0);
     }
 }
 
@@ -267,7 +258,8 @@ static void co_change(struct world *w)
     if (!node) {
         return;
     }
-    if (!block_user_attach(w->user, node, BLOCK_PERM_ALL & ~BLOCK_PERM_WRITE_UNCHANGED, BLOCK_PERM_ALL, NULL)) {
+    if (!block_user_attach(w->user, node, BLOCK_PERM_ALL & ~BLOCK_PERM_WRITE_UNCHANGED,
+                           BLOCK_PERM_ALL, NULL)) {
         bug("nobody else is there, and it can't be used");
     }
     for (i = 0; i < 12; i++) {
@@ -314,8 +306,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 /* ---- Without libFuzzer ---- */
 
 static const char *const layouts[] = {
-    "{'cluster-size': 512}", "{'cluster-size': 4096}", "{'cluster-size': 512, 'refcount-bits': 1}",
-    "{'cluster-size': 512, 'version': 'v2'}", "{'cluster-size': 16384, 'extended-l2': true}",
+    "{'cluster-size': 512}",
+    "{'cluster-size': 4096}",
+    "{'cluster-size': 512, 'refcount-bits': 1}",
+    "{'cluster-size': 512, 'version': 'v2'}",
+    "{'cluster-size': 16384, 'extended-l2': true}",
     "{'cluster-size': 4096, 'lazy-refcounts': true, 'compression-type': 'zstd'}",
 };
 
@@ -360,7 +355,8 @@ static void co_make_good(void *opaque)
     qapi_clear(&qapi_type_blockdev_create_options, &options);
     json_object_put(json);
     node = co_open(w, false, 0);
-    if (!node || !block_user_attach(w->user, node, BLOCK_PERM_ALL & ~BLOCK_PERM_WRITE_UNCHANGED, BLOCK_PERM_ALL, NULL)) {
+    if (!node || !block_user_attach(w->user, node, BLOCK_PERM_ALL & ~BLOCK_PERM_WRITE_UNCHANGED,
+                                    BLOCK_PERM_ALL, NULL)) {
         bug("what was made can't be opened");
     }
     co_fill(w, node);
@@ -372,7 +368,7 @@ static void co_make_good(void *opaque)
 
 static const struct good *get_good(unsigned i)
 {
-    static struct good images[G_N_ELEMENTS(layouts)];       /* made once */
+    static struct good images[G_N_ELEMENTS(layouts)]; /* made once */
 
     if (!images[i].data) {
         images[i].layout = layouts[i];
@@ -411,15 +407,27 @@ static uint64_t pick_place(uint64_t *state, const GByteArray *file)
 void fuzz_make_input(uint64_t *state, GByteArray *input)
 {
     static const uint64_t values[] = {
-        0, 1, 2, 3, 8, 9, 21, 22, 63, 64, 0xff, 0x200, 0x1000, 0xffff, 0x10000, 0x7fffffff, 0xffffffff, 1ull << 32,
-        1ull << 40, 1ull << 55, 1ull << 56, 1ull << 62, INT64_MAX, 1ull << 63, UINT64_MAX, UINT64_MAX - 511,
+        0,          1,
+        2,          3,
+        8,          9,
+        21,         22,
+        63,         64,
+        0xff,       0x200,
+        0x1000,     0xffff,
+        0x10000,    0x7fffffff,
+        0xffffffff, 1ull << 32,
+        1ull << 40, 1ull << 55,
+        1ull << 56, 1ull << 62,
+        INT64_MAX,  1ull << 63,
+        UINT64_MAX, UINT64_MAX - 511,
     };
     const struct good *good = get_good(next_random(state) % G_N_ELEMENTS(layouts));
     unsigned changes = next_random(state) % 6;
 
     g_byte_array_append(input, good->data, good->size);
     while (changes--) {
-        uint64_t at = pick_place(state, input), r = next_random(state), value = values[r % G_N_ELEMENTS(values)];
+        uint64_t at = pick_place(state, input), r = next_random(state),
+                 value = values[r % G_N_ELEMENTS(values)];
         unsigned width = 1u << (r >> 8) % 4;
 
         if (r >> 20 & 1) {

@@ -41,7 +41,8 @@ static void open_disk(void *opaque)
 {
     struct vt *v = opaque;
     g_autoptr(json_object) json = json_parse("{\"driver\": \"null-co\", \"node-name\": \"disk\", "
-                                             "\"size\": 65536, \"read-zeroes\": true}", NULL);
+                                             "\"size\": 65536, \"read-zeroes\": true}",
+                                             NULL);
     struct qapi_blockdev_options options;
 
     qapi_from_json(&qapi_type_blockdev_options, json, &options, NULL);
@@ -57,7 +58,8 @@ static void close_disk(void *opaque)
 /* A user network that reaches nobody, on a hub: it answers what is for itself. */
 static void open_network(struct vt *v)
 {
-    static const char *const netdevs[] = {"user,id=user,restrict=on", "hubport,id=port,hubid=0,netdev=user",
+    static const char *const netdevs[] = {"user,id=user,restrict=on",
+                                          "hubport,id=port,hubid=0,netdev=user",
                                           "hubport,id=net,hubid=0"};
     struct netdev_context context = {.root = v->t.control.root};
 

@@ -36,7 +36,8 @@ static inline void qcow2_test_remove(char *path)
 }
 
 /* A command of the shell in dir: its exit status, and what it printed (out may be NULL). */
-static inline int qcow2_test_shell(const char *dir, char **out, const char *format, ...) G_GNUC_PRINTF(3, 4);
+static inline int qcow2_test_shell(const char *dir, char **out, const char *format, ...)
+    G_GNUC_PRINTF(3, 4);
 static inline int qcow2_test_shell(const char *dir, char **out, const char *format, ...)
 {
     g_autofree char *command = NULL, *text = NULL;
@@ -49,8 +50,8 @@ static inline int qcow2_test_shell(const char *dir, char **out, const char *form
     command = g_strdup_vprintf(format, args);
     va_end(args);
     argv[2] = command;
-    g_spawn_sync(dir, (char **)argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL, &text, NULL,
-                 &status, &error);
+    g_spawn_sync(dir, (char **)argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDERR_TO_DEV_NULL, NULL,
+                 NULL, &text, NULL, &status, &error);
     g_assert_no_error(error);
     if (out) {
         *out = g_steal_pointer(&text);
@@ -66,8 +67,8 @@ static inline bool qcow2_test_has_qemu(void)
 }
 
 /* NULL and *error: it can't be opened. flags: BLOCK_OPEN_CHECK, ... */
-static inline struct block_node *qcow2_test_open(struct block_graph *graph, const char *path, bool read_only,
-                                                 unsigned flags, GError **error)
+static inline struct block_node *qcow2_test_open(struct block_graph *graph, const char *path,
+                                                 bool read_only, unsigned flags, GError **error)
 {
     json_object *json = json_object_new_object(), *file = json_object_new_object();
     struct qapi_blockdev_options options;

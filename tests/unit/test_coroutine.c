@@ -43,18 +43,18 @@ static void three_steps(void *opaque)
     b->co = coroutine_self();
     g_assert_true(coroutine_loop(b->co) == b->loop);
     b->step = 1;
-    co_yield();
+    co_yield ();
     b->step = 2;
-    co_yield();
+    co_yield ();
     b->step = 3;
 }
 
 static void test_enter(void)
 {
     auto_ptr(event_loop) loop = new_loop();
-    struct basic b = { .loop = loop };
+    struct basic b = {.loop = loop};
 
-    for (int i = 0; i < 1000; i++) {    /* also with a stack from the pool */
+    for (int i = 0; i < 1000; i++) { /* also with a stack from the pool */
         coroutine_start(loop, three_steps, &b);
         g_assert_cmpint(b.step, ==, 1);
         g_assert_null(coroutine_self());
@@ -75,7 +75,7 @@ static void inner(void *opaque)
 
     b->co = coroutine_self();
     b->step++;
-    co_yield();
+    co_yield ();
     b->step++;
 }
 
@@ -95,7 +95,7 @@ static void outer(void *opaque)
 static void test_nested(void)
 {
     auto_ptr(event_loop) loop = new_loop();
-    struct basic b = { .loop = loop };
+    struct basic b = {.loop = loop};
 
     coroutine_start(loop, outer, &b);
     g_assert_cmpint(b.done, ==, 1);
@@ -105,7 +105,7 @@ static void test_nested(void)
 static void test_late_wake(void)
 {
     auto_ptr(event_loop) loop = new_loop();
-    struct basic b = { .loop = loop };
+    struct basic b = {.loop = loop};
 
     coroutine_start(loop, inner, &b);
     coroutine_wake(b.co);
@@ -126,7 +126,7 @@ static void compute(void *opaque)
         sum += i * 0.5;
         b->co = coroutine_self();
         coroutine_wake(b->co);
-        co_yield();
+        co_yield ();
         expected += i * 0.5;
     }
     g_assert_true(sum == expected);
@@ -137,7 +137,7 @@ static void compute(void *opaque)
 static void test_registers(void)
 {
     auto_ptr(event_loop) loop = new_loop();
-    struct basic b[4] = { { .step = 0 }, { .step = 1 }, { .step = 2 }, { .step = 3 } };
+    struct basic b[4] = {{.step = 0}, {.step = 1}, {.step = 2}, {.step = 3}};
     int round = fegetround();
 
     for (int i = 0; i < 4; i++) {
@@ -182,7 +182,7 @@ static void wait_a_while(void *opaque)
 
 static void test_many(void)
 {
-    enum { N = 500 };       /* more than the pool keeps */
+    enum { N = 500 }; /* more than the pool keeps */
     auto_ptr(event_loop) loop = new_loop();
     int n = 0;
 
@@ -210,10 +210,10 @@ static void sleep_20ms(void *opaque)
 static void test_sleep(void)
 {
     auto_ptr(event_loop) loop = new_loop();
-    struct basic b = { .loop = loop };
+    struct basic b = {.loop = loop};
 
     coroutine_start(loop, sleep_20ms, &b);
-    coroutine_wake(b.co);       /* by somebody else: it sleeps on */
+    coroutine_wake(b.co); /* by somebody else: it sleeps on */
     run_until(loop, &b.done);
 }
 
@@ -227,7 +227,7 @@ struct transfer {
 static void send_all(void *opaque)
 {
     struct transfer *t = opaque;
-    char buf[4096] = { 0 };
+    char buf[4096] = {0};
 
     while (t->n < t->size) {
         ssize_t n = write(t->fd, buf, MIN(sizeof(buf), t->size - t->n));
@@ -289,19 +289,19 @@ static void test_wait_fd(gconstpointer backend)
     }
     g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), ==, 0);
     for (int i = 0; i < 4; i++) {
-        t[i] = (struct transfer) { .loop = loop, .fd = fds[i / 2], .size = 3000000 };
+        t[i] = (struct transfer){.loop = loop, .fd = fds[i / 2], .size = 3000000};
         coroutine_start(loop, i % 2 ? send_all : receive_all, &t[i]);
     }
     for (int i = 0; i < 4; i++) {
         run_until(loop, &t[i].done);
     }
 
-    t[0] = (struct transfer) { .loop = loop, .fd = fds[0] };
+    t[0] = (struct transfer){.loop = loop, .fd = fds[0]};
     coroutine_start(loop, wait_and_see, &t[0]);
     run_until(loop, &t[0].done);
     g_assert_false(t[0].cancelled);
 
-    t[0] = (struct transfer) { .loop = loop, .fd = fds[0] };
+    t[0] = (struct transfer){.loop = loop, .fd = fds[0]};
     coroutine_start(loop, wait_for_input, &t[0]);
     event_loop_iterate(loop, false);
     co_cancel_wait(loop, fds[0]);
@@ -358,7 +358,7 @@ static void test_pool(void)
     int n = 0;
 
     for (int i = 0; i < N; i++) {
-        jobs[i] = (struct job) { .loop = loop, .count = &n };
+        jobs[i] = (struct job){.loop = loop, .count = &n};
         coroutine_start(loop, use_pool, &jobs[i]);
     }
     while (n < N) {
@@ -371,7 +371,7 @@ static void use_pool_many(struct event_loop *loop, struct job *jobs, int n)
     int done = 0;
 
     for (int i = 0; i < n; i++) {
-        jobs[i] = (struct job) { .loop = loop, .count = &done };
+        jobs[i] = (struct job){.loop = loop, .count = &done};
         coroutine_start(loop, use_pool, &jobs[i]);
     }
     while (done < n) {
@@ -416,7 +416,8 @@ static void test_pool_no_threads(void)
         auto_ptr(event_loop) loop = new_loop();
         int n = 0;
 
-        g_assert_cmpint(seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAGAIN), SCMP_SYS(clone3), 0), ==, 0);
+        g_assert_cmpint(seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAGAIN), SCMP_SYS(clone3), 0), ==,
+                        0);
         g_assert_cmpint(seccomp_load(filter), ==, 0);
         seccomp_release(filter);
         coroutine_start(loop, in_pool_or_here, &n);
@@ -443,7 +444,7 @@ static void enter_in_turn(void *opaque)
     int ticket = m->order++;
 
     co_mutex_lock(&m->mutex);
-    g_assert_cmpint(m->n, ==, ticket);      /* first come, first served */
+    g_assert_cmpint(m->n, ==, ticket); /* first come, first served */
     g_assert_cmpint(m->inside++, ==, 0);
     co_sleep(100000);
     g_assert_cmpint(--m->inside, ==, 0);
@@ -454,7 +455,7 @@ static void enter_in_turn(void *opaque)
 static void test_mutex(void)
 {
     auto_ptr(event_loop) loop = new_loop();
-    struct mutual m = { 0 };
+    struct mutual m = {0};
 
     co_mutex_init(&m.mutex);
     for (int i = 0; i < 20; i++) {
@@ -541,8 +542,8 @@ static void run_in_threads(struct mutual *m, event_fn *const *fns, int n_fns)
 
 static void test_mutex_threads(void)
 {
-    event_fn *const fns[] = { contend };
-    struct mutual m = { 0 };
+    event_fn *const fns[] = {contend};
+    struct mutual m = {0};
 
     co_mutex_init(&m.mutex);
     run_in_threads(&m, fns, 1);
@@ -552,8 +553,8 @@ static void test_mutex_threads(void)
 
 static void test_queue_threads(void)
 {
-    event_fn *const fns[] = { produce, consume };
-    struct mutual m = { 0 };
+    event_fn *const fns[] = {produce, consume};
+    struct mutual m = {0};
 
     co_mutex_init(&m.mutex);
     co_queue_init(&m.queue);
@@ -576,7 +577,7 @@ static void wait_in_queue(void *opaque)
 static void test_queue(void)
 {
     auto_ptr(event_loop) loop = new_loop();
-    struct mutual m = { 0 };
+    struct mutual m = {0};
 
     co_queue_init(&m.queue);
     for (int i = 0; i < 5; i++) {

@@ -14,7 +14,7 @@
 
 struct fixture {
     struct event_loop *loop;
-    int fds[2];         /* a socket pair */
+    int fds[2]; /* a socket pair */
 };
 
 static void set_up(struct fixture *f, gconstpointer backend)
@@ -109,7 +109,7 @@ static void free_both(void *opaque)
 
 static void test_bottom_half(struct fixture *f, gconstpointer backend)
 {
-    struct bh_test t = { 0 };
+    struct bh_test t = {0};
 
     t.bh = bottom_half_new(f->loop, again, &t);
     bottom_half_schedule(t.bh);
@@ -166,7 +166,7 @@ enum { N_THREADS = 4, N_POSTS = 5000 };
 struct poster {
     struct event_loop *loop;
     struct bottom_half *bh;
-    int n;                  /* the loop's thread */
+    int n; /* the loop's thread */
     int done;
 };
 
@@ -193,7 +193,7 @@ static gpointer post_many(gpointer opaque)
 
 static void test_threads(struct fixture *f, gconstpointer backend)
 {
-    struct poster p = { .loop = f->loop };
+    struct poster p = {.loop = f->loop};
     GThread *threads[N_THREADS];
     int bh_runs = 0;
 
@@ -223,7 +223,7 @@ static gpointer post_later(gpointer opaque)
 
 static void test_wake(struct fixture *f, gconstpointer backend)
 {
-    struct poster p = { .loop = f->loop };
+    struct poster p = {.loop = f->loop};
 
     for (int i = 0; i < 3; i++) {
         GThread *thread = g_thread_new("post", post_later, &p);
@@ -269,7 +269,7 @@ static void on_write(void *opaque)
 
 static void test_watch(struct fixture *f, gconstpointer backend)
 {
-    struct watch_test t = { .loop = f->loop, .fd = f->fds[0] };
+    struct watch_test t = {.loop = f->loop, .fd = f->fds[0]};
     char buf[8];
 
     event_loop_watch(f->loop, t.fd, on_read, NULL, &t);
@@ -313,9 +313,9 @@ static void test_watch(struct fixture *f, gconstpointer backend)
 
 static void test_watch_remove(struct fixture *f, gconstpointer backend)
 {
-    struct watch_test a = { f->loop, f->fds[0], f->fds[1], .remove_other = true };
-    struct watch_test b = { f->loop, f->fds[1], f->fds[0], .remove_other = true };
-    struct watch_test c = { .loop = f->loop, .fd = f->fds[0], .remove = true };
+    struct watch_test a = {f->loop, f->fds[0], f->fds[1], .remove_other = true};
+    struct watch_test b = {f->loop, f->fds[1], f->fds[0], .remove_other = true};
+    struct watch_test c = {.loop = f->loop, .fd = f->fds[0], .remove = true};
 
     /* Both are ready in the same turn; the first one to be called removes the other. */
     g_assert_cmpint(write(f->fds[0], "a", 1), ==, 1);
@@ -341,15 +341,15 @@ static void replace(void *opaque)
 
     t->reads++;
     event_loop_watch(t->loop, t->other, NULL, NULL, NULL);
-    event_loop_watch(t->loop, t->other, on_write, NULL, t);     /* counts as a write */
+    event_loop_watch(t->loop, t->other, on_write, NULL, t); /* counts as a write */
     event_loop_watch(t->loop, t->fd, NULL, NULL, NULL);
 }
 
 /* New handlers get no readiness that was found for old ones and may be stale. */
 static void test_watch_replace(struct fixture *f, gconstpointer backend)
 {
-    struct watch_test t = { .loop = f->loop, .fd = f->fds[0], .other = f->fds[1] };
-    struct watch_test o = { .loop = f->loop, .fd = f->fds[1], .other = f->fds[0] };
+    struct watch_test t = {.loop = f->loop, .fd = f->fds[0], .other = f->fds[1]};
+    struct watch_test o = {.loop = f->loop, .fd = f->fds[1], .other = f->fds[0]};
 
     g_assert_cmpint(write(f->fds[0], "a", 1), ==, 1);
     g_assert_cmpint(write(f->fds[1], "b", 1), ==, 1);
@@ -367,7 +367,7 @@ static void test_watch_replace(struct fixture *f, gconstpointer backend)
 
 static void test_hang_up(struct fixture *f, gconstpointer backend)
 {
-    struct watch_test t = { .loop = f->loop, .fd = f->fds[0] };
+    struct watch_test t = {.loop = f->loop, .fd = f->fds[0]};
     char c;
 
     event_loop_watch(f->loop, f->fds[1], on_read, NULL, &t);
@@ -393,7 +393,7 @@ static void test_hang_up(struct fixture *f, gconstpointer backend)
 /* A descriptor number that means another file now, with and without telling the loop. */
 static void test_reuse(struct fixture *f, gconstpointer backend)
 {
-    struct watch_test t = { .loop = f->loop, .fd = f->fds[0] };
+    struct watch_test t = {.loop = f->loop, .fd = f->fds[0]};
     int other[2];
 
     event_loop_watch(f->loop, t.fd, on_read, NULL, &t);
@@ -413,7 +413,7 @@ static void test_reuse(struct fixture *f, gconstpointer backend)
 
 static void test_regular_file(struct fixture *f, gconstpointer backend)
 {
-    struct watch_test t = { .loop = f->loop };
+    struct watch_test t = {.loop = f->loop};
 
     t.fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     event_loop_watch(f->loop, t.fd, on_read, NULL, &t);
@@ -433,7 +433,7 @@ struct random_end {
     struct random_end *all;
     struct event_loop *loop;
     int fd;
-    bool reads, writes;     /* what it is watched for */
+    bool reads, writes; /* what it is watched for */
     int64_t calls;
 };
 
@@ -509,7 +509,7 @@ static void test_watch_random(struct fixture *f, gconstpointer backend)
     int64_t calls = 0;
 
     for (int i = 0; i < N_ENDS; i++) {
-        ends[i] = (struct random_end) { .all = ends, .loop = f->loop };
+        ends[i] = (struct random_end){.all = ends, .loop = f->loop};
     }
     for (int i = 0; i < N_ENDS; i += 2) {
         open_ends(&ends[i], &ends[i + 1]);
@@ -564,7 +564,7 @@ static void test_soon(struct fixture *f, gconstpointer backend)
 /* It sleeps all the while: no turn without a reason. */
 static void test_idle(struct fixture *f, gconstpointer backend)
 {
-    struct watch_test w = { f->loop, f->fds[0], -1 };
+    struct watch_test w = {f->loop, f->fds[0], -1};
     auto_ptr(timer) timer = NULL;
     int n = 0, turns = 0;
 
@@ -600,7 +600,7 @@ static bool poll_once(void *opaque)
 
 static void test_polling(struct fixture *f, gconstpointer backend)
 {
-    struct poll_test t = { .poller = { poll_once, &t } };
+    struct poll_test t = {.poller = {poll_once, &t}};
     auto_ptr(timer) timer = NULL;
     int n = 0;
 
@@ -634,8 +634,8 @@ static void test_glib(struct fixture *f, gconstpointer backend)
 {
     g_autoptr(GMainContext) context = g_main_context_new();
     struct event_loop *loop = event_loop_new_with("glib", backend, NULL);
-    struct watch_test w = { .loop = loop, .fd = f->fds[0], .remove = true };
-    struct poster p = { .loop = loop };
+    struct watch_test w = {.loop = loop, .fd = f->fds[0], .remove = true};
+    struct poster p = {.loop = loop};
     int64_t start, now;
     struct timer *timer;
     GThread *thread;
@@ -691,7 +691,7 @@ static void nop_complete(struct uring_request *request, int result)
 
 static void test_requests(struct fixture *f, gconstpointer backend)
 {
-    enum { N = 5000 };      /* many times what the ring takes */
+    enum { N = 5000 }; /* many times what the ring takes */
     g_autofree struct nop *nops = g_new0(struct nop, N);
     int n = 0;
 
@@ -701,7 +701,7 @@ static void test_requests(struct fixture *f, gconstpointer backend)
         return;
     }
     for (int i = 0; i < N; i++) {
-        nops[i] = (struct nop) { { nop_complete }, &n };
+        nops[i] = (struct nop){{nop_complete}, &n};
         io_uring_prep_nop(event_loop_sqe(f->loop, &nops[i].request));
     }
     while (n < N) {
@@ -726,8 +726,8 @@ static void test_fallback(void)
         auto_ptr(event_loop) loop = NULL;
         int n = 0;
 
-        g_assert_cmpint(seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(io_uring_setup), 0),
-                        ==, 0);
+        g_assert_cmpint(
+            seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(io_uring_setup), 0), ==, 0);
         g_assert_cmpint(seccomp_load(filter), ==, 0);
         seccomp_release(filter);
         loop = event_loop_new("test", NULL);
@@ -749,7 +749,7 @@ static void test_errors(void)
 
     if (g_test_subprocess()) {
         g_assert_cmpint(getrlimit(RLIMIT_NOFILE, &limit), ==, 0);
-        none = (struct rlimit) { 3, limit.rlim_max };
+        none = (struct rlimit){3, limit.rlim_max};
         g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &none), ==, 0);
         g_assert_null(event_loop_new("test", &error));
         g_assert_error(error, G_FILE_ERROR, G_FILE_ERROR_MFILE);
@@ -793,7 +793,7 @@ static void test_iothread(void)
 {
     g_autoptr(GError) error = NULL;
     struct iothread *iothread = iothread_new("io0", NULL, &error);
-    struct cross x = { 0 };
+    struct cross x = {0};
     int fds[2];
 
     g_assert_no_error(error);
@@ -823,26 +823,26 @@ struct row {
 
 int main(int argc, char **argv)
 {
-    const struct event_backend *const backends[] = { &event_backend_uring, &event_backend_epoll };
+    const struct event_backend *const backends[] = {&event_backend_uring, &event_backend_epoll};
     static const struct row rows[] = {
-        { "post", test_post },
-        { "bottom-half", test_bottom_half },
-        { "order-of-freeing", test_order_of_freeing },
-        { "threads", test_threads },
-        { "wake", test_wake },
-        { "watch", test_watch },
-        { "watch-remove", test_watch_remove },
-        { "watch-replace", test_watch_replace },
-        { "hang-up", test_hang_up },
-        { "reuse", test_reuse },
-        { "regular-file", test_regular_file },
-        { "watch-random", test_watch_random },
-        { "timeout", test_timeout },
-        { "soon", test_soon },
-        { "idle", test_idle },
-        { "polling", test_polling },
-        { "glib", test_glib },
-        { "requests", test_requests },
+        {"post", test_post},
+        {"bottom-half", test_bottom_half},
+        {"order-of-freeing", test_order_of_freeing},
+        {"threads", test_threads},
+        {"wake", test_wake},
+        {"watch", test_watch},
+        {"watch-remove", test_watch_remove},
+        {"watch-replace", test_watch_replace},
+        {"hang-up", test_hang_up},
+        {"reuse", test_reuse},
+        {"regular-file", test_regular_file},
+        {"watch-random", test_watch_random},
+        {"timeout", test_timeout},
+        {"soon", test_soon},
+        {"idle", test_idle},
+        {"polling", test_polling},
+        {"glib", test_glib},
+        {"requests", test_requests},
     };
 
     g_test_init(&argc, &argv, NULL);
@@ -856,7 +856,7 @@ int main(int argc, char **argv)
             g_test_add(path, struct fixture, backends[b], set_up, rows[i].fn, tear_down);
         }
         if (probe) {
-            event_loop_unref(probe);    /* the kernel may have no io_uring; it has epoll */
+            event_loop_unref(probe); /* the kernel may have no io_uring; it has epoll */
         }
     }
     g_test_add_func("/event_loop/fallback", test_fallback);

@@ -106,7 +106,10 @@ static bool translate(struct vcpu *cpu, uint64_t vaddr, enum vcpu_access access,
         return false;
     }
     *page = (struct mmu_page){
-        .phys = CODE_PC, .host = cpu->owner, .exec = true, .size = MMU_PAGE_SIZE,
+        .phys = CODE_PC,
+        .host = cpu->owner,
+        .exec = true,
+        .size = MMU_PAGE_SIZE,
     };
     return true;
 }
@@ -182,9 +185,11 @@ static struct counts count(struct vcpu *cpu, const struct sequence *s, FILE *sho
 /* A translator for one fixed host: the best that has nothing that is rare. */
 static struct dbt *new_dbt(const struct sequence **sequence, bool system)
 {
-    struct dbt_config config = {
-        .arch = &riscv64_arch, .cache_size = 1 << 20, .fetch = fetch, .opaque = sequence,
-        .mmu = system ? &mmu : NULL};
+    struct dbt_config config = {.arch = &riscv64_arch,
+                                .cache_size = 1 << 20,
+                                .fetch = fetch,
+                                .opaque = sequence,
+                                .mmu = system ? &mmu : NULL};
     g_autoptr(GError) error = NULL;
     struct dbt *dbt = dbt_new(&config, &error);
 

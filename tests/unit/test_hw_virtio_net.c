@@ -20,7 +20,7 @@ struct card {
     struct vt v;
     struct test_nic peer;
     struct vt_queue *queues[3];
-    bool replace;               /* the device is replaced now and then */
+    bool replace; /* the device is replaced now and then */
     unsigned header;
 };
 
@@ -42,7 +42,8 @@ static void card_init(struct card *x, const char *properties, bool legacy)
 static void card_start(struct card *x, uint64_t features)
 {
     vt_negotiate(&x->v, features);
-    x->header = vt_has(&x->v, VIRTIO_F_VERSION_1) || vt_has(&x->v, VIRTIO_NET_F_MRG_RXBUF) ? 12 : 10;
+    x->header =
+        vt_has(&x->v, VIRTIO_F_VERSION_1) || vt_has(&x->v, VIRTIO_NET_F_MRG_RXBUF) ? 12 : 10;
     for (unsigned i = 0; i < (vt_has(&x->v, VIRTIO_NET_F_CTRL_VQ) ? 3 : 2); i++) {
         x->queues[i] = vt_queue(&x->v, i, 16);
     }
@@ -72,15 +73,17 @@ static void test_config(void)
 {
     struct card x;
 
-    card_init(&x, "\"mac\": \"52:54:00:00:00:01\", \"host_mtu\": 1400, \"speed\": 1000, "
-                  "\"duplex\": \"full\"", false);
+    card_init(&x,
+              "\"mac\": \"52:54:00:00:00:01\", \"host_mtu\": 1400, \"speed\": 1000, "
+              "\"duplex\": \"full\"",
+              false);
     g_assert_cmpuint(vt_reg(&x.v, 8), ==, 1);
     card_start(&x, UINT64_MAX);
     g_assert_true(vt_has(&x.v, VIRTIO_NET_F_MAC) && vt_has(&x.v, VIRTIO_NET_F_CSUM));
     g_assert_false(vt_has(&x.v, VIRTIO_NET_F_HOST_TSO4) || vt_has(&x.v, VIRTIO_NET_F_MQ));
     g_assert_cmphex(vt_reg(&x.v, 0x100), ==, 0x00005452);
     g_assert_cmphex(hw_read(&x.v.t, 0x104, 2), ==, 0x0100);
-    g_assert_cmphex(hw_read(&x.v.t, 0x106, 2), ==, 1);      /* the link is up */
+    g_assert_cmphex(hw_read(&x.v.t, 0x106, 2), ==, 1); /* the link is up */
     g_assert_cmpuint(hw_read(&x.v.t, 0x10a, 2), ==, 1400);
     g_assert_cmpuint(hw_read(&x.v.t, 0x10c, 4), ==, 1000);
     g_assert_cmpuint(hw_read(&x.v.t, 0x110, 1), ==, 1);
@@ -239,7 +242,10 @@ static void test_merge(void)
             g_assert_true(vt_get(&x.v, x.queues[RX], &id, &written));
             g_assert_cmpuint(written, ==, i ? size : 2000);
             g_assert_cmpmem(vt_host(&x.v, RX_DATA + i * 4096 + (i ? 0 : 12)), size,
-                            packet + (i == 0 ? 0 : i == 1 ? 1988 : 3988), size);
+                            packet + (i == 0   ? 0
+                                      : i == 1 ? 1988
+                                               : 3988),
+                            size);
         }
         g_assert_false(vt_get(&x.v, x.queues[RX], &id, &written));
         card_clear(&x);
@@ -264,9 +270,9 @@ static void test_transmit_offload(void)
     for (unsigned i = 0; i < 3; i++) {
         memset(header, 0, 12);
         header[0] = 1;
-        header[6] = i == 2 ? 70 : 34;       /* beyond its end: lost */
+        header[6] = i == 2 ? 70 : 34; /* beyond its end: lost */
         header[8] = 16;
-        header[1] = i == 1;                 /* a segment's size wasn't negotiated: lost */
+        header[1] = i == 1; /* a segment's size wasn't negotiated: lost */
         header[4] = 100;
         vt_add(&x.v, x.queues[TX], &buffer, 1, false);
         vt_kick(&x.v, x.queues[TX]);
@@ -288,11 +294,11 @@ static void test_transmit_offload(void)
 
 /* ---- The control queue ---- */
 
-static uint8_t control(struct card *x, uint8_t class, uint8_t command, const void *data, size_t size)
+static uint8_t control(struct card *x, uint8_t class, uint8_t command, const void *data,
+                       size_t size)
 {
-    struct vt_buffer buffers[] = {{TX_DATA, 2, false},
-                                  {TX_DATA + 64, (uint32_t)size, false},
-                                  {TX_DATA + 4096, 1, true}};
+    struct vt_buffer buffers[] = {
+        {TX_DATA, 2, false}, {TX_DATA + 64, (uint32_t)size, false}, {TX_DATA + 4096, 1, true}};
     uint8_t *header = vt_host(&x->v, TX_DATA), *ack = vt_host(&x->v, TX_DATA + 4096);
     uint16_t id;
     uint32_t written;
@@ -347,16 +353,16 @@ static void check_filter(struct card *x)
     g_assert_false(gets(x, other, 0x800, 0) || gets(x, group, 0x800, 0));
     g_assert_cmpuint(control(x, 1, 0, table, sizeof(table)), ==, 0);
     g_assert_true(gets(x, other, 0x800, 0) && gets(x, group, 0x800, 0));
-    g_assert_cmpuint(control(x, 0, 3, on, 1), ==, 0);       /* no multicast */
+    g_assert_cmpuint(control(x, 0, 3, on, 1), ==, 0); /* no multicast */
     g_assert_false(gets(x, group, 0x800, 0));
     g_assert_cmpuint(control(x, 0, 3, off, 1), ==, 0);
-    g_assert_cmpuint(control(x, 0, 5, on, 1), ==, 0);       /* no broadcast */
+    g_assert_cmpuint(control(x, 0, 5, on, 1), ==, 0); /* no broadcast */
     g_assert_false(gets(x, all, 0x800, 0));
     g_assert_cmpuint(control(x, 1, 0, empty, sizeof(empty)), ==, 0);
     g_assert_false(gets(x, other, 0x800, 0));
     g_assert_cmpuint(control(x, 1, 0, bad, sizeof(bad)), ==, 1);
     g_assert_cmpuint(control(x, 1, 0, many, sizeof(many)), ==, 0);
-    g_assert_true(gets(x, other, 0x800, 0));                /* more than it can hold: all */
+    g_assert_true(gets(x, other, 0x800, 0)); /* more than it can hold: all */
     g_assert_false(gets(x, own, 0x8100, 5));
     g_assert_cmpuint(control(x, 2, 0, vlan, 2), ==, 0);
     g_assert_true(gets(x, own, 0x8100, 5));
@@ -382,10 +388,11 @@ static void test_filter(void)
         offer(&x, 8, 1500);
         check_filter(&x);
         g_assert_cmpuint(control(&x, 9, 0, zeroes, 1), ==, 1);
-        g_assert_cmpuint(control(&x, 4, 0, one, 2), ==, 1);     /* no pairs of queues */
-        g_assert_cmpuint(control(&x, 5, 0, one, 8), ==, 1);     /* no such offload */
+        g_assert_cmpuint(control(&x, 4, 0, one, 2), ==, 1); /* no pairs of queues */
+        g_assert_cmpuint(control(&x, 5, 0, one, 8), ==, 1); /* no such offload */
         g_assert_cmpuint(control(&x, 5, 0, zeroes, 8), ==, 0);
-        g_assert_cmpuint(control(&x, 3, 0, zeroes, 1), ==, i ? 0 : 1);  /* announced: restored only */
+        g_assert_cmpuint(control(&x, 3, 0, zeroes, 1), ==,
+                         i ? 0 : 1); /* announced: restored only */
         /* A reset brings its own address back, and takes everything. */
         vt_set_reg(&x.v, 0x70, 0);
         g_assert_cmphex(hw_read(&x.v.t, 0x105, 1), ==, 1);

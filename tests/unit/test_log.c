@@ -65,8 +65,8 @@ static void redirected(struct log *log)
 {
     g_autoptr(GString) text = g_string_new(NULL);
     g_autoptr(GString) nested = g_string_new(NULL);
-    struct log_sink sink = { append, text };
-    struct log_sink inner = { append, nested };
+    struct log_sink sink = {append, text};
+    struct log_sink inner = {append, nested};
 
     log_push_sink(log, &sink);
     messages(log);
@@ -107,7 +107,7 @@ static void test_items(void)
     g_assert_false(log_set_items(log, "exec,guest_error", &error));
     g_assert_nonnull(strstr(error->message, "'guest_error'"));
     g_assert_nonnull(strstr(error->message, "'guest_errors'?"));
-    g_assert_true(log_enabled(log, LOG_INT) && !log_enabled(log, LOG_EXEC));     /* as it was */
+    g_assert_true(log_enabled(log, LOG_INT) && !log_enabled(log, LOG_EXEC)); /* as it was */
     g_clear_error(&error);
     g_assert_false(log_set_items(log, "", &error));
     g_clear_error(&error);
@@ -143,11 +143,13 @@ static void test_listener(void)
 
 static void test_ranges(void)
 {
-    static const char *const bad[] = {"", "5", "5..", "..5", "5..4", "5+0", "5-0", "5-7", "a..b", "1..2,", "1..2 "};
+    static const char *const bad[] = {"",    "5",   "5..",  "..5",   "5..4", "5+0",
+                                      "5-0", "5-7", "a..b", "1..2,", "1..2 "};
     auto_ptr(log) log = log_new("p");
 
     g_assert_true(log_in_ranges(log, 0) && log_in_ranges(log, UINT64_MAX));
-    g_assert_true(log_set_ranges(log, "0x1000..0x1fff,0x80000000+16,256-0x10,0xfffffffffffffff0+0x10", NULL));
+    g_assert_true(
+        log_set_ranges(log, "0x1000..0x1fff,0x80000000+16,256-0x10,0xfffffffffffffff0+0x10", NULL));
     g_assert_true(log_in_ranges(log, 0x1000) && log_in_ranges(log, 0x1fff));
     g_assert_false(log_in_ranges(log, 0xfff) || log_in_ranges(log, 0x2000));
     g_assert_true(log_in_ranges(log, 0x80000000) && log_in_ranges(log, 0x8000000f));
@@ -160,7 +162,7 @@ static void test_ranges(void)
 
         g_assert_false(log_set_ranges(log, bad[i], &error));
         g_assert_nonnull(error);
-        g_assert_true(log_in_ranges(log, 0x1000) && !log_in_ranges(log, 0));    /* as it was */
+        g_assert_true(log_in_ranges(log, 0x1000) && !log_in_ranges(log, 0)); /* as it was */
     }
 }
 
@@ -206,7 +208,7 @@ static void test_trace_events(void)
     auto_ptr(log) log = log_new("p");
     g_autoptr(GError) error = NULL;
     g_autofree char *help = trace_help();
-    int counts[2] = { 0 };
+    int counts[2] = {0};
 
     g_assert_cmpuint(trace_foreach(log, "*", count_enabled, counts), ==, TRACE_N_EVENTS);
     g_assert_cmpint(counts[1], ==, 0);
@@ -259,8 +261,8 @@ static void test_trace_option(void)
     log_set_message_form(log, true, NULL);
     trace_coroutine_end(log, (void *)0x20);
     g_assert_true(g_file_get_contents(file, &text, NULL, NULL));
-    g_assert_true(g_regex_match_simple("\n\\d+@\\d+\\.\\d{6}:coroutine_end co 0x20\n$", text,
-                                       0, 0));
+    g_assert_true(
+        g_regex_match_simple("\n\\d+@\\d+\\.\\d{6}:coroutine_end co 0x20\n$", text, 0, 0));
     g_assert_true(trace_enable(log, "-coroutine_*", NULL));
     g_assert_false(trace_is_enabled(log, TRACE_COROUTINE_END));
 

@@ -11,8 +11,13 @@ static void test_macs(void)
     struct net *net;
     uint8_t mac[NET_MAC_SIZE];
     g_autofree char *text = NULL;
-    static const char *const wrong[] = {"", "1", "52:54:00:12:34", "52:54:00:12:34:56:78",
-                                        "52:54:00:12:34:5g", "525400123456", "52::54:0:0:0:0"};
+    static const char *const wrong[] = {"",
+                                        "1",
+                                        "52:54:00:12:34",
+                                        "52:54:00:12:34:56:78",
+                                        "52:54:00:12:34:5g",
+                                        "525400123456",
+                                        "52::54:0:0:0:0"};
 
     control_init(&c);
     net = net_of(c.root);
@@ -59,9 +64,10 @@ static void test_checksum(void)
                             data[offload.csum_start + offload.csum_offset + 1],
                         ==, sum ? sum : 0xffff);
     }
-    g_assert_false(net_complete_checksum((uint8_t[8]){0}, 8, &(struct net_offload){1, .csum_start = 8}));
-    g_assert_false(net_complete_checksum((uint8_t[8]){0}, 8,
-                                         &(struct net_offload){1, .csum_start = 2, .csum_offset = 5}));
+    g_assert_false(
+        net_complete_checksum((uint8_t[8]){0}, 8, &(struct net_offload){1, .csum_start = 8}));
+    g_assert_false(net_complete_checksum(
+        (uint8_t[8]){0}, 8, &(struct net_offload){1, .csum_start = 2, .csum_offset = 5}));
     g_assert_false(net_complete_checksum(
         (uint8_t[8]){0}, 8, &(struct net_offload){1, .csum_start = 0xffff, .csum_offset = 0xffff}));
 }
@@ -78,7 +84,7 @@ static void test_back_pressure(void)
     test_nic_init(&a, &c, NULL);
     test_nic_init(&b, &c, NULL);
     test_packet(packet, 1, 2, 0);
-    g_assert_true(test_send(&a.client, packet, sizeof(packet), NULL));     /* nobody is there */
+    g_assert_true(test_send(&a.client, packet, sizeof(packet), NULL)); /* nobody is there */
     net_connect(&a.client, &b.client);
     while (test_send(&a.client, packet, sizeof(packet), NULL)) {
         g_assert_cmpuint(++sent, <, 100000);
@@ -146,9 +152,10 @@ static void test_offloads(void)
 /* A TCP segment of IPv4 with so many bytes of data. */
 static size_t make_segment(uint8_t *p, uint32_t sequence, size_t size, uint8_t flags)
 {
-    static const uint8_t headers[54] = {
-        2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 6, 0, 0,
-        10, 0, 2, 2, 10, 0, 2, 15, 0, 80, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0x50, 0, 0x20, 0};
+    static const uint8_t headers[54] = {2,  0,    0, 0, 0,  1, 2, 0,    0, 0,    0,    2, 8,
+                                        0,  0x45, 0, 0, 0,  0, 0, 0x40, 0, 64,   6,    0, 0,
+                                        10, 0,    2, 2, 10, 0, 2, 15,   0, 80,   0x80, 0, 0,
+                                        0,  0,    0, 0, 0,  0, 9, 0x50, 0, 0x20, 0};
 
     memcpy(p, headers, sizeof(headers));
     p[16] = (uint8_t)((40 + size) >> 8);
@@ -172,10 +179,10 @@ static void test_coalesce(void)
         uint8_t flags;
         bool joins;
     } rows[] = {
-        {1000, 1460, 0x10, false}, {2460, 1460, 0x10, true},  {3920, 1460, 0x10, true},
-        {5380, 100, 0x10, true},   {5480, 100, 0x10, false},  {5580, 90, 0x18, true},
-        {5670, 10, 0x10, false},   {6000, 10, 0x10, false},   {6010, 20, 0x10, false},
-        {6030, 20, 0x12, false},   {6050, 0, 0x10, false},    {6050, 20, 0x11, false},
+        {1000, 1460, 0x10, false}, {2460, 1460, 0x10, true}, {3920, 1460, 0x10, true},
+        {5380, 100, 0x10, true},   {5480, 100, 0x10, false}, {5580, 90, 0x18, true},
+        {5670, 10, 0x10, false},   {6000, 10, 0x10, false},  {6010, 20, 0x10, false},
+        {6030, 20, 0x12, false},   {6050, 0, 0x10, false},   {6050, 20, 0x11, false},
     };
     struct control c;
     struct test_nic a, b;
@@ -188,9 +195,10 @@ static void test_coalesce(void)
     net_set_takes(&b.client, NET_TAKES_CSUM | NET_TAKES_TSO4);
     for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
         uint8_t data[1514];
-        struct iovec iov = {data, make_segment(data, rows[i].sequence, rows[i].size, rows[i].flags)};
-        struct net_packet packet = {.iov = &iov, .n_iov = 1, .size = iov.iov_len,
-                                    .offload.flags = NET_CSUM_VALID};
+        struct iovec iov = {data,
+                            make_segment(data, rows[i].sequence, rows[i].size, rows[i].flags)};
+        struct net_packet packet = {
+            .iov = &iov, .n_iov = 1, .size = iov.iov_len, .offload.flags = NET_CSUM_VALID};
 
         net_send_now(&a.client, &packet);
         waiting += !rows[i].joins;
@@ -292,14 +300,18 @@ static void test_dump(void)
     test_netdev(&c, "hubport,id=h1,hubid=1");
     test_nic_init(&nics[0], &c, "h0");
     test_nic_init(&nics[1], &c, "h1");
-    control_add(&c, "{\"qom-type\": \"filter-dump\", \"id\": \"f\", \"netdev\": \"h0\", "
-                    "\"file\": \"%s\", \"maxlen\": 20, \"queue\": \"rx\"}", path);
+    control_add(&c,
+                "{\"qom-type\": \"filter-dump\", \"id\": \"f\", \"netdev\": \"h0\", "
+                "\"file\": \"%s\", \"maxlen\": 20, \"queue\": \"rx\"}",
+                path);
     control_add_fails(&c, "*not found at netdev*",
                       "{\"qom-type\": \"filter-dump\", \"id\": \"g\", \"netdev\": \"h0\", "
-                      "\"file\": \"%s\", \"position\": \"id=nobody\"}", path);
+                      "\"file\": \"%s\", \"position\": \"id=nobody\"}",
+                      path);
     control_add_fails(&c, "*maxlen*",
                       "{\"qom-type\": \"filter-dump\", \"id\": \"g\", \"netdev\": \"h0\", "
-                      "\"file\": \"%s\", \"maxlen\": 0}", path);
+                      "\"file\": \"%s\", \"maxlen\": 0}",
+                      path);
     test_packet(packet, 1, 2, 3);
     g_assert_true(test_send(&nics[0].client, packet, sizeof(packet), NULL));
     g_assert_true(test_send(&nics[1].client, packet, sizeof(packet), NULL));
@@ -336,7 +348,8 @@ static void test_options(void)
 
     control_init(&c);
     g_assert_true(netdev_parse("user,id=a,hostfwd=tcp::1-:2,restrict,hostfwd=udp:,,:3-:4,noipv6,"
-                               "ipv6-net=fec0:1::/48", &netdev, &error));
+                               "ipv6-net=fec0:1::/48",
+                               &netdev, &error));
     g_assert_no_error(error);
     g_assert_cmpuint(netdev.u.user.hostfwd.n, ==, 2);
     g_assert_cmpstr(netdev.u.user.hostfwd.v[1].str, ==, "udp:,:3-:4");
@@ -344,7 +357,8 @@ static void test_options(void)
     g_assert_cmpstr(netdev.u.user.ipv6_prefix, ==, "fec0:1::");
     g_assert_cmpint(netdev.u.user.ipv6_prefixlen, ==, 48);
     qapi_clear(&qapi_type_netdev, &netdev);
-    g_assert_true(netdev_parse("{\"type\": \"hubport\", \"id\": \"h\", \"hubid\": 3}", &netdev, &error));
+    g_assert_true(
+        netdev_parse("{\"type\": \"hubport\", \"id\": \"h\", \"hubid\": 3}", &netdev, &error));
     g_assert_cmpint(netdev.u.hubport.hubid, ==, 3);
     qapi_clear(&qapi_type_netdev, &netdev);
     g_assert_false(netdev_parse("user,id=a,foo", &netdev, NULL));
@@ -381,9 +395,13 @@ static void test_user_arp(void)
     for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
         struct control c;
         struct test_nic nic;
-        struct arp arp = {.to = {255, 255, 255, 255, 255, 255}, .from = {0x52, 0x54, 0, 0, 0, 1},
-                          .ethertype = htons(0x0806), .hardware = htons(1),
-                          .protocol = htons(0x0800), .sizes = {6, 4}, .operation = htons(1),
+        struct arp arp = {.to = {255, 255, 255, 255, 255, 255},
+                          .from = {0x52, 0x54, 0, 0, 0, 1},
+                          .ethertype = htons(0x0806),
+                          .hardware = htons(1),
+                          .protocol = htons(0x0800),
+                          .sizes = {6, 4},
+                          .operation = htons(1),
                           .sender = {0x52, 0x54, 0, 0, 0, 1}};
         const struct arp *reply;
 

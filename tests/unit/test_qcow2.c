@@ -36,7 +36,8 @@ static void world_init(struct world *w)
     w->fdsets = fdsets_new();
     w->loop = event_loop_new("main", &error);
     g_assert_no_error(error);
-    w->context = (struct object_context){.loop = w->loop, .clocks = w->clocks, .log = w->log, .fdsets = w->fdsets};
+    w->context = (struct object_context){
+        .loop = w->loop, .clocks = w->clocks, .log = w->log, .fdsets = w->fdsets};
     w->root = object_root_new(&w->context);
     w->graph = block_graph_new(w->root);
     /* In memory if that can be: flushes are many. */
@@ -83,7 +84,7 @@ static void world_clear(struct world *w)
 /* ---- One image and what it ought to hold ---- */
 
 struct layout {
-    const char *name, *options;     /* members of BlockdevCreateOptionsQcow2, JSON */
+    const char *name, *options; /* members of BlockdevCreateOptionsQcow2, JSON */
     bool backing;
 };
 
@@ -121,7 +122,8 @@ static void touch(const char *path)
 
 static void co_create_image(struct image *im)
 {
-    json_object *json = im->layout->options ? json_tokener_parse(im->layout->options) : json_object_new_object();
+    json_object *json =
+        im->layout->options ? json_tokener_parse(im->layout->options) : json_object_new_object();
     struct qapi_blockdev_create_options options;
     json_object *member;
     GError *error = NULL;
@@ -160,7 +162,8 @@ static void co_open_image(struct image *im)
     im->node = co_block_open_loose(im->w->graph, NULL, json, BLOCK_OPEN_PROBE, &error);
     g_assert_no_error(error);
     json_object_put(json);
-    block_user_attach(im->user, im->node, BLOCK_PERM_ALL & ~BLOCK_PERM_WRITE_UNCHANGED, BLOCK_PERM_ALL, &error);
+    block_user_attach(im->user, im->node, BLOCK_PERM_ALL & ~BLOCK_PERM_WRITE_UNCHANGED,
+                      BLOCK_PERM_ALL, &error);
     g_assert_no_error(error);
     g_assert_cmpuint(block_user_length(im->user), ==, im->size);
 }
@@ -193,12 +196,13 @@ static void co_check_range(struct image *im, uint64_t offset, uint64_t bytes)
     uint64_t i;
 
     memset(im->buffer, 0xee, bytes);
-    g_assert_cmpint(co_block_read(im->user, offset, bytes, BLOCK_BUFFER(im->buffer, bytes), 0), ==, 0);
+    g_assert_cmpint(co_block_read(im->user, offset, bytes, BLOCK_BUFFER(im->buffer, bytes), 0), ==,
+                    0);
     if (memcmp(im->buffer, im->model + offset, bytes)) {
         for (i = 0; im->buffer[i] == im->model[offset + i]; i++) {
         }
-        g_error("%s: operation %u: byte %" G_GUINT64_FORMAT " is %#x, not %#x", im->layout->name, im->operations, offset + i, im->buffer[i],
-                im->model[offset + i]);
+        g_error("%s: operation %u: byte %" G_GUINT64_FORMAT " is %#x, not %#x", im->layout->name,
+                im->operations, offset + i, im->buffer[i], im->model[offset + i]);
     }
 }
 
@@ -211,7 +215,8 @@ static void co_write(struct image *im, uint64_t offset, uint64_t bytes, unsigned
         im->model[offset + i] = seed >> (i & 15) ^ (i >> 8);
     }
     memcpy(im->buffer, im->model + offset, bytes);
-    g_assert_cmpint(co_block_write(im->user, offset, bytes, BLOCK_BUFFER(im->buffer, bytes), flags), ==, 0);
+    g_assert_cmpint(co_block_write(im->user, offset, bytes, BLOCK_BUFFER(im->buffer, bytes), flags),
+                    ==, 0);
 }
 
 static void co_zero(struct image *im, uint64_t offset, uint64_t bytes, unsigned flags)
@@ -224,7 +229,8 @@ static void co_zero(struct image *im, uint64_t offset, uint64_t bytes, unsigned 
 static void co_discard(struct image *im, uint64_t offset, uint64_t bytes)
 {
     g_assert_cmpint(co_block_discard(im->user, offset, bytes), ==, 0);
-    g_assert_cmpint(co_block_read(im->user, offset, bytes, BLOCK_BUFFER(im->model + offset, bytes), 0), ==, 0);
+    g_assert_cmpint(
+        co_block_read(im->user, offset, bytes, BLOCK_BUFFER(im->model + offset, bytes), 0), ==, 0);
 }
 
 static void co_resize(struct image *im)
@@ -300,12 +306,14 @@ static bool run(const char *const *argv, const struct image *im)
     GError *error = NULL;
     int status;
 
-    if (!g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, &out, &err, &status, &error)) {
+    if (!g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, &out, &err,
+                      &status, &error)) {
         g_clear_error(&error);
-        return false;           /* QEMU isn't there */
+        return false; /* QEMU isn't there */
     }
     if (status) {
-        g_error("%s after %u operations: %s %s:\n%s%s", im->layout->name, im->operations, argv[0], argv[1], out, err);
+        g_error("%s after %u operations: %s %s:\n%s%s", im->layout->name, im->operations, argv[0],
+                argv[1], out, err);
     }
     return true;
 }
@@ -364,12 +372,14 @@ static const struct layout layouts[] = {
     {"data-file", "{'data-file': '', 'cluster-size': 4096}", false},
 };
 
-static void image_init(struct image *im, struct world *w, const struct layout *layout, unsigned seed)
+static void image_init(struct image *im, struct world *w, const struct layout *layout,
+                       unsigned seed)
 {
     GError *error = NULL;
     unsigned i;
 
-    *im = (struct image){.w = w, .layout = layout, .random = g_rand_new_with_seed(seed), .size = 1 << 20};
+    *im = (struct image){
+        .w = w, .layout = layout, .random = g_rand_new_with_seed(seed), .size = 1 << 20};
     im->path = g_build_filename(w->dir, "image.qcow2", NULL);
     im->data_path = g_build_filename(w->dir, "image.data", NULL);
     im->base_path = g_build_filename(w->dir, "base.raw", NULL);

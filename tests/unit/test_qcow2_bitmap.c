@@ -23,7 +23,8 @@ static void co_open(struct test *test)
     test->node = qcow2_test_open(test->t->graph, test->path, false, 0, &error);
     g_assert_no_error(error);
     test->user = block_user_new(test->t->graph, "test", NULL, NULL);
-    block_user_attach(test->user, test->node, BLOCK_PERM_ALL & ~BLOCK_PERM_WRITE_UNCHANGED, BLOCK_PERM_ALL, &error);
+    block_user_attach(test->user, test->node, BLOCK_PERM_ALL & ~BLOCK_PERM_WRITE_UNCHANGED,
+                      BLOCK_PERM_ALL, &error);
     g_assert_no_error(error);
 }
 
@@ -38,15 +39,16 @@ static void co_write_some(struct test *test, bool recorded)
     unsigned i;
 
     for (i = 0; i < 30; i++) {
-        uint64_t offset = g_rand_int_range(test->random, 0, SIZE), bytes = g_rand_int_range(test->random, 1, 60000), g;
+        uint64_t offset = g_rand_int_range(test->random, 0, SIZE),
+                 bytes = g_rand_int_range(test->random, 1, 60000), g;
 
         bytes = MIN(bytes, SIZE - offset);
         switch (g_rand_int_range(test->random, 0, 4)) {
-        case 0:
-            g_assert_cmpint(co_block_write_zeroes(test->user, offset, bytes, 0), ==, 0);
-            break;
+        case 0: g_assert_cmpint(co_block_write_zeroes(test->user, offset, bytes, 0), ==, 0); break;
         default:
-            g_assert_cmpint(co_block_write(test->user, offset, bytes, BLOCK_BUFFER(test->buffer, bytes), 0), ==, 0);
+            g_assert_cmpint(co_block_write(test->user, offset, bytes,
+                                           BLOCK_BUFFER(test->buffer, bytes), 0),
+                            ==, 0);
         }
         for (g = offset / GRANULARITY; recorded && g <= (offset + bytes - 1) / GRANULARITY; g++) {
             test->model[g] = true;
@@ -77,8 +79,9 @@ static void ask_qemu(struct test *test, const char *flags)
 
     if (qcow2_test_has_qemu()) {
         g_assert_cmpint(qcow2_test_shell(test->dir, NULL, "qemu-img check image.qcow2"), ==, 0);
-        g_assert_cmpint(qcow2_test_shell(test->dir, &out, "qemu-img info --output=json image.qcow2 | tr -d ' \\n'"), ==,
-                        0);
+        g_assert_cmpint(qcow2_test_shell(test->dir, &out,
+                                         "qemu-img info --output=json image.qcow2 | tr -d ' \\n'"),
+                        ==, 0);
         g_assert_nonnull(strstr(out, flags));
     }
 }
@@ -134,7 +137,8 @@ static void co_merge(void *opaque)
     co_write_some(test, true);
     co_dirty_bitmap_add(test->node, "b", GRANULARITY, true, true, &error);
     g_assert_no_error(error);
-    co_dirty_bitmap_merge(dirty_bitmap_find(test->node, "b", NULL), dirty_bitmap_find(test->node, "a", NULL), &error);
+    co_dirty_bitmap_merge(dirty_bitmap_find(test->node, "b", NULL),
+                          dirty_bitmap_find(test->node, "a", NULL), &error);
     g_assert_no_error(error);
     compare(test, "b");
     co_close(test);
@@ -150,9 +154,12 @@ static void co_load(void *opaque)
     struct test *test = opaque;
     unsigned i;
 
-    g_assert_cmpint(qcow2_test_shell(test->dir, NULL, "qemu-img bitmap --add -g 4096 image.qcow2 q &&"
-                                     "qemu-io -c 'write 1M 64k' -c 'write 5000 10' -c 'write -z 7M 1M' image.qcow2"),
-                    ==, 0);
+    g_assert_cmpint(
+        qcow2_test_shell(
+            test->dir, NULL,
+            "qemu-img bitmap --add -g 4096 image.qcow2 q &&"
+            "qemu-io -c 'write 1M 64k' -c 'write 5000 10' -c 'write -z 7M 1M' image.qcow2"),
+        ==, 0);
     for (i = 0; i < N; i++) {
         test->model[i] = (i >= 256 && i < 272) || i == 1 || i >= 1792;
     }
@@ -165,7 +172,9 @@ static void co_load(void *opaque)
     compare(test, "q");
     co_close(test);
     /* Left by a kill of QEMU, it is void. */
-    g_assert_cmpint(qcow2_test_shell(test->dir, NULL, "qemu-io -c 'write 0 64k' -c 'sigraise 9' image.qcow2"), !=, 0);
+    g_assert_cmpint(qcow2_test_shell(test->dir, NULL,
+                                     "qemu-io -c 'write 0 64k' -c 'sigraise 9' image.qcow2"),
+                    !=, 0);
     co_open(test);
     g_assert_true(dirty_bitmap_find(test->node, "q", NULL)->inconsistent);
     co_close(test);
@@ -174,14 +183,19 @@ static void co_load(void *opaque)
 static void run(event_fn *fn, const char *options)
 {
     struct block_test t;
-    struct test test = {.t = &t, .dir = qcow2_test_dir(), .random = g_rand_new_with_seed(3), .buffer = g_malloc(65536)};
+    struct test test = {.t = &t,
+                        .dir = qcow2_test_dir(),
+                        .random = g_rand_new_with_seed(3),
+                        .buffer = g_malloc(65536)};
 
     if (!qcow2_test_has_qemu()) {
         g_test_skip("QEMU isn't there to make images");
     } else {
         memset(test.buffer, 0x5a, 65536);
         test.path = g_build_filename(test.dir, "image.qcow2", NULL);
-        g_assert_cmpint(qcow2_test_shell(test.dir, NULL, "qemu-img create -f qcow2 %s image.qcow2 8M", options), ==, 0);
+        g_assert_cmpint(qcow2_test_shell(test.dir, NULL,
+                                         "qemu-img create -f qcow2 %s image.qcow2 8M", options),
+                        ==, 0);
         block_test_init(&t);
         block_run(t.context.loop, fn, &test);
         block_test_clear(&t);

@@ -8,24 +8,29 @@
 #include <stdlib.h>
 
 struct sort {
-    const char *name, *make;        /* commands of a shell that make image.qcow2 */
+    const char *name, *make; /* commands of a shell that make image.qcow2 */
 };
 
-#define WRITES "qemu-io -c 'write -P 1 0 300k' -c 'write -P 2 1M 128k' -c 'write -z 2M 100k' -c 'write -P 3 3M 1k' "   \
-               "image.qcow2"
+#define WRITES                                                                                            \
+    "qemu-io -c 'write -P 1 0 300k' -c 'write -P 2 1M 128k' -c 'write -z 2M 100k' -c 'write -P 3 3M 1k' " \
+    "image.qcow2"
 
 static const struct sort sorts[] = {
     {"default", "qemu-img create -f qcow2 image.qcow2 8M && " WRITES},
     {"cluster-4k", "qemu-img create -f qcow2 -o cluster_size=4k image.qcow2 8M && " WRITES},
     {"v2", "qemu-img create -f qcow2 -o cluster_size=4k,compat=0.10 image.qcow2 8M && " WRITES},
-    {"refcount-1", "qemu-img create -f qcow2 -o cluster_size=4k,refcount_bits=1 image.qcow2 8M && " WRITES},
-    {"refcount-64", "qemu-img create -f qcow2 -o cluster_size=512,refcount_bits=64 image.qcow2 8M && " WRITES},
-    {"extended-l2", "qemu-img create -f qcow2 -o cluster_size=16k,extended_l2=on image.qcow2 8M && " WRITES},
-    {"snapshots", "qemu-img create -f qcow2 -o cluster_size=4k image.qcow2 8M && " WRITES
-                  " && qemu-img snapshot -c one image.qcow2 && qemu-io -c 'write -P 9 100k 600k' image.qcow2 &&"
-                  " qemu-img snapshot -c two image.qcow2 && qemu-io -c 'write -P 7 4M 60k' image.qcow2"},
-    {"bitmaps", "qemu-img create -f qcow2 -o cluster_size=4k image.qcow2 8M && qemu-img bitmap --add image.qcow2 b && "
-                WRITES},
+    {"refcount-1",
+     "qemu-img create -f qcow2 -o cluster_size=4k,refcount_bits=1 image.qcow2 8M && " WRITES},
+    {"refcount-64",
+     "qemu-img create -f qcow2 -o cluster_size=512,refcount_bits=64 image.qcow2 8M && " WRITES},
+    {"extended-l2",
+     "qemu-img create -f qcow2 -o cluster_size=16k,extended_l2=on image.qcow2 8M && " WRITES},
+    {"snapshots",
+     "qemu-img create -f qcow2 -o cluster_size=4k image.qcow2 8M && " WRITES
+     " && qemu-img snapshot -c one image.qcow2 && qemu-io -c 'write -P 9 100k 600k' image.qcow2 &&"
+     " qemu-img snapshot -c two image.qcow2 && qemu-io -c 'write -P 7 4M 60k' image.qcow2"},
+    {"bitmaps",
+     "qemu-img create -f qcow2 -o cluster_size=4k image.qcow2 8M && qemu-img bitmap --add image.qcow2 b && " WRITES},
     {"compressed", "qemu-img create -f qcow2 -o cluster_size=4k image.qcow2 8M && "
                    "qemu-io -c 'write -c -P 5 0 400k' -c 'write -P 1 1M 64k' image.qcow2"},
 };
@@ -64,15 +69,16 @@ static void put(char *data, gsize size, uint64_t at, uint64_t value)
 /* A word of a table that the header or one of its tables leads to. */
 static uint64_t pick_word(GRand *random, const char *data, gsize size)
 {
-    uint64_t cluster = 1ull << get(data, 20, 4), l1 = get(data, 40, 8), table = get(data, 48, 8), entry, at;
+    uint64_t cluster = 1ull << get(data, 20, 4), l1 = get(data, 40, 8), table = get(data, 48, 8),
+             entry, at;
     uint64_t n_l1 = get(data, 36, 4);
 
     switch (g_rand_int_range(random, 0, 8)) {
-    case 0:
-        return l1 + g_rand_int_range(random, 0, n_l1) * 8;
-    case 1:
-        return table + g_rand_int_range(random, 0, 2) * 8;
-    case 2: case 3: case 4:
+    case 0: return l1 + g_rand_int_range(random, 0, n_l1) * 8;
+    case 1: return table + g_rand_int_range(random, 0, 2) * 8;
+    case 2:
+    case 3:
+    case 4:
         entry = get(data, table, 8);
         return entry + g_rand_int_range(random, 0, MIN(cluster, 400)) / 8 * 8;
     default:
@@ -88,30 +94,18 @@ static void damage(struct test *test, char *data, gsize size)
     uint64_t cluster = 1ull << get(data, 20, 4);
 
     while (n--) {
-        uint64_t at = pick_word(test->random, data, size), old = at + 8 <= size ? get(data, at, 8) : 0;
+        uint64_t at = pick_word(test->random, data, size),
+                 old = at + 8 <= size ? get(data, at, 8) : 0;
         uint64_t other = g_rand_int_range(test->random, 0, size / cluster + 4) * cluster;
 
         switch (g_rand_int_range(test->random, 0, 7)) {
-        case 0:
-            put(data, size, at, 0);
-            break;
-        case 1:
-            put(data, size, at, old ^ 1ull << 63);
-            break;
-        case 2:
-            put(data, size, at, other | 1ull << 63);
-            break;
-        case 3:
-            put(data, size, at, old ^ 1ull << g_rand_int_range(test->random, 0, 64));
-            break;
-        case 4:
-            put(data, size, at, other);
-            break;
-        case 5:
-            put(data, size, at, old + g_rand_int_range(test->random, 0, 3) - 1);
-            break;
-        default:
-            put(data, size, at, old ^ 1);
+        case 0: put(data, size, at, 0); break;
+        case 1: put(data, size, at, old ^ 1ull << 63); break;
+        case 2: put(data, size, at, other | 1ull << 63); break;
+        case 3: put(data, size, at, old ^ 1ull << g_rand_int_range(test->random, 0, 64)); break;
+        case 4: put(data, size, at, other); break;
+        case 5: put(data, size, at, old + g_rand_int_range(test->random, 0, 3) - 1); break;
+        default: put(data, size, at, old ^ 1);
         }
     }
 }
@@ -144,7 +138,8 @@ static void co_check(void *opaque)
 {
     struct numbers *n = opaque;
     g_autoptr(GError) error = NULL;
-    struct block_node *node = qcow2_test_open(n->test->t->graph, n->test->work, !n->fix, BLOCK_OPEN_CHECK, &error);
+    struct block_node *node =
+        qcow2_test_open(n->test->t->graph, n->test->work, !n->fix, BLOCK_OPEN_CHECK, &error);
 
     n->ok = node && node->driver->co_check(node, n->fix, &n->result, &error);
     if (!n->ok) {
@@ -180,7 +175,8 @@ static bool differ(json_object *json, const char *name, int64_t mine)
     if (member(json, name) == mine) {
         return false;
     }
-    g_printerr("%s: QEMU says %" G_GINT64_FORMAT ", not %" G_GINT64_FORMAT "\n", name, member(json, name), mine);
+    g_printerr("%s: QEMU says %" G_GINT64_FORMAT ", not %" G_GINT64_FORMAT "\n", name,
+               member(json, name), mine);
     return true;
 }
 
@@ -206,7 +202,8 @@ static bool compare(const struct numbers *n, json_object *json)
 
 static void keep(struct test *test, unsigned round, const char *why)
 {
-    g_autofree char *name = g_strdup_printf("%s/nandu-qcow2-%s-%u.qcow2", g_get_tmp_dir(), test->sort->name, round);
+    g_autofree char *name =
+        g_strdup_printf("%s/nandu-qcow2-%s-%u.qcow2", g_get_tmp_dir(), test->sort->name, round);
 
     qcow2_test_shell(test->dir, NULL, "cp damaged.qcow2 %s", name);
     g_error("%s, round %u: %s; the image is %s", test->sort->name, round, why, name);
@@ -217,7 +214,8 @@ static void check_one(struct test *test, unsigned round)
     g_autofree char *out = NULL, *after = NULL;
     struct numbers mine, fixed, again;
     json_object *json, *json_after;
-    int status = qcow2_test_shell(test->dir, &out, "cp work.qcow2 damaged.qcow2; "
+    int status = qcow2_test_shell(test->dir, &out,
+                                  "cp work.qcow2 damaged.qcow2; "
                                   "timeout 20 qemu-img check --output=json work.qcow2");
 
     mine = ours(test, 0);

@@ -24,23 +24,24 @@ struct entry {
 struct event {
     bool flush;
     uint64_t offset, bytes;
-    uint32_t seed;                  /* 0: zeroes; DISCARD: nothing is known of it until it is written again */
-    unsigned begin, end;            /* of the log */
+    uint32_t seed;       /* 0: zeroes; DISCARD: nothing is known of it until it is written again */
+    unsigned begin, end; /* of the log */
 };
 
 #define DISCARD UINT32_MAX
 
 struct recorder {
-    GArray *log;                    /* struct entry */
-    uint8_t *data;                  /* MAX_FILE */
+    GArray *log;   /* struct entry */
+    uint8_t *data; /* MAX_FILE */
 };
 
 struct record_state {
-    struct recorder *to;            /* NULL: nothing is written down */
+    struct recorder *to; /* NULL: nothing is written down */
     uint8_t *data;
 };
 
-static void log_entry(struct record_state *s, int kind, uint64_t offset, uint64_t bytes, const uint8_t *data)
+static void log_entry(struct record_state *s, int kind, uint64_t offset, uint64_t bytes,
+                      const uint8_t *data)
 {
     struct entry entry = {.kind = kind, .offset = offset, .bytes = bytes};
 
@@ -50,8 +51,8 @@ static void log_entry(struct record_state *s, int kind, uint64_t offset, uint64_
     }
 }
 
-static int record_read(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                       unsigned flags)
+static int record_read(struct block_node *node, uint64_t offset, uint64_t bytes,
+                       struct block_buffer buffer, unsigned flags)
 {
     struct record_state *s = node->state;
 
@@ -59,8 +60,8 @@ static int record_read(struct block_node *node, uint64_t offset, uint64_t bytes,
     return 0;
 }
 
-static int record_write(struct block_node *node, uint64_t offset, uint64_t bytes, struct block_buffer buffer,
-                        unsigned flags)
+static int record_write(struct block_node *node, uint64_t offset, uint64_t bytes,
+                        struct block_buffer buffer, unsigned flags)
 {
     struct record_state *s = node->state;
 
@@ -90,8 +91,8 @@ static int record_flush(struct block_node *node)
     return 0;
 }
 
-static int record_truncate(struct block_node *node, uint64_t size, bool exact, enum qapi_prealloc_mode prealloc,
-                           unsigned flags, GError **error)
+static int record_truncate(struct block_node *node, uint64_t size, bool exact,
+                           enum qapi_prealloc_mode prealloc, unsigned flags, GError **error)
 {
     struct record_state *s = node->state;
 
@@ -113,8 +114,8 @@ static const struct block_driver record_driver = {
     .co_truncate = record_truncate,
 };
 
-static struct block_node *record_open(struct block_test *t, const char *name, uint8_t *data, uint64_t size,
-                                      struct recorder *to)
+static struct block_node *record_open(struct block_test *t, const char *name, uint8_t *data,
+                                      uint64_t size, struct recorder *to)
 {
     struct block_node *node = block_node_new(t->graph, &record_driver);
     struct record_state *s = node->state;
@@ -145,7 +146,7 @@ struct test {
     struct recorder recorder;
     GArray *events;
     struct block_user *user;
-    struct block_node *node;        /* of the image */
+    struct block_node *node; /* of the image */
     uint8_t *buffer;
     bool has_snapshot;
     unsigned seed;
@@ -177,10 +178,13 @@ static void co_create(struct test *test, struct block_node *file)
     json_object_put(json);
 }
 
-static struct block_node *co_open_on(struct test *test, const char *file, unsigned flags, GError **error)
+static struct block_node *co_open_on(struct test *test, const char *file, unsigned flags,
+                                     GError **error)
 {
-    g_autofree char *text = g_strdup_printf("{\"driver\": \"qcow2\", \"file\": \"%s\", \"discard\": \"unmap\", "
-                                            "\"l2-cache-entry-size\": 512, \"l2-cache-size\": 2048}", file);
+    g_autofree char *text =
+        g_strdup_printf("{\"driver\": \"qcow2\", \"file\": \"%s\", \"discard\": \"unmap\", "
+                        "\"l2-cache-entry-size\": 512, \"l2-cache-size\": 2048}",
+                        file);
     json_object *json = json_tokener_parse(text);
     struct qapi_blockdev_options options;
     struct block_node *node;
@@ -210,7 +214,8 @@ static void co_snapshot(struct test *test)
 static void co_step(struct test *test)
 {
     static const unsigned units[] = {SECTOR, 4096, 65536};
-    unsigned unit = units[g_rand_int_range(test->random, 0, 3)], what = g_rand_int_range(test->random, 0, 100);
+    unsigned unit = units[g_rand_int_range(test->random, 0, 3)],
+             what = g_rand_int_range(test->random, 0, 100);
     uint64_t n = IMAGE / unit;
     struct event event = {.begin = test->recorder.log->len};
 
@@ -220,10 +225,12 @@ static void co_step(struct test *test)
     if (what < 55) {
         event.seed = g_rand_int(test->random) | 1;
         fill(test->buffer, event.bytes, event.seed);
-        g_assert_cmpint(co_block_write(test->user, event.offset, event.bytes, BLOCK_BUFFER(test->buffer, event.bytes),
-                                       0), ==, 0);
+        g_assert_cmpint(co_block_write(test->user, event.offset, event.bytes,
+                                       BLOCK_BUFFER(test->buffer, event.bytes), 0),
+                        ==, 0);
     } else if (what < 65) {
-        g_assert_cmpint(co_block_write_zeroes(test->user, event.offset, event.bytes, what < 60 ? BLOCK_MAY_UNMAP : 0),
+        g_assert_cmpint(co_block_write_zeroes(test->user, event.offset, event.bytes,
+                                              what < 60 ? BLOCK_MAY_UNMAP : 0),
                         ==, 0);
     } else if (what < 75) {
         event.seed = DISCARD;
@@ -250,7 +257,8 @@ static void co_record(void *opaque)
     test->node = co_open_on(test, "rec", 0, &error);
     g_assert_no_error(error);
     test->user = block_user_new(test->t->graph, "test", NULL, NULL);
-    block_user_attach(test->user, test->node, BLOCK_PERM_ALL & ~BLOCK_PERM_WRITE_UNCHANGED, BLOCK_PERM_ALL, &error);
+    block_user_attach(test->user, test->node, BLOCK_PERM_ALL & ~BLOCK_PERM_WRITE_UNCHANGED,
+                      BLOCK_PERM_ALL, &error);
     g_assert_no_error(error);
     if (test->layout->bitmap) {
         co_dirty_bitmap_add(test->node, "b", 4096, true, false, &error);
@@ -268,11 +276,11 @@ static void co_record(void *opaque)
 
 struct remains {
     struct test *test;
-    unsigned at;                    /* entries of the log that were begun */
+    unsigned at; /* entries of the log that were begun */
     uint8_t *data;
     uint64_t size;
     uint8_t *expected;
-    bool *sure;                     /* sectors of the image */
+    bool *sure; /* sectors of the image */
 };
 
 static void apply(struct remains *r, const struct entry *e, GRand *some)
@@ -300,8 +308,7 @@ static void apply(struct remains *r, const struct entry *e, GRand *some)
         }
         r->size = e->offset;
         return;
-    case FLUSH:
-        return;
+    case FLUSH: return;
     }
 }
 
@@ -323,7 +330,8 @@ static void rebuild(struct remains *r, GRand *some)
         bool cut = some && i > flushed && g_array_index(log, struct entry, i).kind <= ZEROES;
 
         if (!cut || g_rand_int_range(some, 0, 3)) {
-            apply(r, &g_array_index(log, struct entry, i), cut && g_rand_boolean(some) ? some : NULL);
+            apply(r, &g_array_index(log, struct entry, i),
+                  cut && g_rand_boolean(some) ? some : NULL);
         }
     }
 }
@@ -371,18 +379,20 @@ static char *read_back(int fd)
 
 static void show(struct remains *r, const char *why, const char *text)
 {
-    g_autofree char *path = g_strdup_printf("%s/nandu-crash-%s-%u.qcow2", g_get_tmp_dir(), r->test->layout->name, r->at);
+    g_autofree char *path = g_strdup_printf("%s/nandu-crash-%s-%u.qcow2", g_get_tmp_dir(),
+                                            r->test->layout->name, r->at);
     GError *error = NULL;
 
     g_file_set_contents(path, (char *)r->data, r->size, &error);
-    g_error("%s, seed %u, after %u writes: %s; the image is %s\n%s", r->test->layout->name, r->test->seed, r->at, why,
-            path, text);
+    g_error("%s, seed %u, after %u writes: %s; the image is %s\n%s", r->test->layout->name,
+            r->test->seed, r->at, why, path, text);
 }
 
 /* COPIED of a cluster that a snapshot has, too: the next write would change both. */
 static bool is_shared_in_place(const char *text)
 {
-    g_autoptr(GRegex) regex = g_regex_new("OFLAG_COPIED.*entry=[89a-f][0-9a-f]{15} refcount", G_REGEX_DEFAULT, 0, NULL);
+    g_autoptr(GRegex) regex =
+        g_regex_new("OFLAG_COPIED.*entry=[89a-f][0-9a-f]{15} refcount", G_REGEX_DEFAULT, 0, NULL);
 
     return g_regex_match(regex, text, 0, NULL);
 }
@@ -400,7 +410,8 @@ static void co_check_tables(struct remains *r)
     dup2(fd, 2);
     node = co_open_on(r->test, "left", BLOCK_OPEN_CHECK, &error);
     dirty = r->test->layout->lazy;
-    ok = node && node->driver->co_check(node, dirty ? BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS : fix, &result, &error);
+    ok = node && node->driver->co_check(node, dirty ? BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS : fix,
+                                        &result, &error);
     co_block_node_unref(node);
     dup2(old, 2);
     text = read_back(fd);
@@ -409,7 +420,8 @@ static void co_check_tables(struct remains *r)
     if (!ok) {
         show(r, error->message, text);
     }
-    if (result.check_errors || result.corruptions || (!dirty && strstr(text, "ERROR")) || is_shared_in_place(text)) {
+    if (result.check_errors || result.corruptions || (!dirty && strstr(text, "ERROR")) ||
+        is_shared_in_place(text)) {
         show(r, "damage", text);
     }
 }
@@ -426,7 +438,8 @@ static void check_bitmap(struct remains *r, const struct block_node *node)
         show(r, b ? "the bitmap is inconsistent" : error->message, "");
     }
     for (s = 0; s < IMAGE / SECTOR; s++) {
-        if (memcmp(r->test->buffer + s * SECTOR, zeroes, SECTOR) && !dirty_bitmap_get(b, s * SECTOR)) {
+        if (memcmp(r->test->buffer + s * SECTOR, zeroes, SECTOR) &&
+            !dirty_bitmap_get(b, s * SECTOR)) {
             g_autofree char *text = g_strdup_printf("sector %u", (unsigned)s);
 
             show(r, "the bitmap doesn't know what was written", text);
@@ -479,7 +492,9 @@ static unsigned first_moment(const struct test *test)
 
 static void look_at_all(struct test *test)
 {
-    struct remains r = {.test = test, .data = g_malloc0(MAX_FILE), .expected = g_malloc(IMAGE),
+    struct remains r = {.test = test,
+                        .data = g_malloc0(MAX_FILE),
+                        .expected = g_malloc(IMAGE),
                         .sure = g_new(bool, IMAGE / SECTOR)};
     unsigned variant;
 
@@ -507,7 +522,8 @@ static void test_crash(gconstpointer data)
 
     for (seed = 1; seed <= n; seed++) {
         struct block_test t;
-        struct test test = {.layout = data, .t = &t, .seed = seed, .random = g_rand_new_with_seed(seed)};
+        struct test test = {
+            .layout = data, .t = &t, .seed = seed, .random = g_rand_new_with_seed(seed)};
 
         block_test_init(&t);
         test.recorder.log = g_array_new(false, false, sizeof(struct entry));

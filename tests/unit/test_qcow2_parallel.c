@@ -4,7 +4,14 @@
  */
 #include "qcow2_test.h"
 
-enum { SLOT = 4096, N_COROUTINES = 24, N_LOOPS = 3, SLOTS_EACH = 40, SIZE = SLOT * N_COROUTINES * SLOTS_EACH, STEPS = 60 };
+enum {
+    SLOT = 4096,
+    N_COROUTINES = 24,
+    N_LOOPS = 3,
+    SLOTS_EACH = 40,
+    SIZE = SLOT * N_COROUTINES * SLOTS_EACH,
+    STEPS = 60
+};
 
 struct layout {
     const char *name, *options;
@@ -17,7 +24,7 @@ struct test {
     struct block_node *node;
     struct block_user *user;
     uint8_t *model;
-    struct event_loop *loops[N_LOOPS];      /* the main one, and of threads */
+    struct event_loop *loops[N_LOOPS]; /* the main one, and of threads */
     _Atomic unsigned running;
 };
 
@@ -56,7 +63,8 @@ static void co_open(struct test *test)
     test->node = qcow2_test_open(test->t->graph, test->path, false, 0, &error);
     g_assert_no_error(error);
     test->user = block_user_new(test->t->graph, "test", NULL, NULL);
-    block_user_attach(test->user, test->node, BLOCK_PERM_ALL & ~BLOCK_PERM_WRITE_UNCHANGED, BLOCK_PERM_ALL, &error);
+    block_user_attach(test->user, test->node, BLOCK_PERM_ALL & ~BLOCK_PERM_WRITE_UNCHANGED,
+                      BLOCK_PERM_ALL, &error);
     g_assert_no_error(error);
 }
 
@@ -70,7 +78,8 @@ static void co_step(struct worker *w)
 {
     struct test *test = w->test;
     uint64_t slot = (uint64_t)g_rand_int_range(w->random, 0, SLOTS_EACH) * N_COROUTINES + w->number;
-    uint64_t at = g_rand_int_range(w->random, 0, SLOT - 1), bytes = g_rand_int_range(w->random, 1, SLOT - at + 1);
+    uint64_t at = g_rand_int_range(w->random, 0, SLOT - 1),
+             bytes = g_rand_int_range(w->random, 1, SLOT - at + 1);
     uint64_t offset = slot * SLOT + at;
 
     switch (g_rand_int_range(w->random, 0, 10)) {
@@ -78,17 +87,19 @@ static void co_step(struct worker *w)
         g_assert_cmpint(co_block_write_zeroes(test->user, offset, bytes, BLOCK_MAY_UNMAP), ==, 0);
         memset(test->model + offset, 0, bytes);
         break;
-    case 1:
-        g_assert_cmpint(co_block_flush(test->user), ==, 0);
-        break;
-    case 2: case 3: case 4:
-        g_assert_cmpint(co_block_read(test->user, slot * SLOT, SLOT, BLOCK_BUFFER(w->buffer, SLOT), 0), ==, 0);
+    case 1: g_assert_cmpint(co_block_flush(test->user), ==, 0); break;
+    case 2:
+    case 3:
+    case 4:
+        g_assert_cmpint(
+            co_block_read(test->user, slot * SLOT, SLOT, BLOCK_BUFFER(w->buffer, SLOT), 0), ==, 0);
         g_assert_cmpmem(w->buffer, SLOT, test->model + slot * SLOT, SLOT);
         break;
     default:
         memset(w->buffer, g_rand_int(w->random), bytes);
         g_assert_cmpint(co_block_write(test->user, offset, bytes, BLOCK_BUFFER(w->buffer, bytes),
-                                       g_rand_int_range(w->random, 0, 8) ? 0 : BLOCK_FUA), ==, 0);
+                                       g_rand_int_range(w->random, 0, 8) ? 0 : BLOCK_FUA),
+                        ==, 0);
         memcpy(test->model + offset, w->buffer, bytes);
     }
 }
@@ -142,8 +153,10 @@ static void co_write_compressed(struct test *test, uint64_t cluster)
         for (i = 0; i < cluster; i++) {
             test->model[offset + i] = i >> 5 ^ offset >> 12;
         }
-        g_assert_cmpint(co_block_write(test->user, offset, cluster, BLOCK_BUFFER(test->model + offset, cluster),
-                                       BLOCK_COMPRESSED), ==, 0);
+        g_assert_cmpint(co_block_write(test->user, offset, cluster,
+                                       BLOCK_BUFFER(test->model + offset, cluster),
+                                       BLOCK_COMPRESSED),
+                        ==, 0);
     }
 }
 
@@ -172,7 +185,8 @@ static void co_test(void *opaque)
         g_file_set_contents(raw, (char *)test->model, SIZE, &error);
         g_assert_no_error(error);
         g_assert_cmpint(qcow2_test_shell(test->dir, NULL, "qemu-img check image.qcow2"), ==, 0);
-        g_assert_cmpint(qcow2_test_shell(test->dir, NULL, "qemu-img compare image.qcow2 expected.raw"), ==, 0);
+        g_assert_cmpint(
+            qcow2_test_shell(test->dir, NULL, "qemu-img compare image.qcow2 expected.raw"), ==, 0);
     }
 }
 

@@ -109,8 +109,8 @@ static void test_search(void)
         }
     }
     for (int n = 0; n < 200000; n++) {
-        uint64_t ext = n & 1 ? all_ext
-                             : ((uint64_t)random32(rand) << 32 | random32(rand)) & all_ext;
+        uint64_t ext =
+            n & 1 ? all_ext : ((uint64_t)random32(rand) << 32 | random32(rand)) & all_ext;
 
         check_against_search(random32(rand) | 3, ext);
         check_against_search(random_insn(rand, &riscv_rows[n % RISCV_ROW_COUNT]), ext);
@@ -121,25 +121,25 @@ static void test_search(void)
 static void test_undefined(void)
 {
     static const uint32_t words[] = {
-        0x00000000, 0x0000ffff, 0xffffffff, 0x0000001f, 0x0000007f,
-        0x00002063,           /* a branch with funct3 2 */
-        0x80001013,           /* slli with a wrong top */
-        0x00007003,           /* load with funct3 7 */
-        0x00004023,           /* store with funct3 4 */
-        0x30200173,           /* mret with rd */
-        0x00200073,           /* uret */
-        0x10508073,           /* wfi with rs1 */
-        0x12000173,           /* sfence.vma with rd */
-        0x22000073,           /* hfence.vvma */
-        0x00100173,           /* ebreak with rd */
-        0x100122af | 1 << 20, /* lr.w with rs2 */
-        0x57006057,           /* vector */
-        0x00004002,           /* c.lwsp to x0 */
-        0x00008002,           /* c.jr x0 */
-        0x00002001,           /* c.addiw of x0 */
-        0x00006101,           /* c.addi16sp 0 */
-        0x00006001,           /* c.lui 0 */
-        0x00008000 | 7 << 10, /* 100 111 in quadrant 0 */
+        0x00000000,           0x0000ffff, 0xffffffff,
+        0x0000001f,           0x0000007f, 0x00002063, /* a branch with funct3 2 */
+        0x80001013,                                   /* slli with a wrong top */
+        0x00007003,                                   /* load with funct3 7 */
+        0x00004023,                                   /* store with funct3 4 */
+        0x30200173,                                   /* mret with rd */
+        0x00200073,                                   /* uret */
+        0x10508073,                                   /* wfi with rs1 */
+        0x12000173,                                   /* sfence.vma with rd */
+        0x22000073,                                   /* hfence.vvma */
+        0x00100173,                                   /* ebreak with rd */
+        0x100122af | 1 << 20,                         /* lr.w with rs2 */
+        0x57006057,                                   /* vector */
+        0x00004002,                                   /* c.lwsp to x0 */
+        0x00008002,                                   /* c.jr x0 */
+        0x00002001,                                   /* c.addiw of x0 */
+        0x00006101,                                   /* c.addi16sp 0 */
+        0x00006001,                                   /* c.lui 0 */
+        0x00008000 | 7 << 10,                         /* 100 111 in quadrant 0 */
     };
     const uint64_t compressed = EXT(ZCA) | EXT(ZCD) | EXT(ZCB) | EXT(ZCMOP);
     union riscv_args args;
@@ -275,9 +275,8 @@ static char *run_tool(const char *const *argv)
     char *out = NULL;
     int status = 0;
 
-    if (!g_spawn_sync(NULL, (char **)argv, NULL,
-                      G_SPAWN_SEARCH_PATH | G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL, &out, NULL,
-                      &status, NULL) ||
+    if (!g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDERR_TO_DEV_NULL,
+                      NULL, NULL, &out, NULL, &status, NULL) ||
         status) {
         g_clear_pointer(&out, g_free);
     }
@@ -298,10 +297,17 @@ static GPtrArray *run_objdump(const uint32_t *words, size_t n, int aliases)
         "riscv64-linux-gnu-as",
         "-march=rv64gc_zba_zbb_zbc_zbs_zbkb_zbkc_zbkx_zk_zks_zfh_zicbom_zicbop_zicboz_zawrs"
         "_zihintpause",
-        "-o", object, source, NULL,
+        "-o",
+        object,
+        source,
+        NULL,
     };
     const char *objdump[] = {
-        "riscv64-linux-gnu-objdump", "-d", "-z", aliases == ALIASES ? "-w" : "-Mno-aliases", object,
+        "riscv64-linux-gnu-objdump",
+        "-d",
+        "-z",
+        aliases == ALIASES ? "-w" : "-Mno-aliases",
+        object,
         NULL,
     };
 
@@ -334,8 +340,8 @@ static GPtrArray *run_objdump(const uint32_t *words, size_t n, int aliases)
 /* Not what one of the two doesn't know, nor forms of 16-bit instructions that only one names. */
 static bool comparable(const char *ours, const char *theirs)
 {
-    static const char *const unknown[] = {".word", ".short", ".insn", ".4byte", ".2byte", "unimp",
-                                          "unknown"};
+    static const char *const unknown[] = {".word",  ".short", ".insn",  ".4byte",
+                                          ".2byte", "unimp",  "unknown"};
 
     for (size_t i = 0; i < G_N_ELEMENTS(unknown); i++) {
         if (strstr(theirs, unknown[i]) || strstr(ours, unknown[i])) {
@@ -429,8 +435,12 @@ static void test_lift(void)
         /* One in four is any word, defined or not. */
         uint32_t w = n % 4 ? random_insn(rand, row) : random32(rand), mode = random32(rand) & 7;
         struct lift_ctx ctx = {
-            .u = u, .pc = 0x10000, .mode = mode, .model = &model,
-            .fetch = fetch_word, .fetch_opaque = &w,
+            .u = u,
+            .pc = 0x10000,
+            .mode = mode,
+            .model = &model,
+            .fetch = fetch_word,
+            .fetch_opaque = &w,
         };
         enum lift_result result;
         g_autofree char *error = NULL;
@@ -552,9 +562,10 @@ static void test_model_texts(void)
     g_autofree char *machine_isa = NULL;
     g_autoptr(GError) error = NULL;
 
-    g_assert_cmpstr(isa, ==,
-                    "rv64imafdc_zicntr_zicsr_zifencei_zmmul_zaamo_zalrsc_zca_zcd_zba_zbkb_zbkc_zbkx_"
-                    "zkn_zknd_zkne_zknh");
+    g_assert_cmpstr(
+        isa, ==,
+        "rv64imafdc_zicntr_zicsr_zifencei_zmmul_zaamo_zalrsc_zca_zcd_zba_zbkb_zbkc_zbkx_"
+        "zkn_zknd_zkne_zknh");
     riscv_model_free(model);
 
     /* A machine: what it can't have isn't taken in silence. */

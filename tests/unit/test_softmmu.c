@@ -35,9 +35,9 @@ struct world {
     struct riscv_model *model;
     struct vcpu *cpu;
     uint8_t *ram;
-    GHashTable *spaces[SPACES];    /* page number -> struct pte */
-    unsigned space;                /* of cpu */
-    gint watched[RAM_PAGES];       /* code was made from the page */
+    GHashTable *spaces[SPACES]; /* page number -> struct pte */
+    unsigned space;             /* of cpu */
+    gint watched[RAM_PAGES];    /* code was made from the page */
     unsigned translations, loads, stores, written, code_pages;
     uint64_t device[8];
     bool device_fails;
@@ -82,7 +82,10 @@ static bool translate(struct vcpu *cpu, uint64_t vaddr, enum vcpu_access access,
         return fault(cpu, vaddr, access);
     }
     *page = (struct mmu_page){
-        .phys = pte->phys, .size = pte->size, .read = pte->read, .write = pte->write,
+        .phys = pte->phys,
+        .size = pte->size,
+        .read = pte->read,
+        .write = pte->write,
         .exec = pte->exec,
     };
     if (pte->once) {
@@ -157,7 +160,10 @@ static void code_page(struct vcpu *cpu, uint64_t phys)
 }
 
 static const struct mmu_ops ops = {
-    .translate = translate, .load = load, .store = store, .written = written,
+    .translate = translate,
+    .load = load,
+    .store = store,
+    .written = written,
     .code_page = code_page,
 };
 
@@ -196,12 +202,9 @@ static const struct variant {
     const char *name;
     struct dbt_config config;
 } variants[] = {
-    {"interpreter", {.interpreter = true}},
-    {"translated", {0}},
-    {"far-paths", {.far_paths = true}},
-    {"flushes", {.flush_every = 3}},
-    {"polls", {.poll_always = true}},
-    {"one-instruction", {.one_insn = true}},
+    {"interpreter", {.interpreter = true}}, {"translated", {0}},
+    {"far-paths", {.far_paths = true}},     {"flushes", {.flush_every = 3}},
+    {"polls", {.poll_always = true}},       {"one-instruction", {.one_insn = true}},
     {"no-chain", {.no_chain = true}},
 };
 
@@ -261,10 +264,10 @@ static uint8_t *ram(struct world *w, unsigned page)
     return w->ram + (size_t)page * PAGE;
 }
 
-#define PUT_CODE(w, page, offset, ...)                                  \
-    do {                                                                \
-        const uint32_t insns_[] = {__VA_ARGS__};                        \
-        memcpy(ram((w), (page)) + (offset), insns_, sizeof(insns_));    \
+#define PUT_CODE(w, page, offset, ...)                               \
+    do {                                                             \
+        const uint32_t insns_[] = {__VA_ARGS__};                     \
+        memcpy(ram((w), (page)) + (offset), insns_, sizeof(insns_)); \
     } while (0)
 
 static void start(struct world *w, uint64_t pc)
@@ -311,9 +314,9 @@ static void test_access(const void *variant)
     struct world *w = small_world(variant);
     struct riscv_vcpu *rv = (struct riscv_vcpu *)w->cpu;
 
-    PUT_CODE(w, 0, 0, LD(A1, A0, 8), LBU(A2, A0, 9), LB(A3, A0, 15), LW(A4, A0, 12),
-             FLD(0, A0, 8), FLW(1, A0, 8), SD(A1, A0, 16), SW(A1, A0, 26), SB(A1, A0, 33),
-             SD(ZERO, A0, 40), FSD(0, A0, 48), LD(T3, A0, 16), SD(T3, A0, 56), EBREAK);
+    PUT_CODE(w, 0, 0, LD(A1, A0, 8), LBU(A2, A0, 9), LB(A3, A0, 15), LW(A4, A0, 12), FLD(0, A0, 8),
+             FLW(1, A0, 8), SD(A1, A0, 16), SW(A1, A0, 26), SB(A1, A0, 33), SD(ZERO, A0, 40),
+             FSD(0, A0, 48), LD(T3, A0, 16), SD(T3, A0, 56), EBREAK);
     poke(w, 8, 8, 0xf1e2d3c4b5a69788);
     memset(ram(w, 8) + 40, 0xff, 8);
     for (unsigned i = 0; i < 3; i++) {
@@ -350,12 +353,9 @@ static void test_faults(const void *variant)
         enum vcpu_access access;
         bool read_only_too; /* it faults there too */
     } kinds[] = {
-        {LD(A2, A0, 8), VCPU_READ, false},
-        {LB(T4, A0, 8), VCPU_READ, false},
-        {FLD(3, A0, 8), VCPU_READ, false},
-        {SD(A1, A0, 8), VCPU_WRITE, true},
-        {SB(ZERO, A0, 8), VCPU_WRITE, true},
-        {FSD(3, A0, 8), VCPU_WRITE, true},
+        {LD(A2, A0, 8), VCPU_READ, false},   {LB(T4, A0, 8), VCPU_READ, false},
+        {FLD(3, A0, 8), VCPU_READ, false},   {SD(A1, A0, 8), VCPU_WRITE, true},
+        {SB(ZERO, A0, 8), VCPU_WRITE, true}, {FSD(3, A0, 8), VCPU_WRITE, true},
     };
     static const struct {
         uint32_t insn;
@@ -965,8 +965,8 @@ static void test_watchpoints(const void *variant)
 {
     struct world *w = small_world(variant);
 
-    PUT_CODE(w, 0, 0, LD(A1, A0, 8), SD(A1, A0, 16), LD(A2, A0, 16), AMOADD_D(ZERO, A1, A0), SB(A1, A0, 23),
-             EBREAK);
+    PUT_CODE(w, 0, 0, LD(A1, A0, 8), SD(A1, A0, 16), LD(A2, A0, 16), AMOADD_D(ZERO, A1, A0),
+             SB(A1, A0, 23), EBREAK);
     poke(w, 8, 8, 3);
     w->cpu->r[A0] = DATA;
     start(w, CODE);

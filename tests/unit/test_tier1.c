@@ -105,8 +105,12 @@ static bool translate(struct vcpu *cpu, uint64_t vaddr, enum vcpu_access access,
         return false;
     }
     *page = (struct mmu_page){
-        .phys = start, .host = (uint8_t *)(uintptr_t)start, .read = true,
-        .write = protection & PROT_WRITE, .watch_write = m->units % 4 == 0, .size = PAGE,
+        .phys = start,
+        .host = (uint8_t *)(uintptr_t)start,
+        .read = true,
+        .write = protection & PROT_WRITE,
+        .watch_write = m->units % 4 == 0,
+        .size = PAGE,
     };
     return true;
 }
@@ -192,7 +196,9 @@ static enum vcpu_exit run_block(struct machine *m, const struct block *b)
     index = (uint32_t)(result >> 8);
     switch ((enum code_exit)(result & 0xff)) {
     case CODE_EXIT_DIRECT:
-    case CODE_EXIT_POLL: cpu->pc = block_page(cpu, b) + m->dbt->exits[index].pc; return VCPU_EXIT_NONE;
+    case CODE_EXIT_POLL:
+        cpu->pc = block_page(cpu, b) + m->dbt->exits[index].pc;
+        return VCPU_EXIT_NONE;
     case CODE_EXIT_INDIRECT: return VCPU_EXIT_NONE;
     case CODE_EXIT_REASON: return index;
     case CODE_EXIT_FAULT: return VCPU_EXIT_FAULT;

@@ -14,8 +14,7 @@ struct text {
     size_t size, used;
 };
 
-__attribute__((format(printf, 2, 3)))
-static void put(struct text *t, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void put(struct text *t, const char *format, ...)
 {
     va_list ap;
     int n;
@@ -65,8 +64,8 @@ static void put_target(struct text *t, int32_t v, uint64_t pc)
 
 static void put_rm(struct text *t, int32_t v, uint64_t pc)
 {
-    static const char *const names[8] = {"rne", "rtz", "rdn", "rup", "rmm", "unknown", "unknown",
-                                         "dyn"};
+    static const char *const names[8] = {"rne", "rtz",     "rdn",     "rup",
+                                         "rmm", "unknown", "unknown", "dyn"};
 
     put(t, "%s", names[v & 7]);
 }
@@ -87,31 +86,31 @@ static void put_csr(struct text *t, int32_t v, uint64_t pc)
         const char *name;
         int8_t base;
     } names[] = {
-        {0x001, 0x001, "fflags", -1},      {0x002, 0x002, "frm", -1},
-        {0x003, 0x003, "fcsr", -1},        {0x015, 0x015, "seed", -1},
-        {0x100, 0x100, "sstatus", -1},     {0x104, 0x104, "sie", -1},
-        {0x105, 0x105, "stvec", -1},       {0x106, 0x106, "scounteren", -1},
-        {0x10a, 0x10a, "senvcfg", -1},     {0x10c, 0x10f, "sstateen", 0},
-        {0x140, 0x140, "sscratch", -1},    {0x141, 0x141, "sepc", -1},
-        {0x142, 0x142, "scause", -1},      {0x143, 0x143, "stval", -1},
-        {0x144, 0x144, "sip", -1},         {0x14d, 0x14d, "stimecmp", -1},
-        {0x180, 0x180, "satp", -1},        {0x300, 0x300, "mstatus", -1},
-        {0x301, 0x301, "misa", -1},        {0x302, 0x302, "medeleg", -1},
-        {0x303, 0x303, "mideleg", -1},     {0x304, 0x304, "mie", -1},
-        {0x305, 0x305, "mtvec", -1},       {0x306, 0x306, "mcounteren", -1},
-        {0x30a, 0x30a, "menvcfg", -1},     {0x30c, 0x30f, "mstateen", 0},
+        {0x001, 0x001, "fflags", -1},        {0x002, 0x002, "frm", -1},
+        {0x003, 0x003, "fcsr", -1},          {0x015, 0x015, "seed", -1},
+        {0x100, 0x100, "sstatus", -1},       {0x104, 0x104, "sie", -1},
+        {0x105, 0x105, "stvec", -1},         {0x106, 0x106, "scounteren", -1},
+        {0x10a, 0x10a, "senvcfg", -1},       {0x10c, 0x10f, "sstateen", 0},
+        {0x140, 0x140, "sscratch", -1},      {0x141, 0x141, "sepc", -1},
+        {0x142, 0x142, "scause", -1},        {0x143, 0x143, "stval", -1},
+        {0x144, 0x144, "sip", -1},           {0x14d, 0x14d, "stimecmp", -1},
+        {0x180, 0x180, "satp", -1},          {0x300, 0x300, "mstatus", -1},
+        {0x301, 0x301, "misa", -1},          {0x302, 0x302, "medeleg", -1},
+        {0x303, 0x303, "mideleg", -1},       {0x304, 0x304, "mie", -1},
+        {0x305, 0x305, "mtvec", -1},         {0x306, 0x306, "mcounteren", -1},
+        {0x30a, 0x30a, "menvcfg", -1},       {0x30c, 0x30f, "mstateen", 0},
         {0x320, 0x320, "mcountinhibit", -1}, {0x323, 0x33f, "mhpmevent", 3},
-        {0x340, 0x340, "mscratch", -1},    {0x341, 0x341, "mepc", -1},
-        {0x342, 0x342, "mcause", -1},      {0x343, 0x343, "mtval", -1},
-        {0x344, 0x344, "mip", -1},         {0x3a0, 0x3a0, "pmpcfg", 0},
-        {0x3a2, 0x3a2, "pmpcfg", 2},       {0x3b0, 0x3bf, "pmpaddr", 0},
-        {0x747, 0x747, "mseccfg", -1},     {0xb00, 0xb00, "mcycle", -1},
-        {0xb02, 0xb02, "minstret", -1},    {0xb03, 0xb1f, "mhpmcounter", 3},
-        {0xc00, 0xc00, "cycle", -1},       {0xc01, 0xc01, "time", -1},
-        {0xc02, 0xc02, "instret", -1},     {0xc03, 0xc1f, "hpmcounter", 3},
-        {0xda0, 0xda0, "scountovf", -1},   {0xf11, 0xf11, "mvendorid", -1},
-        {0xf12, 0xf12, "marchid", -1},     {0xf13, 0xf13, "mimpid", -1},
-        {0xf14, 0xf14, "mhartid", -1},     {0xf15, 0xf15, "mconfigptr", -1},
+        {0x340, 0x340, "mscratch", -1},      {0x341, 0x341, "mepc", -1},
+        {0x342, 0x342, "mcause", -1},        {0x343, 0x343, "mtval", -1},
+        {0x344, 0x344, "mip", -1},           {0x3a0, 0x3a0, "pmpcfg", 0},
+        {0x3a2, 0x3a2, "pmpcfg", 2},         {0x3b0, 0x3bf, "pmpaddr", 0},
+        {0x747, 0x747, "mseccfg", -1},       {0xb00, 0xb00, "mcycle", -1},
+        {0xb02, 0xb02, "minstret", -1},      {0xb03, 0xb1f, "mhpmcounter", 3},
+        {0xc00, 0xc00, "cycle", -1},         {0xc01, 0xc01, "time", -1},
+        {0xc02, 0xc02, "instret", -1},       {0xc03, 0xc1f, "hpmcounter", 3},
+        {0xda0, 0xda0, "scountovf", -1},     {0xf11, 0xf11, "mvendorid", -1},
+        {0xf12, 0xf12, "marchid", -1},       {0xf13, 0xf13, "mimpid", -1},
+        {0xf14, 0xf14, "mhartid", -1},       {0xf15, 0xf15, "mconfigptr", -1},
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
@@ -130,9 +129,37 @@ static void put_csr(struct text *t, int32_t v, uint64_t pc)
 static void put_fli(struct text *t, int32_t v, uint64_t pc)
 {
     static const char *const names[32] = {
-        "-1", "min", "1.52587890625e-05", "3.0517578125e-05", "0.00390625", "0.0078125", "0.0625",
-        "0.125", "0.25", "0.3125", "0.375", "0.4375", "0.5", "0.625", "0.75", "0.875", "1", "1.25",
-        "1.5", "1.75", "2", "2.5", "3", "4", "8", "16", "128", "256", "32768", "65536", "inf",
+        "-1",
+        "min",
+        "1.52587890625e-05",
+        "3.0517578125e-05",
+        "0.00390625",
+        "0.0078125",
+        "0.0625",
+        "0.125",
+        "0.25",
+        "0.3125",
+        "0.375",
+        "0.4375",
+        "0.5",
+        "0.625",
+        "0.75",
+        "0.875",
+        "1",
+        "1.25",
+        "1.5",
+        "1.75",
+        "2",
+        "2.5",
+        "3",
+        "4",
+        "8",
+        "16",
+        "128",
+        "256",
+        "32768",
+        "65536",
+        "inf",
         "nan",
     };
 
@@ -143,11 +170,11 @@ static const struct {
     const char *field;
     void (*put)(struct text *t, int32_t v, uint64_t pc);
 } operand_kinds[] = {
-    {"rd", put_x}, {"rs1", put_x}, {"rs2", put_x},
-    {"fd", put_f}, {"fs1", put_f}, {"fs2", put_f}, {"fs3", put_f},
-    {"imm", put_decimal}, {"off", put_target}, {"shamt", put_hex}, {"imm20", put_imm20},
-    {"zimm", put_decimal}, {"bs", put_hex}, {"rnum", put_hex}, {"rm", put_rm}, {"csr", put_csr},
-    {"pred", put_iorw}, {"succ", put_iorw}, {"fli", put_fli},
+    {"rd", put_x},       {"rs1", put_x},     {"rs2", put_x},       {"fd", put_f},
+    {"fs1", put_f},      {"fs2", put_f},     {"fs3", put_f},       {"imm", put_decimal},
+    {"off", put_target}, {"shamt", put_hex}, {"imm20", put_imm20}, {"zimm", put_decimal},
+    {"bs", put_hex},     {"rnum", put_hex},  {"rm", put_rm},       {"csr", put_csr},
+    {"pred", put_iorw},  {"succ", put_iorw}, {"fli", put_fli},
 };
 
 static void put_field(struct text *t, const char *field, int32_t v, uint64_t pc)

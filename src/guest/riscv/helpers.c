@@ -52,7 +52,8 @@ static unsigned __int128 get_pair(const struct vcpu *cpu, unsigned reg)
 #ifdef __x86_64__
 __attribute__((target("cx16")))
 #endif
-static uint64_t amocas_q(struct vcpu *cpu, uint64_t addr, uint64_t rd, uint64_t rs2, uint64_t d)
+static uint64_t
+amocas_q(struct vcpu *cpu, uint64_t addr, uint64_t rd, uint64_t rs2, uint64_t d)
 {
     unsigned __int128 *p = (unsigned __int128 *)(uintptr_t)(addr + cpu->guest_base);
     unsigned __int128 old;
@@ -64,7 +65,8 @@ static uint64_t amocas_q(struct vcpu *cpu, uint64_t addr, uint64_t rd, uint64_t 
         cpu->exit_reason = VCPU_EXIT_FAULT;
         return 0;
     }
-    if (cpu->section.on) { /* section_commit has no store of 16 bytes: better loud than unprotected */
+    if (cpu->section
+            .on) { /* section_commit has no store of 16 bytes: better loud than unprotected */
         cpu->exit_reason = VCPU_EXIT_ILLEGAL;
         return 0;
     }
@@ -76,8 +78,8 @@ static uint64_t amocas_q(struct vcpu *cpu, uint64_t addr, uint64_t rd, uint64_t 
     return 0;
 }
 
-const struct ir_helper riscv_helper_amocas_q = {
-    "amocas.q", amocas_q, IR_HELPER_SYNC | IR_HELPER_MAY_EXIT};
+const struct ir_helper riscv_helper_amocas_q = {"amocas.q", amocas_q,
+                                                IR_HELPER_SYNC | IR_HELPER_MAY_EXIT};
 
 static uint64_t fcvtmod_w_d(struct vcpu *cpu, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
 {
@@ -88,5 +90,4 @@ static uint64_t fcvtmod_w_d(struct vcpu *cpu, uint64_t a, uint64_t b, uint64_t c
     return result;
 }
 
-const struct ir_helper riscv_helper_fcvtmod_w_d = {
-    "fcvtmod.w.d", fcvtmod_w_d, IR_HELPER_FPFLAGS};
+const struct ir_helper riscv_helper_fcvtmod_w_d = {"fcvtmod.w.d", fcvtmod_w_d, IR_HELPER_FPFLAGS};

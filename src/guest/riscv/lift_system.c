@@ -148,7 +148,8 @@ static bool lift_csr(struct riscv_lift *c, const struct riscv_csr_access *a)
         return true;
     }
     if (is_sum_switch(c, a)) {
-        ir_helper(c->u, IR_VOID, &helper_sum, ir_const(c->u, IR_I64, a->op == RISCV_CSR_SET), 0, 0, 0);
+        ir_helper(c->u, IR_VOID, &helper_sum, ir_const(c->u, IR_I64, a->op == RISCV_CSR_SET), 0, 0,
+                  0);
         return true;
     }
     value = csr_source(c, a);

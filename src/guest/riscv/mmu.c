@@ -338,7 +338,8 @@ static void log_invalid(const struct riscv_hart *h, enum vcpu_access access, uin
 {
     if (h->config.log) {
         log_write(h->config.log, LOG_INVALID_MEM,
-                  "invalid %s: hart:%" PRIu64 ", pc:0x%016" PRIx64 ", physical address:0x%" PRIx64 "\n",
+                  "invalid %s: hart:%" PRIu64 ", pc:0x%016" PRIx64 ", physical address:0x%" PRIx64
+                  "\n",
                   access_names[access], h->config.hart_id, h->rv.cpu.pc, phys);
     }
 }
@@ -461,11 +462,10 @@ static bool translate(struct vcpu *cpu, uint64_t vaddr, enum vcpu_access access,
     bool found = find_page(cpu, vaddr, access, page);
 
     if (h->config.log && log_enabled(h->config.log, LOG_MMU)) {
-        g_autofree char *to = found ? g_strdup_printf("0x%016" PRIx64 " (%s%s%s)", page->phys,
-                                                      page->read ? "r" : "", page->write ? "w" : "",
-                                                      page->exec ? "x" : "")
-                                    : g_strdup(cpu->fault_kind == VCPU_FAULT_BUS ? "access fault"
-                                                                                 : "page fault");
+        g_autofree char *to =
+            found ? g_strdup_printf("0x%016" PRIx64 " (%s%s%s)", page->phys, page->read ? "r" : "",
+                                    page->write ? "w" : "", page->exec ? "x" : "")
+                  : g_strdup(cpu->fault_kind == VCPU_FAULT_BUS ? "access fault" : "page fault");
 
         log_write(h->config.log, LOG_MMU,
                   "mmu: hart:%" PRIu64 ", pc:0x%016" PRIx64 ", %s:0x%016" PRIx64 " -> %s\n",

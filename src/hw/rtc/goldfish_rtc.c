@@ -6,16 +6,25 @@
 #include "hw/mmio_device.h"
 #include "util/clock.h"
 
-enum { TIME_LOW = 0, TIME_HIGH = 4, ALARM_LOW = 8, ALARM_HIGH = 0xc, IRQ_ENABLED = 0x10,
-       CLEAR_ALARM = 0x14, ALARM_STATUS = 0x18, CLEAR_INTERRUPT = 0x1c, SIZE = 0x24 };
+enum {
+    TIME_LOW = 0,
+    TIME_HIGH = 4,
+    ALARM_LOW = 8,
+    ALARM_HIGH = 0xc,
+    IRQ_ENABLED = 0x10,
+    CLEAR_ALARM = 0x14,
+    ALARM_STATUS = 0x18,
+    CLEAR_INTERRUPT = 0x1c,
+    SIZE = 0x24
+};
 
 struct rtc {
     struct mmio_device dev;
     struct timer *timer;
-    uint64_t offset;            /* from the virtual clock to the time */
-    uint64_t alarm;             /* time */
-    uint32_t time_high;         /* latched by a read of TIME_LOW */
-    uint32_t alarm_high;        /* used by a write of ALARM_LOW */
+    uint64_t offset;     /* from the virtual clock to the time */
+    uint64_t alarm;      /* time */
+    uint32_t time_high;  /* latched by a read of TIME_LOW */
+    uint32_t alarm_high; /* used by a write of ALARM_LOW */
     bool alarm_armed, irq_pending, irq_enabled;
 };
 
@@ -44,7 +53,8 @@ static void update_alarm(struct rtc *s)
         int64_t virtual_now = clocks_now(s->dev.hw->clocks, CLOCK_VIRTUAL);
 
         timer_arm(s->timer, left > (uint64_t)(INT64_MAX - virtual_now)
-                                ? INT64_MAX : virtual_now + (int64_t)left);
+                                ? INT64_MAX
+                                : virtual_now + (int64_t)left);
     }
     update_irq(s);
 }
@@ -73,9 +83,7 @@ static uint64_t rtc_read(void *opaque, uint64_t offset, unsigned size)
     case ALARM_HIGH: return s->alarm >> 32;
     case IRQ_ENABLED: return s->irq_enabled;
     case ALARM_STATUS: return s->alarm_armed;
-    default:
-        mmio_device_guest_error(&s->dev, "read of offset 0x%x", (unsigned)offset);
-        return 0;
+    default: mmio_device_guest_error(&s->dev, "read of offset 0x%x", (unsigned)offset); return 0;
     }
 }
 
@@ -85,12 +93,8 @@ static void rtc_write(void *opaque, uint64_t offset, uint64_t value, unsigned si
     uint64_t time = now(s);
 
     switch (offset) {
-    case TIME_LOW:
-        s->offset += ((time & ~(uint64_t)UINT32_MAX) | value) - time;
-        break;
-    case TIME_HIGH:
-        s->offset += ((uint32_t)time | value << 32) - time;
-        break;
+    case TIME_LOW: s->offset += ((time & ~(uint64_t)UINT32_MAX) | value) - time; break;
+    case TIME_HIGH: s->offset += ((uint32_t)time | value << 32) - time; break;
     case ALARM_LOW:
         s->alarm = (uint64_t)s->alarm_high << 32 | value;
         s->alarm_armed = true;
@@ -99,9 +103,7 @@ static void rtc_write(void *opaque, uint64_t offset, uint64_t value, unsigned si
     case IRQ_ENABLED: s->irq_enabled = value & 1; break;
     case CLEAR_ALARM: s->alarm_armed = false; break;
     case CLEAR_INTERRUPT: s->irq_pending = false; break;
-    default:
-        mmio_device_guest_error(&s->dev, "write to offset 0x%x", (unsigned)offset);
-        return;
+    default: mmio_device_guest_error(&s->dev, "write to offset 0x%x", (unsigned)offset); return;
     }
     update_alarm(s);
 }
