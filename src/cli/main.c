@@ -61,7 +61,7 @@ static int usage(FILE *out, int status)
         "       nandu help [run|system|img|io]     their options\n"
         "guests: riscv64\n"
         "Linux programs of other architectures are also run by nandu-GUEST; -h lists its options.\n"
-        "Manual pages: nandu(1), nandu-system-riscv64(1), nandu-riscv64(1).\n",
+        "Manual pages: nandu(1), nandu-system-riscv64(1), nandu-riscv64(1), nandu-img(1), nandu-io(1).\n",
         out);
     return status;
 }
