@@ -48,7 +48,8 @@ struct accel_config {
 };
 
 struct accel;
-/* Its vCPUs are stopped, and their threads are there. NULL and *error: the host has no memory for them. */
+/* Its vCPUs are stopped, and their threads are there. NULL and *error: the host has no memory for
+ * them. */
 struct accel *accel_new(const struct accel_config *config, GError **error);
 /* Ends the threads. */
 void accel_free(struct accel *accel);
@@ -58,7 +59,8 @@ struct vcpu *accel_cpu(struct accel *accel, unsigned index);
 /* The host's id of its thread. */
 pid_t accel_thread_id(struct accel *accel, unsigned index);
 
-/* Main thread. stop returns when no vCPU runs any more; then their state may be read and written. */
+/* Main thread. stop returns when no vCPU runs any more; then their state may be read and written.
+ */
 void accel_start(struct accel *accel);
 void accel_stop(struct accel *accel);
 /* All vCPUs, which are stopped. */

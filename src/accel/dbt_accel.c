@@ -81,8 +81,8 @@ static void hold(struct accel_cpu *c, enum accel_stop_kind kind)
 }
 
 /*
- * After dbt_run, which began at pc, and handle_exit: is it time to stop? A step is over as well when
- * a trap was taken in the place of the instruction, but not when the vCPU was only kicked.
+ * After dbt_run, which began at pc, and handle_exit: is it time to stop? A step is over as well
+ * when a trap was taken in the place of the instruction, but not when the vCPU was only kicked.
  */
 static void check_debug(struct accel_cpu *c, uint64_t pc, enum vcpu_exit reason,
                         enum accel_run next)

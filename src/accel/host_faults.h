@@ -9,7 +9,8 @@ struct vcpu;
 
 /* Of the process. Again does no harm. */
 void host_faults_install(void);
-/* The calling thread is going to run this vCPU; stack is host_faults_stack_size() bytes for the handler. */
+/* The calling thread is going to run this vCPU; stack is host_faults_stack_size() bytes for the
+ * handler. */
 void host_faults_enter(struct vcpu *cpu, void *stack);
 void host_faults_leave(void);
 unsigned long host_faults_stack_size(void);

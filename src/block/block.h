@@ -46,7 +46,8 @@ struct qapi_event_sink;
 
 /* ---- Buffers ---- */
 
-/* The bytes of a request: a part of a scatter-gather list that somebody else owns and keeps until the end. */
+/* The bytes of a request: a part of a scatter-gather list that somebody else owns and keeps until
+ * the end. */
 struct block_buffer {
     const struct iovec *iov;
     unsigned n_iov;
@@ -55,7 +56,8 @@ struct block_buffer {
 
 /* What follows after so many bytes of it. */
 struct block_buffer block_buffer_skip(struct block_buffer buffer, size_t bytes);
-/* Writes down its first bytes as a list of its own; how many entries (at most buffer.n_iov) were used. */
+/* Writes down its first bytes as a list of its own; how many entries (at most buffer.n_iov) were
+ * used. */
 unsigned block_buffer_slice(struct block_buffer buffer, size_t bytes, struct iovec *iov);
 void block_buffer_from(struct block_buffer buffer, const void *data, size_t bytes);
 void block_buffer_to(struct block_buffer buffer, void *data, size_t bytes);
@@ -147,7 +149,8 @@ struct block_user_ops {
     bool no_io_status; /* query-block shows none: no error of its stops the machine */
 };
 
-/* name: for messages, copied; NULL: none. No node yet. Main thread, as all of the functions without co_. */
+/* name: for messages, copied; NULL: none. No node yet. Main thread, as all of the functions without
+ * co_. */
 struct block_user *block_user_new(struct block_graph *graph, const char *name,
                                   const struct block_user_ops *ops, void *opaque);
 /* No request may be under way; detaches. */
@@ -170,7 +173,8 @@ struct block_accounting *block_user_accounting(const struct block_user *user);
 /* "io-status" of query-block: an error that stopped the machine; 0: none. Any thread. */
 void block_user_set_io_error(struct block_user *user, int error);
 
-/* Any event loop. 0 or -errno; -ENOMEDIUM without a node, -EIO beyond the end, -EPERM without permission. */
+/* Any event loop. 0 or -errno; -ENOMEDIUM without a node, -EIO beyond the end, -EPERM without
+ * permission. */
 int co_block_read(struct block_user *user, uint64_t offset, uint64_t bytes,
                   struct block_buffer buffer, unsigned flags);
 int co_block_write(struct block_user *user, uint64_t offset, uint64_t bytes,
@@ -188,8 +192,8 @@ int co_block_copy_range(struct block_user *from, uint64_t from_offset, struct bl
 uint64_t block_user_length(const struct block_user *user);
 const struct block_limits *block_user_limits(const struct block_user *user);
 
-/* The same for who isn't in a coroutine: done(request) is called on the loop that submitted it (perhaps before
- * block_submit returns), and may free the request. */
+/* The same for who isn't in a coroutine: done(request) is called on the loop that submitted it
+ * (perhaps before block_submit returns), and may free the request. */
 enum block_op { BLOCK_READ, BLOCK_WRITE, BLOCK_WRITE_ZEROES, BLOCK_DISCARD, BLOCK_FLUSH };
 struct block_request {
     enum block_op op;
@@ -223,9 +227,11 @@ void block_node_unref(struct block_node *node);
 typedef void block_visit_node(struct block_node *node, void *opaque);
 void block_graph_foreach(struct block_graph *graph, block_visit_node *fn, void *opaque);
 struct object *block_graph_root(const struct block_graph *graph);
-/* blockdev-del: gives up the graph's own reference. False: it isn't there, isn't blockdev-add's, or is in use. */
+/* blockdev-del: gives up the graph's own reference. False: it isn't there, isn't blockdev-add's, or
+ * is in use. */
 bool co_block_graph_delete(struct block_graph *graph, const char *name, GError **error);
-/* Runs fn(opaque) as a coroutine to its end on a loop that nobody runs yet, or any more (start-up, end, tools). */
+/* Runs fn(opaque) as a coroutine to its end on a loop that nobody runs yet, or any more (start-up,
+ * end, tools). */
 void block_run(struct event_loop *loop, event_fn *fn, void *opaque);
 
 enum block_open_flags {
@@ -244,15 +250,18 @@ enum block_open_flags {
     BLOCK_OPEN_MAX_LEVEL = 200,
 };
 
-/* A new reference, or NULL and *error. options are of the schema, complete (blockdev-add, -blockdev). */
+/* A new reference, or NULL and *error. options are of the schema, complete (blockdev-add,
+ * -blockdev). */
 struct block_node *co_block_open(struct block_graph *graph,
                                  const struct qapi_blockdev_options *options, unsigned flags,
                                  GError **error);
-/* The same from JSON or key=value (strings), where with BLOCK_OPEN_PROBE "driver" and "file.driver" may be missing,
- * and filename (NULL: none) may be a path, "PROTOCOL:..." or "json:{...}". options may be NULL. */
+/* The same from JSON or key=value (strings), where with BLOCK_OPEN_PROBE "driver" and "file.driver"
+ * may be missing, and filename (NULL: none) may be a path, "PROTOCOL:..." or "json:{...}". options
+ * may be NULL. */
 struct block_node *co_block_open_loose(struct block_graph *graph, const char *filename,
                                        json_object *options, unsigned flags, GError **error);
-/* For drivers' open: an edge to the child that ref says, added to node. NULL ref: NULL without an error. */
+/* For drivers' open: an edge to the child that ref says, added to node. NULL ref: NULL without an
+ * error. */
 enum block_role {
     BLOCK_ROLE_DATA = 1, /* guest data */
     BLOCK_ROLE_METADATA = 2,
@@ -265,37 +274,41 @@ struct block_edge *co_block_open_child(struct block_node *node, const char *name
                                        GError **error);
 
 /*
- * The same for formats with backing images: the one that ref says; or with no ref the one that node->backing_name and
- * _format say, a relative name being relative to the image. True without an edge: there is none, by the image, by ref
- * or by BLOCK_OPEN_NO_BACKING.
+ * The same for formats with backing images: the one that ref says; or with no ref the one that
+ * node->backing_name and _format say, a relative name being relative to the image. True without an
+ * edge: there is none, by the image, by ref or by BLOCK_OPEN_NO_BACKING.
  */
 bool co_block_open_backing(struct block_node *node, const struct qapi_blockdev_ref_or_null *ref,
                            GError **error);
-/* A child that is a file (or what a protocol gives) by the name that the image says, like a backing image's. */
+/* A child that is a file (or what a protocol gives) by the name that the image says, like a backing
+ * image's. */
 struct block_edge *co_block_open_file_child(struct block_node *node, const char *name,
                                             const char *file, unsigned role, GError **error);
-/* name as an image says it, relative to the image called base; what has a protocol, or is json:, stays. Caller frees. */
+/* name as an image says it, relative to the image called base; what has a protocol, or is json:,
+ * stays. Caller frees. */
 char *block_combine_names(const char *base, const char *name);
 
-/* What query-block and "nandu-img info" show; *info is zeroed here first, the caller's to clear, also after a failure.
- * with_backing: of the images below, too. */
+/* What query-block and "nandu-img info" show; *info is zeroed here first, the caller's to clear,
+ * also after a failure. with_backing: of the images below, too. */
 bool co_block_image_info(struct block_node *node, bool with_backing, struct qapi_image_info *info,
                          GError **error);
 /* Bytes that it takes on the disk, or -errno. */
 int64_t co_block_allocated_size(struct block_node *node);
-/* blockdev-reopen, read-only to read-write and back: all of them or none. n options of the schema, with node-names. */
+/* blockdev-reopen, read-only to read-write and back: all of them or none. n options of the schema,
+ * with node-names. */
 bool co_block_reopen(struct block_graph *graph, const struct qapi_blockdev_options *options,
                      size_t n, GError **error);
 
-/* Requests of all users above node have ended, and new ones wait, until as many _end. Main loop's coroutines.
- * NULL: all users of the graph. Not to be called by a request. */
+/* Requests of all users above node have ended, and new ones wait, until as many _end. Main loop's
+ * coroutines. NULL: all users of the graph. Not to be called by a request. */
 void co_block_drain_begin(struct block_graph *graph, struct block_node *node);
 void block_drain_end(struct block_graph *graph, struct block_node *node);
-/* In a drained section: parent's edge leads elsewhere. Permissions are checked, and nothing is changed if they
- * don't allow it. The caller holds references of both nodes. */
+/* In a drained section: parent's edge leads elsewhere. Permissions are checked, and nothing is
+ * changed if they don't allow it. The caller holds references of both nodes. */
 bool block_edge_replace(struct block_edge *edge, struct block_node *node, GError **error);
 
-/* ---- What -drive makes (drive.h): a node with a name that devices and query-block know it by ---- */
+/* ---- What -drive makes (drive.h): a node with a name that devices and query-block know it by ----
+ */
 
 struct block_drive {
     char *id;
@@ -322,7 +335,8 @@ struct block_node {
     char *name;           /* node-name: given, or "#blockNNN" */
     json_object *options; /* what it was opened with, complete */
     char *filename; /* for people and backing links: a path, or "json:{...}"; kept up by the core */
-    /* What the image itself says of its backing image, whatever is there instead; owned, NULL: none. */
+    /* What the image itself says of its backing image, whatever is there instead; owned, NULL:
+     * none. */
     char *backing_name, *backing_format;
     GPtrArray *children;               /* struct block_edge, owned */
     GPtrArray *parents;                /* struct block_edge, borrowed */

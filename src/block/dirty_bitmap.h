@@ -33,7 +33,8 @@ enum { DIRTY_BITMAP_MAX_NAME = 1023 };
 
 /* What granularity is without another wish: the cluster size in 4 KiB to 64 KiB. */
 uint32_t dirty_bitmap_default_granularity(const struct block_node *node);
-/* Enabled, clean, in the node's list. NULL and *error: the name is taken, or it would be too large. */
+/* Enabled, clean, in the node's list. NULL and *error: the name is taken, or it would be too large.
+ */
 struct dirty_bitmap *dirty_bitmap_new(struct block_node *node, const char *name,
                                       uint32_t granularity, GError **error);
 /* Out of the node's list. */
@@ -52,13 +53,15 @@ void dirty_bitmaps_resized(struct block_node *node);
 /* What query-named-block-nodes and query-block say. */
 void dirty_bitmaps_describe(const struct block_node *node, struct qapi_block_dirty_info_list *list);
 
-/* What the commands of these names do, and nandu-img bitmap; in coroutines. granularity 0: the default. */
+/* What the commands of these names do, and nandu-img bitmap; in coroutines. granularity 0: the
+ * default. */
 bool co_dirty_bitmap_add(struct block_node *node, const char *name, uint32_t granularity,
                          bool persistent, bool disabled, GError **error);
 bool co_dirty_bitmap_remove(struct block_node *node, const char *name, GError **error);
 bool co_dirty_bitmap_clear(struct block_node *node, const char *name, GError **error);
 bool co_dirty_bitmap_enable(struct block_node *node, const char *name, bool enable, GError **error);
-/* What is dirty in source, which may be another node's of the same size, becomes dirty in target. */
+/* What is dirty in source, which may be another node's of the same size, becomes dirty in target.
+ */
 bool co_dirty_bitmap_merge(struct dirty_bitmap *target, const struct dirty_bitmap *source,
                            GError **error);
 

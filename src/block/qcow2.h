@@ -123,7 +123,8 @@ struct qcow2 {
     bool lazy_refcounts, dirty; /* the latter: as the header says now */
     bool damage_told;           /* some was found, and said */
     bool broken;                /* damage was found: nothing is written any more */
-    /* Requests, snapshots, others (enum qcow2_discard); [3]: the first was asked for, and doesn't follow the node's. */
+    /* Requests, snapshots, others (enum qcow2_discard); [3]: the first was asked for, and doesn't
+     * follow the node's. */
     bool discard_passthrough[4];
     bool discard_no_unref;
     bool data_file_raw;
@@ -138,7 +139,8 @@ struct qcow2 {
     bool reftable_dirty;
     uint32_t reftable_dirty_first, reftable_dirty_last;
     struct qcow2_cache *l2_cache, *refcount_cache;
-    /* Written, but perhaps not on the disk: counts, L2 slices, and data that were copied or zeroed around a write. */
+    /* Written, but perhaps not on the disk: counts, L2 slices, and data that were copied or zeroed
+     * around a write. */
     bool counts_unflushed, l2_unflushed, data_unflushed;
     uint64_t write_generation; /* counts what sets one of these */
 
@@ -146,8 +148,9 @@ struct qcow2 {
     uint64_t fresh_from;      /* the file has never had data behind this offset */
     uint64_t compressed_next; /* where the next compressed data may go; 0: a new cluster */
     GArray *frees;            /* struct qcow2_free, newest last */
-    /* Numbers of frees, counted from the image's opening: of frees' first entry; up to which what referred to the
-     * clusters is gone from the file; from the disk; and up to which only requests of the other epoch are waited for. */
+    /* Numbers of frees, counted from the image's opening: of frees' first entry; up to which what
+     * referred to the clusters is gone from the file; from the disk; and up to which only requests
+     * of the other epoch are waited for. */
     uint64_t frees_first, frees_written, frees_flushed, frees_grace;
     _Atomic uint32_t active[2]; /* requests that began in an even or odd epoch */
     _Atomic uint8_t epoch;
@@ -178,8 +181,9 @@ static inline uint64_t qcow2_in_cluster(const struct qcow2 *q, uint64_t offset)
     return offset & (q->cluster_size - 1);
 }
 
-/* Damage: says so once (event BLOCK_IMAGE_CORRUPTED, the log), sets the corrupt bit if the image is writable, and
- * nothing is written any more if fatal. -EIO. offset, size: -1 if there is no such place. */
+/* Damage: says so once (event BLOCK_IMAGE_CORRUPTED, the log), sets the corrupt bit if the image is
+ * writable, and nothing is written any more if fatal. -EIO. offset, size: -1 if there is no such
+ * place. */
 int co_qcow2_corrupt(struct qcow2 *q, bool fatal, int64_t offset, int64_t size, const char *format,
                      ...) G_GNUC_PRINTF(5, 6);
 
@@ -187,7 +191,8 @@ int co_qcow2_corrupt(struct qcow2 *q, bool fatal, int64_t offset, int64_t size, 
 
 /* Reads and checks everything that does not need other tables. */
 bool co_qcow2_read_header(struct qcow2 *q, GError **error);
-/* Writes q->header with its extensions. -ENOSPC: they don't fit into the first cluster. Flushes nothing. */
+/* Writes q->header with its extensions. -ENOSPC: they don't fit into the first cluster. Flushes
+ * nothing. */
 int co_qcow2_write_header(struct qcow2 *q);
 /* The header as it would be, for a new image; caller frees. NULL: doesn't fit. */
 GByteArray *qcow2_format_header(const struct qcow2_header *header, GError **error);
@@ -202,7 +207,8 @@ struct qcow2_cache *qcow2_cache_new(struct qcow2 *q, size_t size, unsigned n, co
 void qcow2_cache_free(struct qcow2_cache *cache);
 /* It was made for another; nothing is in it yet. */
 void qcow2_cache_set_owner(struct qcow2_cache *cache, struct qcow2 *q);
-/* The table at offset (a multiple of its size), pinned until put; read if it isn't there. -errno. */
+/* The table at offset (a multiple of its size), pinned until put; read if it isn't there. -errno.
+ */
 int co_qcow2_cache_get(struct qcow2_cache *cache, uint64_t offset, void **table);
 /* The same, full of zeroes and dirty: it was allocated just now. */
 int co_qcow2_cache_get_empty(struct qcow2_cache *cache, uint64_t offset, void **table);
@@ -214,8 +220,8 @@ const void *qcow2_cache_peek(struct qcow2_cache *cache, uint64_t offset);
 bool qcow2_cache_is_dirty(const struct qcow2_cache *cache);
 /* Writes all that is dirty, adjacent tables together. No flush. */
 int co_qcow2_cache_write(struct qcow2_cache *cache);
-/* Forgets what lies in the range: the clusters were given back. False: somebody uses some of it, which only a damaged
- * image makes happen. */
+/* Forgets what lies in the range: the clusters were given back. False: somebody uses some of it,
+ * which only a damaged image makes happen. */
 bool qcow2_cache_forget(struct qcow2_cache *cache, uint64_t offset, uint64_t bytes);
 /* Forgets all; nothing may be dirty or pinned. */
 void qcow2_cache_empty(struct qcow2_cache *cache);
@@ -224,19 +230,21 @@ void qcow2_cache_trim(struct qcow2_cache *cache);
 
 /* ---- qcow2_order.c; with q->lock ---- */
 
-/* See above. Everything that was changed is on its way; on the disk only after a flush of the file. */
+/* See above. Everything that was changed is on its way; on the disk only after a flush of the file.
+ */
 int co_qcow2_write_back(struct qcow2 *q);
 /* The file is on stable storage, and what is known of it is. */
 int co_qcow2_flush_file(struct qcow2 *q);
-/* Writes back, flushes, and applies all frees: no request may be under way (drained). Counts are exact then. */
+/* Writes back, flushes, and applies all frees: no request may be under way (drained). Counts are
+ * exact then. */
 int co_qcow2_settle(struct qcow2 *q);
 /* What the driver's flush does. Takes q->lock. */
 int co_qcow2_flush(struct block_node *node);
-/* Whether all that L1 and L2 say is on stable storage. Any loop, without q->lock: as it was when those requests ended
- * that the caller knows to have ended. */
+/* Whether all that L1 and L2 say is on stable storage. Any loop, without q->lock: as it was when
+ * those requests ended that the caller knows to have ended. */
 bool qcow2_is_stable(struct qcow2 *q);
-/* A request that will use host offsets it looked up: between both, none of these clusters gets a new meaning.
- * Any loop, without q->lock. */
+/* A request that will use host offsets it looked up: between both, none of these clusters gets a
+ * new meaning. Any loop, without q->lock. */
 unsigned qcow2_request_begin(struct qcow2 *q);
 void qcow2_request_end(struct qcow2 *q, unsigned epoch);
 
@@ -257,10 +265,11 @@ void qcow2_set_count(const struct qcow2 *q, void *block, uint64_t i, uint64_t co
 bool co_qcow2_read_reftable(struct qcow2 *q, GError **error);
 /* The count of cluster number i. */
 int co_qcow2_refcount(struct qcow2 *q, uint64_t i, uint64_t *count);
-/* Adds to the counts of n clusters; -ERANGE: one would be too large for its width, none is changed. */
+/* Adds to the counts of n clusters; -ERANGE: one would be too large for its width, none is changed.
+ */
 int co_qcow2_refcount_add(struct qcow2 *q, uint64_t i, uint64_t n, uint64_t add);
-/* Finds a run of bytes (rounded up to clusters), counts it once. The host offset or -errno (-EFBIG: offsets have 56
- * bits). */
+/* Finds a run of bytes (rounded up to clusters), counts it once. The host offset or -errno (-EFBIG:
+ * offsets have 56 bits). */
 int64_t co_qcow2_allocate(struct qcow2 *q, uint64_t bytes);
 /* The same right there, as many clusters of n as are free: how many, or -errno. */
 int64_t co_qcow2_allocate_at(struct qcow2 *q, uint64_t offset, uint64_t n);
@@ -294,7 +303,8 @@ void qcow2_metadata_add(struct qcow2 *q, uint64_t offset, uint64_t bytes, enum q
 void qcow2_metadata_remove(struct qcow2 *q, uint64_t offset);
 /* All that the header, the L1 and the refcount table refer to. */
 void qcow2_metadata_load(struct qcow2 *q);
-/* -EIO, and the image is marked corrupt, if bytes at offset of the file are metadata of another sort than ignore. */
+/* -EIO, and the image is marked corrupt, if bytes at offset of the file are metadata of another
+ * sort than ignore. */
 int co_qcow2_check_overlap(struct qcow2 *q, unsigned ignore, uint64_t offset, uint64_t bytes);
 
 /* ---- qcow2_cluster.c ---- */
@@ -303,7 +313,8 @@ enum qcow2_kind {
     QCOW2_UNALLOCATED,       /* what the backing file has */
     QCOW2_ZERO_PLAIN,        /* zeroes, no host cluster */
     QCOW2_ZERO_ALLOC,        /* zeroes, with a host cluster */
-    QCOW2_UNALLOCATED_ALLOC, /* the backing file's, in a cluster that has a host cluster (subclusters) */
+    QCOW2_UNALLOCATED_ALLOC, /* the backing file's, in a cluster that has a host cluster
+                                (subclusters) */
     QCOW2_NORMAL,
     QCOW2_COMPRESSED_DATA,
 };
@@ -322,7 +333,8 @@ bool qcow2_map_fast(struct qcow2 *q, uint64_t offset, uint64_t bytes, struct qco
 /* With q->lock. -errno: -EIO for damage. */
 int co_qcow2_map(struct qcow2 *q, uint64_t offset, uint64_t bytes, struct qcow2_extent *extent);
 
-/* Clusters on the way from being allocated to being in L2: who writes the same ones waits for it. */
+/* Clusters on the way from being allocated to being in L2: who writes the same ones waits for it.
+ */
 struct qcow2_allocation {
     uint64_t offset, bytes; /* of the guest, whole clusters */
     uint64_t host;          /* where they go; contiguous */
@@ -334,19 +346,21 @@ struct qcow2_allocation {
     bool copied;       /* something was written around what the guest writes */
     struct co_queue waiting;
 };
-/* With q->lock. Makes bytes at offset writable: at once (*allocation NULL) if they are NORMAL and copied, else as an
- * allocation. *bytes becomes what can be written at *host in one go. Waits for others' allocations. */
+/* With q->lock. Makes bytes at offset writable: at once (*allocation NULL) if they are NORMAL and
+ * copied, else as an allocation. *bytes becomes what can be written at *host in one go. Waits for
+ * others' allocations. */
 int co_qcow2_prepare_write(struct qcow2 *q, uint64_t offset, uint64_t *bytes, uint64_t *host,
                            struct qcow2_allocation **allocation);
-/* With q->lock. The data are written (success), and so is what was copied around them: L2 says so now. Else the
- * clusters are given back. Frees it, wakes who waits. */
+/* With q->lock. The data are written (success), and so is what was copied around them: L2 says so
+ * now. Else the clusters are given back. Frees it, wakes who waits. */
 int co_qcow2_finish_write(struct qcow2 *q, struct qcow2_allocation *allocation, bool success);
 /* With q->lock. A compressed cluster's place becomes what L2 says. */
 int co_qcow2_set_compressed(struct qcow2 *q, uint64_t offset, uint64_t host,
                             uint64_t compressed_bytes);
 /* With q->lock; whole subclusters. */
 int co_qcow2_zero(struct qcow2 *q, uint64_t offset, uint64_t bytes, unsigned flags);
-/* With q->lock; whole clusters. full: also what is known to read as zeroes, and nothing of it is kept. */
+/* With q->lock; whole clusters. full: also what is known to read as zeroes, and nothing of it is
+ * kept. */
 int co_qcow2_unmap(struct qcow2 *q, uint64_t offset, uint64_t bytes, enum qcow2_discard kind,
                    bool full);
 /* With q->lock. At least so many entries; the new ones are 0. */
@@ -373,8 +387,8 @@ int co_qcow2_write(struct block_node *node, uint64_t offset, uint64_t bytes,
 /* Whether the range is known to read as zeroes. Without q->lock. */
 bool co_qcow2_reads_zero(struct qcow2 *q, uint64_t offset, uint64_t bytes);
 
-/* qcow2_compress.c. A whole cluster; in threads of its own. Bytes of out (cluster_size) used, or -ENOMEM if it got no
- * smaller. */
+/* qcow2_compress.c. A whole cluster; in threads of its own. Bytes of out (cluster_size) used, or
+ * -ENOMEM if it got no smaller. */
 int64_t co_qcow2_compress(struct qcow2 *q, const void *in, void *out);
 /* size: at most; the data end by themselves. 0 or -EIO. */
 int co_qcow2_decompress(struct qcow2 *q, const void *in, size_t size, void *out);
@@ -384,7 +398,8 @@ void qcow2_compress_free(struct qcow2 *q);
 /* qcow2_crypt.c. In place; sector numbers by the guest's offset (AES) or the host's (LUKS). */
 int co_qcow2_encrypt(struct qcow2 *q, uint64_t guest, uint64_t host, void *data, size_t bytes);
 int co_qcow2_decrypt(struct qcow2 *q, uint64_t guest, uint64_t host, void *data, size_t bytes);
-/* As the header says, with options' password, unless it is only opened to be looked at (BLOCK_OPEN_NO_IO). */
+/* As the header says, with options' password, unless it is only opened to be looked at
+ * (BLOCK_OPEN_NO_IO). */
 bool co_qcow2_open_crypto(struct qcow2 *q, const struct qapi_blockdev_options_qcow2 *options,
                           GError **error);
 void qcow2_crypto_free(struct qcow2 *q);
@@ -415,22 +430,26 @@ static inline uint64_t qcow2_compressed_range(const struct qcow2 *q, uint64_t en
 bool qcow2_check_create_options(const struct qapi_blockdev_create_options_qcow2 *options,
                                 GError **error);
 
-/* qcow2_amend.c: the driver's functions of these names. options: members of BlockdevCreateOptionsQcow2, strings. */
+/* qcow2_amend.c: the driver's functions of these names. options: members of
+ * BlockdevCreateOptionsQcow2, strings. */
 bool co_qcow2_amend(struct block_node *node, json_object *options, bool force, GError **error);
 bool co_qcow2_measure(json_object *options, struct block_node *source, uint64_t size,
                       uint64_t *required, uint64_t *fully_allocated, uint64_t *bitmaps,
                       GError **error);
 
-/* With q->lock, settled. A new refcount structure of q's width by what the image refers to; q->refcount_cache must be
- * empty. False: the image is damaged, or a count is too large for the width. */
+/* With q->lock, settled. A new refcount structure of q's width by what the image refers to;
+ * q->refcount_cache must be empty. False: the image is damaged, or a count is too large for the
+ * width. */
 bool co_qcow2_recount(struct qcow2 *q, GError **error);
 
 /* qcow2_bitmap.c. Loads what the header leads to; node->length is known. */
 bool co_qcow2_bitmaps_open(struct qcow2 *q, GError **error);
-/* Writes down what they are exactly. False: it was said, and they stay as they are in the image: too dirty. */
+/* Writes down what they are exactly. False: it was said, and they stay as they are in the image:
+ * too dirty. */
 bool co_qcow2_bitmaps_close(struct qcow2 *q);
 void qcow2_bitmaps_free(struct qcow2 *q);
-/* Before data are changed, without q->lock, any loop: bitmaps that record are dirty there on stable storage. */
+/* Before data are changed, without q->lock, any loop: bitmaps that record are dirty there on stable
+ * storage. */
 int co_qcow2_bitmaps_before_write(struct qcow2 *q, uint64_t offset, uint64_t bytes);
 /* Everything may have changed (another snapshot). Drained. */
 bool co_qcow2_bitmaps_set_all(struct qcow2 *q, GError **error);
@@ -452,7 +471,8 @@ bool co_qcow2_start_writing(struct qcow2 *q, GError **error);
 void qcow2_start_trimming(struct qcow2 *q);
 void co_qcow2_stop_trimming(struct qcow2 *q);
 
-/* qcow2_check.c. fix: BLOCK_FIX_...; no request may be under way. False: it couldn't be checked at all. */
+/* qcow2_check.c. fix: BLOCK_FIX_...; no request may be under way. False: it couldn't be checked at
+ * all. */
 bool co_qcow2_check(struct block_node *node, unsigned fix, struct qapi_image_check *result,
                     GError **error);
 

@@ -237,7 +237,8 @@ static int co_write_words(struct qcow2 *q, const struct qcow2_stored_bitmap *b, 
                           BLOCK_BUFFER(little, n * sizeof(uint64_t)), 0);
 }
 
-/* A cluster for entry i of the table: all of its words, on the disk, before the entry leads there. */
+/* A cluster for entry i of the table: all of its words, on the disk, before the entry leads there.
+ */
 static int co_add_cluster(struct qcow2 *q, struct qcow2_stored_bitmap *b, uint64_t i)
 {
     uint64_t words = q->cluster_size / sizeof(uint64_t);
@@ -416,7 +417,8 @@ int co_qcow2_bitmaps_before_write(struct qcow2 *q, uint64_t offset, uint64_t byt
 
 /* ---- As they are, exactly ---- */
 
-/* Cluster i becomes what live says; *given_back: a cluster of the file that is free once the table is on the disk. */
+/* Cluster i becomes what live says; *given_back: a cluster of the file that is free once the table
+ * is on the disk. */
 static int co_store_cluster(struct qcow2 *q, struct qcow2_stored_bitmap *b, uint64_t i,
                             uint64_t *given_back)
 {

@@ -7,7 +7,8 @@
 
 enum { QCOW2_BITMAP_IN_USE = 1, QCOW2_BITMAP_AUTO = 2, QCOW2_BITMAP_EXTRA_COMPATIBLE = 4 };
 
-/* An entry of a bitmap's table: an offset, or 0 with bit 0 saying what all bits of the cluster are. */
+/* An entry of a bitmap's table: an offset, or 0 with bit 0 saying what all bits of the cluster are.
+ */
 #define QCOW2_BITMAP_TABLE_RESERVED 0xff000000000001feull
 
 /* An entry of the directory. */

@@ -144,8 +144,8 @@ static struct table *victim(struct qcow2_cache *cache)
 }
 
 /*
- * Counts may always be written: they only go down when that is safe. Where L2 slices refer to has to be on the disk
- * before them.
+ * Counts may always be written: they only go down when that is safe. Where L2 slices refer to has
+ * to be on the disk before them.
  */
 static int co_make_room(struct qcow2_cache *cache)
 {
@@ -392,7 +392,8 @@ void qcow2_cache_trim(struct qcow2_cache *cache)
             g_mutex_lock(&cache->q->tables);
             remove_table(cache, table);
             g_mutex_unlock(&cache->q->tables);
-            /* Tables smaller than a page share one: it is given back when the kernel is asked for the whole. */
+            /* Tables smaller than a page share one: it is given back when the kernel is asked for
+             * the whole. */
             madvise(contents(cache, table), cache->size, MADV_DONTNEED);
         }
         table->seen = false;

@@ -12,7 +12,8 @@
 
 #include "util/log.h"
 
-/* Memory for counts, however small the image is on the disk; and how much sparser than full its use of clusters may be. */
+/* Memory for counts, however small the image is on the disk; and how much sparser than full its use
+ * of clusters may be. */
 enum { LEAST_PIECES = 4096, SPARSENESS = 32 };
 
 void qcow2_check_say(struct qcow2_checker *c, const char *format, ...)

@@ -19,9 +19,9 @@ struct qcow2_checker {
     struct qapi_image_check *result;
     uint64_t file_length, file_clusters;
     struct qcow2_counts counts;
-    GHashTable *
-        on_disk; /* clusters that are referred to and have another count on the disk -> that count */
-    GArray *l2_tables;        /* struct qcow2_l2_table */
+    GHashTable *on_disk; /* clusters that are referred to and have another count on the disk -> that
+                            count */
+    GArray *l2_tables;   /* struct qcow2_l2_table */
     GHashTable *l2_by_offset; /* -> index in l2_tables + 1 */
     bool rebuild;             /* the refcount structure can't be repaired in place */
     bool too_sparse;
@@ -38,14 +38,15 @@ struct qcow2_l2_table {
 
 /* A line for who checks; to the log if it is the opening of a dirty image that does. */
 void qcow2_check_say(struct qcow2_checker *c, const char *format, ...) G_GNUC_PRINTF(2, 3);
-/* As co_child_read, without reading holes of the file. *zero: all of it is zeroes, and the buffer wasn't written. */
+/* As co_child_read, without reading holes of the file. *zero: all of it is zeroes, and the buffer
+ * wasn't written. */
 int co_qcow2_check_read(struct qcow2_checker *c, uint64_t offset, uint64_t bytes, void *buffer,
                         bool *zero);
 
 /* ---- qcow2_count.c ---- */
 
-/* The references of everything in the image to clusters; errors are said and counted in result. False: it couldn't be
- * read, or is too large a claim. */
+/* The references of everything in the image to clusters; errors are said and counted in result.
+ * False: it couldn't be read, or is too large a claim. */
 bool co_qcow2_count_all(struct qcow2_checker *c);
 /* Of the refcount structure alone. */
 bool co_qcow2_count_refcounts(struct qcow2_checker *c);
@@ -58,7 +59,8 @@ GArray *qcow2_counts_pieces(struct qcow2_checker *c);
 
 /* ---- qcow2_rebuild.c ---- */
 
-/* A new refcount table and blocks with the counts, behind the end of the file; the header leads to it. */
+/* A new refcount table and blocks with the counts, behind the end of the file; the header leads to
+ * it. */
 int co_qcow2_rebuild_refcounts(struct qcow2_checker *c);
 /* Everything in memory is read again. */
 bool co_qcow2_check_reload(struct qcow2_checker *c, GError **error);

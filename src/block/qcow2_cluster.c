@@ -104,8 +104,8 @@ static void fill_compressed(const struct qcow2 *q, uint64_t entry, struct qcow2_
 }
 
 /*
- * What is in a slice from entry `index` on: as far as it is of one kind and, where it has a host offset, contiguous.
- * False: the first entry makes no sense.
+ * What is in a slice from entry `index` on: as far as it is of one kind and, where it has a host
+ * offset, contiguous. False: the first entry makes no sense.
  */
 static bool scan(const struct qcow2 *q, const void *slice, uint32_t index, uint64_t offset,
                  uint64_t bytes, struct qcow2_extent *extent)
@@ -241,7 +241,8 @@ static void set_l1(struct qcow2 *q, uint64_t i, uint64_t entry)
     q->l1_dirty = true;
 }
 
-/* An L2 table of the image's own: a copy of the one that it shares with a snapshot, or an empty one. */
+/* An L2 table of the image's own: a copy of the one that it shares with a snapshot, or an empty
+ * one. */
 static int co_own_l2(struct qcow2 *q, uint64_t l1_index)
 {
     uint64_t old = q->l1[l1_index] & QCOW2_OFFSET_MASK, at;
@@ -326,7 +327,8 @@ restart:
     }
 }
 
-/* How much of bytes can be had before an allocation on the way; 0: it begins in one, which was waited for. */
+/* How much of bytes can be had before an allocation on the way; 0: it begins in one, which was
+ * waited for. */
 static uint64_t co_clear_of_allocations(struct qcow2 *q, uint64_t offset, uint64_t bytes)
 {
     GList *l;
@@ -369,13 +371,15 @@ static enum fate fate_of(const struct qcow2 *q, uint64_t entry, uint64_t bitmap,
     return IN_PLACE;
 }
 
-/* Whether a cluster has data that have to come along into a new cluster, besides those that are written. */
+/* Whether a cluster has data that have to come along into a new cluster, besides those that are
+ * written. */
 static bool has_data(const struct qcow2 *q, uint64_t entry, uint64_t bitmap)
 {
     return entry & QCOW2_COMPRESSED || q->subclusters == 1 || (bitmap & 0xffffffffu);
 }
 
-/* The range of subclusters that must be complete when [offset, end) is written to these clusters, which are alike. */
+/* The range of subclusters that must be complete when [offset, end) is written to these clusters,
+ * which are alike. */
 static void set_copy_range(const struct qcow2 *q, struct qcow2_allocation *a, bool whole_first,
                            bool whole_last)
 {
@@ -388,8 +392,8 @@ static void set_copy_range(const struct qcow2 *q, struct qcow2_allocation *a, bo
 }
 
 /*
- * Subclusters that may be written in place are left out of an allocation that reuses their cluster: others may be
- * writing them. The first one from s on, or the number of them.
+ * Subclusters that may be written in place are left out of an allocation that reuses their cluster:
+ * others may be writing them. The first one from s on, or the number of them.
  */
 static unsigned first_in_place(const struct qcow2 *q, uint64_t entry, uint64_t bitmap, unsigned s)
 {
@@ -604,7 +608,8 @@ int co_qcow2_set_compressed(struct qcow2 *q, uint64_t offset, uint64_t host,
 
 /* ---- Zeroes and discard ---- */
 
-/* An entry that keeps its host cluster (if it has one) and reads as zeroes, or one that has none. */
+/* An entry that keeps its host cluster (if it has one) and reads as zeroes, or one that has none.
+ */
 static void zero_cluster(struct qcow2 *q, void *slice, uint32_t index, unsigned flags)
 {
     uint64_t entry = get_entry(q, slice, index), bitmap = get_bitmap(q, slice, index), new_entry;

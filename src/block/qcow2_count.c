@@ -394,8 +394,8 @@ static void count_l2_entry(struct qcow2_checker *c, struct l2_walk *w, uint32_t 
     }
 }
 
-/* A cluster that is nothing but this table: to write to it does no harm. Counts of other L2 tables, data and bitmaps may
- * follow. */
+/* A cluster that is nothing but this table: to write to it does no harm. Counts of other L2 tables,
+ * data and bitmaps may follow. */
 static bool is_table_only(struct qcow2_checker *c, const struct qcow2_l2_table *table)
 {
     const struct qcow2 *q = c->q;

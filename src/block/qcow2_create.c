@@ -335,7 +335,8 @@ static int co_preallocate(struct qcow2 *q, uint64_t offset, uint64_t end)
             a->copied = true;
         }
         if (a) {
-            /* All subclusters count as unallocated still: what is below shows through until they are written. */
+            /* All subclusters count as unallocated still: what is below shows through until they
+             * are written. */
             a->reserve_only = q->subclusters > 1;
             ret = co_qcow2_finish_write(q, a, ret == 0) < 0 && ret == 0 ? -EIO : ret;
         }
@@ -471,7 +472,8 @@ static int co_shrink(struct qcow2 *q, uint64_t size, GError **error)
     return 0;
 }
 
-/* What the last cluster, or the backing image below it, has behind the old end becomes visible: it has to be zeroes. */
+/* What the last cluster, or the backing image below it, has behind the old end becomes visible: it
+ * has to be zeroes. */
 static int co_clear_tail(struct qcow2 *q, uint64_t size)
 {
     uint64_t old = q->header.size,

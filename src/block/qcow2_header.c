@@ -417,7 +417,8 @@ static void append_features(GByteArray *out)
     append_extension(out, EXTENSION_FEATURE_NAMES, table, sizeof(table));
 }
 
-/* Those whose data change while an image is open come first: they are in the first sector with the rest. */
+/* Those whose data change while an image is open come first: they are in the first sector with the
+ * rest. */
 static void append_extensions(GByteArray *out, const struct qcow2_header *h, bool names)
 {
     uint8_t data[24];

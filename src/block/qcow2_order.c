@@ -40,7 +40,8 @@ int co_qcow2_flush_file(struct qcow2 *q)
 }
 
 /*
- * Entries first to last (inclusive) of a table, which is in memory in host byte order, as whole sectors.
+ * Entries first to last (inclusive) of a table, which is in memory in host byte order, as whole
+ * sectors.
  */
 static int co_write_entries(struct qcow2 *q, const uint64_t *entries, uint64_t n_entries,
                             uint64_t table, uint32_t first, uint32_t last, unsigned sort)

@@ -70,7 +70,8 @@ bool co_qcow2_read_reftable(struct qcow2 *q, GError **error)
     return true;
 }
 
-/* The block of the counts of clusters k << refblock_bits and on: NULL if there is none, which means 0. */
+/* The block of the counts of clusters k << refblock_bits and on: NULL if there is none, which means
+ * 0. */
 static int co_get_block(struct qcow2 *q, uint64_t k, void **block)
 {
     uint64_t entry = k < q->reftable_size ? q->reftable[k] : 0;
@@ -199,7 +200,8 @@ static uint64_t missing_blocks(const struct qcow2 *q, uint64_t i, uint64_t n)
     return missing;
 }
 
-/* Finds n free clusters with room behind them for the blocks that their counts need: *blocks clusters. */
+/* Finds n free clusters with room behind them for the blocks that their counts need: *blocks
+ * clusters. */
 static int co_find_with_blocks(struct qcow2 *q, uint64_t from, uint64_t n, uint64_t *run,
                                uint64_t *blocks)
 {
@@ -225,8 +227,8 @@ static int co_find_with_blocks(struct qcow2 *q, uint64_t from, uint64_t n, uint6
     }
 }
 
-/* Makes the blocks that are missing for clusters i to i + n - 1, at clusters at and following. reftable is large
- * enough, and gets them. */
+/* Makes the blocks that are missing for clusters i to i + n - 1, at clusters at and following.
+ * reftable is large enough, and gets them. */
 static int co_make_blocks(struct qcow2 *q, uint64_t *reftable, uint64_t i, uint64_t n, uint64_t at)
 {
     uint64_t k;
@@ -277,7 +279,8 @@ static int co_switch_reftable(struct qcow2 *q, uint64_t offset, uint32_t cluster
     return 0;
 }
 
-/* A larger table, with room for counts up to cluster number last: it and the blocks of its own counts are a run. */
+/* A larger table, with room for counts up to cluster number last: it and the blocks of its own
+ * counts are a run. */
 static int co_grow_reftable(struct qcow2 *q, uint64_t last)
 {
     uint64_t entries = (last >> q->refblock_bits) + 1, clusters, blocks, run,
@@ -286,7 +289,8 @@ static int co_grow_reftable(struct qcow2 *q, uint64_t last)
     g_autofree uint64_t *big = NULL;
     int ret;
 
-    /* Half as much again, and what it needs itself; the run is further back than last at most by these. */
+    /* Half as much again, and what it needs itself; the run is further back than last at most by
+     * these. */
     entries += entries / 2 + 64;
     clusters = qcow2_clusters(q, entries * sizeof(uint64_t));
     if (clusters << q->cluster_bits > QCOW2_MAX_REFTABLE_BYTES) {
@@ -473,7 +477,8 @@ void qcow2_free(struct qcow2 *q, uint64_t offset, uint64_t bytes, enum qcow2_dis
     if (q->frees->len) {
         struct qcow2_free *newest = &g_array_index(q->frees, struct qcow2_free, q->frees->len - 1);
 
-        /* Neighbours are given back in one piece, if the newest is still to be written as this one is. */
+        /* Neighbours are given back in one piece, if the newest is still to be written as this one
+         * is. */
         if (q->frees_first + q->frees->len > q->frees_written && newest->discard == discard &&
             newest->offset + (newest->n << q->cluster_bits) == first << q->cluster_bits) {
             newest->n += last - first + 1;

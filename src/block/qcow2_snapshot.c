@@ -446,7 +446,8 @@ static bool co_add(struct qcow2 *q, struct qcow2_snapshot *s, GError **error)
     }
     s->l1_offset = offset;
     s->l1_size = q->header.l1_size;
-    /* Counts first, and without COPIED nobody writes in place; the copy of the table comes after that. */
+    /* Counts first, and without COPIED nobody writes in place; the copy of the table comes after
+     * that. */
     ret = co_count_table(q, q->l1, q->header.l1_size, 1);
     l1_changed(q);
     if (ret == 0) {

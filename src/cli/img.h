@@ -21,7 +21,8 @@
 struct img;
 struct img_progress;
 
-/* Values of all options of all subcommands; a table's rows say which ones are its. Strings are argv's. */
+/* Values of all options of all subcommands; a table's rows say which ones are its. Strings are
+ * argv's. */
 struct img_args {
     bool quiet, progress, image_opts, target_image_opts, force_share;
     bool drop, strict, force, unsafe, chain, shrink, list, write, native, no_drain;
@@ -98,7 +99,8 @@ void img_print_formats(FILE *out);
 
 /* ---- img_options.c ---- */
 
-/* argv[0] is the subcommand's name. False after a message; *status: also after help, whose status it is. */
+/* argv[0] is the subcommand's name. False after a message; *status: also after help, whose status
+ * it is. */
 bool img_parse(struct img *img, int argc, char **argv, struct img_args *args, int *status);
 void img_args_clear(struct img_args *args);
 /* "PROGRAM: text" on standard error. Always 1, an exit status. */
@@ -127,8 +129,8 @@ struct img_image {
 struct block_user *co_img_open(struct img *img, const struct img_image *image);
 /* NULL: nothing. */
 void co_img_close(struct block_user *user);
-/* -l: what is read is this snapshot's: an id or a name, or snapshot.id=ID,snapshot.name=NAME. False after a
- * message. */
+/* -l: what is read is this snapshot's: an id or a name, or snapshot.id=ID,snapshot.name=NAME. False
+ * after a message. */
 bool co_img_load_snapshot(struct img *img, struct block_user *user, const char *text);
 /* False: no such mode. */
 bool img_cache_mode(const char *mode, bool *direct, bool *no_flush, bool *writethrough);
@@ -154,18 +156,20 @@ bool img_wants_help(GPtrArray *options);
 int img_print_create_help(struct img *img, const char *filename, const char *format, bool amend);
 /* A driver by its name, or NULL after a message. */
 const struct block_driver *img_driver(struct img *img, const char *name);
-/* options by their names on the command line become members of the schema, nested; NULL and *error: not one of
- * driver's or (file is true) of the file's, which are left out. */
+/* options by their names on the command line become members of the schema, nested; NULL and *error:
+ * not one of driver's or (file is true) of the file's, which are left out. */
 json_object *img_schema_options(const struct block_driver *driver, json_object *options, bool file,
                                 GError **error);
 
 /* ---- img_bitmap.c; in a coroutine ---- */
 
-/* Persistent bitmaps of the one for the other; skip_broken: but those that are inconsistent. False after a message. */
+/* Persistent bitmaps of the one for the other; skip_broken: but those that are inconsistent. False
+ * after a message. */
 bool co_img_copy_bitmaps(struct img *img, struct block_user *from, struct block_user *to,
                          bool skip_broken);
 
-/* "Format specific information:" and what it is, depth levels to the right; indent: the spaces of that. img_info.c */
+/* "Format specific information:" and what it is, depth levels to the right; indent: the spaces of
+ * that. img_info.c */
 void img_print_specific(const struct qapi_image_info *info, const char *indent, int depth);
 
 /* ---- img_print.c ---- */
@@ -174,7 +178,8 @@ void img_print_specific(const struct qapi_image_info *info, const char *indent, 
 char *img_human_size(uint64_t bytes);
 /* Members in the order and with the white space that tools know. */
 void img_print_json(FILE *out, json_object *value);
-/* Orders an object's members so: a new array of keys (borrowed), NULL at its end. Free it with g_free. */
+/* Orders an object's members so: a new array of keys (borrowed), NULL at its end. Free it with
+ * g_free. */
 const char **img_member_order(json_object *object);
 void img_print_snapshots(FILE *out, const struct qapi_snapshot_info_list *list);
 
@@ -187,8 +192,8 @@ void img_progress_end(struct img *img, bool done);
 
 /* ---- img_copy.c: vectorised search for zeroes ---- */
 
-/* How many bytes from data on, in units (the last one may be shorter), are all of one sort: of zeroes, or with
- * others. */
+/* How many bytes from data on, in units (the last one may be shorter), are all of one sort: of
+ * zeroes, or with others. */
 size_t img_run(const uint8_t *data, size_t size, size_t unit, bool *zero);
 
 /* ---- Rows that many tables share ---- */

@@ -151,7 +151,8 @@ static bool co_take(struct block_node *node, const char *name, GError **error)
     return node->driver->snapshots->co_create(node, &info, error);
 }
 
-/* The snapshot of this name; by_id: or of this id, which goes first. *id: the caller's to free; NULL: there is none. */
+/* The snapshot of this name; by_id: or of this id, which goes first. *id: the caller's to free;
+ * NULL: there is none. */
 static bool co_find(struct block_node *node, const char *name, bool by_id, char **id,
                     GError **error)
 {

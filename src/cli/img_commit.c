@@ -130,7 +130,8 @@ static bool check(struct commit *c, const char *what, uint64_t offset, int ret)
     return ret >= 0;
 }
 
-/* The layer that has what is at offset, and for how many bytes; the base: none of those above it. */
+/* The layer that has what is at offset, and for how many bytes; the base: none of those above it.
+ */
 static bool co_find_layer(struct commit *c, uint64_t offset, uint64_t *bytes, guint *layer,
                           bool *zero)
 {

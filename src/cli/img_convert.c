@@ -188,7 +188,8 @@ static bool co_create_target(struct convert *v)
     return co_img_create(v->img, &image);
 }
 
-/* How large the target's backing image is: behind that what the source doesn't have reads as zeroes. */
+/* How large the target's backing image is: behind that what the source doesn't have reads as
+ * zeroes. */
 static void look_at_base(struct convert *v, const struct block_node *node)
 {
     v->copy.has_base = v->base && *v->base;

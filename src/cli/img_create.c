@@ -250,7 +250,8 @@ static void put_number(json_object *members, const char *name, uint64_t number)
     json_object_object_add(members, name, json_object_new_string(text));
 }
 
-/* The file itself, with those of options that are its. size: 0 for what a format lays out itself. */
+/* The file itself, with those of options that are its. size: 0 for what a format lays out itself.
+ */
 static bool co_create_file(struct img *img, const char *filename, const struct block_driver *format,
                            json_object *options, uint64_t size, GError **error)
 {

@@ -16,7 +16,8 @@ struct img_extent {
 /* last: no other comes. False ends it. */
 typedef bool img_extent_fn(struct img *img, const struct img_extent *extent, bool last,
                            void *opaque);
-/* Calls fn for all stretches of start..end, as long as they can be. False: fn's, or after a message. */
+/* Calls fn for all stretches of start..end, as long as they can be. False: fn's, or after a
+ * message. */
 bool co_img_map(struct img *img, struct block_user *user, uint64_t start, uint64_t end,
                 img_extent_fn *fn, void *opaque);
 /* Draws start..end into a file. False after a message. */

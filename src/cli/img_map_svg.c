@@ -11,7 +11,8 @@
 
 enum { COLUMNS = 128, MAX_ROWS = 64, CELL = 8, MARGIN = 16, LINE = 18, MAX_LAYERS = 6 };
 
-/* Sorts of extents: nothing, zeroes, then data and compressed data of each layer; deeper ones share the last. */
+/* Sorts of extents: nothing, zeroes, then data and compressed data of each layer; deeper ones share
+ * the last. */
 enum { UNALLOCATED, ZERO, FIRST_LAYER, N_SORTS = FIRST_LAYER + 2 * MAX_LAYERS };
 
 struct picture {

@@ -40,8 +40,8 @@ static void put(json_object *options, const char *key, bool value)
 }
 
 /*
- * How requests to a file are made, when nobody said it: past the host's cache io_uring is quickest. What is in the
- * cache is copied by threads, which can be several at once.
+ * How requests to a file are made, when nobody said it: past the host's cache io_uring is quickest.
+ * What is in the cache is copied by threads, which can be several at once.
  */
 static void choose_aio(const struct img *img, const struct img_image *image, json_object *options,
                        bool direct)
@@ -148,7 +148,8 @@ void co_img_close(struct block_user *user)
     if (user) {
         struct block_node *node = block_user_node(user);
 
-        /* Its own reference goes last, here: what closing has to wait for is over when this returns. */
+        /* Its own reference goes last, here: what closing has to wait for is over when this
+         * returns. */
         block_user_free(user);
         co_block_node_unref(node);
     }

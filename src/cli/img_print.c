@@ -27,7 +27,8 @@ char *img_human_size(uint64_t bytes)
 
 enum { BUCKETS = 512 };
 
-/* Tools compare whole texts, so members come in the order of the hash table that they first came from. */
+/* Tools compare whole texts, so members come in the order of the hash table that they first came
+ * from. */
 static uint32_t bucket(const char *key)
 {
     uint32_t value = 0x238f13af * (uint32_t)strlen(key);

@@ -61,7 +61,8 @@ static bool co_truncate(struct io *io, const struct io_command *command, int arg
     return true;
 }
 
-/* How many bytes from offset on are allocated in the image itself, or aren't. False after a message. */
+/* How many bytes from offset on are allocated in the image itself, or aren't. False after a
+ * message. */
 static bool co_run_at(struct io *io, uint64_t offset, uint64_t end, uint64_t *bytes,
                       bool *allocated)
 {
@@ -608,7 +609,8 @@ static bool check_arguments(const struct io_command *command, int n)
     return false;
 }
 
-/* A command that writes gets the permission for it now, so that an image that is only read can be read-only. */
+/* A command that writes gets the permission for it now, so that an image that is only read can be
+ * read-only. */
 static bool may_write(struct io *io)
 {
     g_autoptr(GError) error = NULL;

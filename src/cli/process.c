@@ -172,8 +172,8 @@ static bool change_user(const char *user, GError **error)
 }
 
 /*
- * async-teardown: a process that shares our memory outlives us for as long as the kernel needs to free
- * it, so that who waits for our end needn't. It does nothing else.
+ * async-teardown: a process that shares our memory outlives us for as long as the kernel needs to
+ * free it, so that who waits for our end needn't. It does nothing else.
  */
 static int outlive(void *opaque)
 {

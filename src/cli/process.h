@@ -5,15 +5,17 @@
 #include "qapi/qapi_types.h"
 
 /*
- * -daemonize, first part: forks before there are threads; the parent waits for daemon_ready and exits
- * with its status. The child goes on here with *ready: the pipe to the parent. False and *error: no fork.
+ * -daemonize, first part: forks before there are threads; the parent waits for daemon_ready and
+ * exits with its status. The child goes on here with *ready: the pipe to the parent. False and
+ * *error: no fork.
  */
 bool daemon_start(int *ready, GError **error);
-/* Second part: start-up is over. Standard streams go to /dev/null, the parent exits with status 0. */
+/* Second part: start-up is over. Standard streams go to /dev/null, the parent exits with status 0.
+ */
 bool daemon_ready(int ready, GError **error);
 
-/* Writes the pid and locks the file, *fd, for the process's life; another process that has the lock is an
- * error. */
+/* Writes the pid and locks the file, *fd, for the process's life; another process that has the lock
+ * is an error. */
 bool pidfile_create(const char *path, int *fd, GError **error);
 
 /* -run-with chroot= and user=; capabilities are dropped with the user. */

@@ -82,7 +82,8 @@ static void on_signal(void *opaque)
     vm_request_shutdown(s->vm, QAPI_SHUTDOWN_CAUSE_HOST_SIGNAL);
 }
 
-/* Before there are other threads: they inherit the mask, so that only the loop gets these signals. */
+/* Before there are other threads: they inherit the mask, so that only the loop gets these signals.
+ */
 static bool watch_signals(struct system *s, GError **error)
 {
     sigset_t set;
@@ -267,8 +268,8 @@ static bool create_chardevs(struct system *s, GError **error)
 }
 
 /*
- * -serial; before the machine, whose devices attach to them. A monitor on the same back end attaches before
- * that: who comes last gets the keyboard.
+ * -serial; before the machine, whose devices attach to them. A monitor on the same back end
+ * attaches before that: who comes last gets the keyboard.
  */
 static bool create_serials(struct system *s, GError **error)
 {
@@ -325,8 +326,8 @@ static bool create_console(struct system *s, const struct console *console, unsi
 }
 
 /*
- * Without -nodefaults and options for them the first serial port and a monitor share the terminal. A machine of
- * nothing has a monitor only.
+ * Without -nodefaults and options for them the first serial port and a monitor share the terminal.
+ * A machine of nothing has a monitor only.
  */
 static void add_default_consoles(struct system_options *o)
 {

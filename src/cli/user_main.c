@@ -91,9 +91,9 @@ static int inform(const struct invocation *in, const struct user_command *c)
 }
 
 /*
- * The descriptor of the log, or -1. A program that was executed by a guest's gets its log by -log-fd
- * (a path may lead elsewhere by then, in a chroot); with %d in the name it has one of its own, if
- * that can be. It adds to what is there, since its process may have written that.
+ * The descriptor of the log, or -1. A program that was executed by a guest's gets its log by
+ * -log-fd (a path may lead elsewhere by then, in a chroot); with %d in the name it has one of its
+ * own, if that can be. It adds to what is there, since its process may have written that.
  */
 static int open_log_file(const struct user_command *c, GError **error)
 {

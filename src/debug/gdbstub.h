@@ -93,8 +93,8 @@ struct gdb_ops {
     void (*pass_signals)(void *opaque, uint64_t mask);
     /* What "monitor [command]" prints; g_malloc'ed. NULL: no such command. */
     char *(*monitor)(void *opaque, const char *command);
-    /* A general query or set packet (q, Q) that isn't known here. False: nor there; then reply stays
-     * empty. */
+    /* A general query or set packet (q, Q) that isn't known here. False: nor there; then reply
+     * stays empty. */
     bool (*query)(void *opaque, const char *packet, GString *reply);
     /* A file of the target, open for reading: a descriptor or -errno. */
     int (*open_file)(void *opaque, const char *path);
@@ -116,8 +116,8 @@ enum gdb_end { GDB_END_LOST, GDB_END_DETACHED, GDB_END_KILLED, GDB_END_EXITED };
 enum gdb_end gdb_serve(const struct gdb_ops *ops, void *opaque, int fd, int event_fd);
 
 /*
- * The same for a caller that has an event loop: one debugger's connection, over anything. ops->detach
- * and kill aren't called: that is for the caller to do, by what gdb_stub_end says.
+ * The same for a caller that has an event loop: one debugger's connection, over anything.
+ * ops->detach and kill aren't called: that is for the caller to do, by what gdb_stub_end says.
  */
 struct gdb_stub;
 struct gdb_stub *gdb_stub_new(const struct gdb_ops *ops, void *opaque,

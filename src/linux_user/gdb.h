@@ -40,7 +40,8 @@
  * Listen at [where], a TCP port of localhost ("1234") or the path of a Unix socket (it has a '/';
  * "%d" stands for the process's id), and wait for a debugger. Then guest threads wait in
  * lu_gdb_thread_start until it resumes them. Call it once p->dbt and p->mm are there and before the
- * first guest thread runs; assign the result to p->gdb. NULL and *error if the address can't be had.
+ * first guest thread runs; assign the result to p->gdb. NULL and *error if the address can't be
+ * had.
  */
 struct lu_gdb *lu_gdb_open(struct lu_process *p, const char *where, GError **error);
 

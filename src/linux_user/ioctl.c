@@ -133,8 +133,8 @@ static int64_t ioctl_route(struct lu_thread *t, const uint64_t a[6])
     return error ? error : LU_HOST(SYS_ioctl, a[0], a[1], entry);
 }
 
-/* SIOCETHTOOL: struct ifreq with the address of a structure that starts with a command. Those with a
- * fixed size are known here. */
+/* SIOCETHTOOL: struct ifreq with the address of a structure that starts with a command. Those with
+ * a fixed size are known here. */
 static int64_t ioctl_ethtool(struct lu_thread *t, const uint64_t a[6])
 {
     static const struct {

@@ -134,8 +134,8 @@ struct lu_process {
      * a free slot; and the lowest of them + 1, 0 for none. Written under lock, read without. */
     int protected_fds[16];
     int protected_floor;
-    /* RLIMIT_DATA, RLIMIT_STACK, RLIMIT_AS as the guest set them: {soft, hard}; they are not applied
-     * to Nandu itself. Under lock. */
+    /* RLIMIT_DATA, RLIMIT_STACK, RLIMIT_AS as the guest set them: {soft, hard}; they are not
+     * applied to Nandu itself. Under lock. */
     uint64_t rlimits[3][2];
     bool rlimit_set[3];
     struct lu_filter *passed_filter; /* owned; from who executed this Nandu, for the first thread */
@@ -253,8 +253,8 @@ enum lu_file_kind lu_file_kind(const struct lu_process *p, int fd);
 
 /*
  * Run [program] (which [exec_fd] is open on, or -1) with the guest's argv and envp, which are
- * copied. Returns the guest's exit status; if it couldn't be started *error is set and the result is
- * the status to exit with. Called once in a process, by its first thread.
+ * copied. Returns the guest's exit status; if it couldn't be started *error is set and the result
+ * is the status to exit with. Called once in a process, by its first thread.
  */
 int lu_main(const struct lu_options *options, const struct lu_abi *abi, int exec_fd,
             const char *program, char *const *argv, char *const *envp, GError **error);
@@ -335,8 +335,8 @@ struct lu_seccomp_pass {
 /* 0, and lu_seccomp_pass_undo is due if execve fails; or -errno. [envp] is the guest's. */
 int lu_seccomp_pass(struct lu_thread *t, char *const *envp, struct lu_seccomp_pass *pass);
 void lu_seccomp_pass_undo(struct lu_thread *t, struct lu_seccomp_pass *pass);
-/* At the start, before the guest's stack is made: takes what was handed over; false and *error if it
- * can't be used. Then, by the first thread: puts it in force. */
+/* At the start, before the guest's stack is made: takes what was handed over; false and *error if
+ * it can't be used. Then, by the first thread: puts it in force. */
 bool lu_seccomp_take(struct lu_process *p, GError **error);
 void lu_seccomp_start(struct lu_thread *t);
 

@@ -522,7 +522,8 @@ int lu_seccomp_mode(const struct lu_thread *t)
  * filters can't be taken away. What is read is checked like a filter of the guest's: whoever else
  * sets the variable only restrains the program that he runs.
  *
- * The file: FILE_MAGIC ("seccomp1"), then for each filter, the oldest first, a struct record and the code.
+ * The file: FILE_MAGIC ("seccomp1"), then for each filter, the oldest first, a struct record and
+ * the code.
  */
 #define VARIABLE   "NANDU_SECCOMP_FD"
 #define FILE_MAGIC UINT64_C(0x31706d6f63636573)

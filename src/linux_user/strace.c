@@ -352,7 +352,8 @@ void lu_strace_leave(struct lu_thread *t, const struct lu_syscall_row *row, cons
     g_autofree char *text = NULL;
 
     if (result == -LU_SIGRETURN) {
-        /* Of other calls it is what a seccomp filter decided: a signal, or an error that is none. */
+        /* Of other calls it is what a seccomp filter decided: a signal, or an error that is none.
+         */
         text = g_strdup_printf(" = ? (%s)\n", row && row->handler == sys_rt_sigreturn
                                                   ? "Successful exit from sigreturn"
                                                   : "Stopped by a seccomp filter");

@@ -31,8 +31,8 @@ void vm_unplug_refused(struct vm *vm, struct object *device);
 void vm_remove_all_devices(struct vm *vm);
 /* Whether -device can make it. */
 bool vm_device_is_pluggable(const struct object_type *type);
-/* All devices that the machine starts with are there: it is reset, and may run. False and *error: the
- * board can't take them. */
+/* All devices that the machine starts with are there: it is reset, and may run. False and *error:
+ * the board can't take them. */
 bool vm_machine_ready(struct vm *vm, GError **error);
 
 #endif

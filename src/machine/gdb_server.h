@@ -22,8 +22,9 @@ struct gdb_server *gdb_server_new(struct vm *vm, const struct chardev_context *c
 void gdb_server_free(struct gdb_server *server);
 DEFINE_AUTO_PTR(gdb_server, gdb_server_free)
 /*
- * Waits for debuggers, one after the other, on device (-gdb's: "tcp::1234", ..., "none": nowhere) in
- * the place of what it waited on. False and *error: there is no such device, or no vCPU to debug.
+ * Waits for debuggers, one after the other, on device (-gdb's: "tcp::1234", ..., "none": nowhere)
+ * in the place of what it waited on. False and *error: there is no such device, or no vCPU to
+ * debug.
  */
 bool gdb_server_open(struct gdb_server *server, const char *device, GError **error);
 

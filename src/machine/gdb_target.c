@@ -335,7 +335,8 @@ void gdb_machine_stopped(struct gdb_server *server)
         const struct accel_stop *stop = accel_stop_of(server->accel, i);
 
         accel_set_mode(server->accel, i, ACCEL_RUN, 0, 0, true);
-        /* It will come to the breakpoint once more. What else happened is told when it is resumed. */
+        /* It will come to the breakpoint once more. What else happened is told when it is resumed.
+         */
         if (stop && (int)i != held && (stop->kind == ACCEL_STOP_BREAKPOINT || !waited_for)) {
             accel_clear_stop(server->accel, i);
         }

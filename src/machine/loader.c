@@ -14,8 +14,8 @@
 #include "qapi/error.h"
 
 /*
- * A file that stays open, so that large files needn't stay in memory: what of them is loaded as it is gets read again
- * at each reset. While it is looked at it is mapped.
+ * A file that stays open, so that large files needn't stay in memory: what of them is loaded as it
+ * is gets read again at each reset. While it is looked at it is mapped.
  */
 struct source {
     struct loader *loader; /* while it is mapped */

@@ -21,8 +21,8 @@ struct riscv_board_info {
     uint64_t ram_base;
     uint64_t max_ram_size; /* bytes */
     uint64_t clint_base;   /* of a CLINT: software interrupts, then timers */
-    /* Where flash has code that takes the kernel's place, or with no firmware its; 0: there is none.
-     * May be NULL. */
+    /* Where flash has code that takes the kernel's place, or with no firmware its; 0: there is
+     * none. May be NULL. */
     uint64_t (*flash_code)(const struct riscv_board *board);
     /* All other devices; the harts and the clock are there. What is loaded is known. */
     bool (*make_devices)(struct riscv_board *board, GError **error);

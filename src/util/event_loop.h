@@ -54,8 +54,8 @@ void event_loop_set_log(struct event_loop *loop, struct log *log);
 struct log *event_loop_log(const struct event_loop *loop); /* NULL: none */
 
 /*
- * What a part of the program keeps for each loop: found by key (any address of its own), set once, given to destroy
- * when the loop is freed and waits for nothing any more. NULL: not set.
+ * What a part of the program keeps for each loop: found by key (any address of its own), set once,
+ * given to destroy when the loop is freed and waits for nothing any more. NULL: not set.
  */
 void *event_loop_local(struct event_loop *loop, const void *key);
 void event_loop_set_local(struct event_loop *loop, const void *key, void *value,

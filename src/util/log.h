@@ -58,9 +58,9 @@ bool log_enabled(const struct log *log, enum log_item item);
 bool log_set_ranges(struct log *log, const char *text, GError **error);
 bool log_in_ranges(const struct log *log, uint64_t address);
 /*
- * For who writes lines by itself, to the stream that it finds here (borrowed). changed is called, by
- * the main thread, after another stream or other items were set; the old stream is there until it
- * returns. One at a time; NULL: none.
+ * For who writes lines by itself, to the stream that it finds here (borrowed). changed is called,
+ * by the main thread, after another stream or other items were set; the old stream is there until
+ * it returns. One at a time; NULL: none.
  */
 FILE *log_stream(struct log *log);
 void log_set_listener(struct log *log, void (*changed)(void *opaque), void *opaque);

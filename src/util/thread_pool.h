@@ -19,8 +19,8 @@ DEFINE_AUTO_PTR(thread_pool, thread_pool_free)
 /* Keeps min threads ready; max at least 1 and min. */
 void thread_pool_set_limits(struct thread_pool *pool, unsigned min, unsigned max);
 /*
- * Runs fn(opaque) in one of the threads, first come, first served. If no thread can be had (the system's
- * limit), it runs before this returns: later is better than never.
+ * Runs fn(opaque) in one of the threads, first come, first served. If no thread can be had (the
+ * system's limit), it runs before this returns: later is better than never.
  */
 void thread_pool_run(struct thread_pool *pool, event_fn *fn, void *opaque);
 /* How many threads there are now. */

@@ -80,7 +80,8 @@ static void put_iorw(struct text *t, int32_t v, uint64_t pc)
 
 static void put_csr(struct text *t, int32_t v, uint64_t pc)
 {
-    /* base: the number that the name of the first one ends in; -1: there is only one, without it. */
+    /* base: the number that the name of the first one ends in; -1: there is only one, without it.
+     */
     static const struct {
         uint16_t first, last;
         const char *name;

@@ -121,8 +121,8 @@ static uint64_t do_sum(struct vcpu *cpu, uint64_t a, uint64_t b, uint64_t c, uin
 
 static const struct ir_helper helper_sum = {"sum", do_sum, 0};
 
-/* A kernel lets itself at a program's memory for a few instructions, and so changes nothing but SUM, very
- * often. */
+/* A kernel lets itself at a program's memory for a few instructions, and so changes nothing but
+ * SUM, very often. */
 static bool is_sum_switch(struct riscv_lift *c, const struct riscv_csr_access *a)
 {
     uint64_t bits;
