@@ -126,7 +126,7 @@ static bool set_break(struct block_node *node, const char *event, const char *ta
         rule.event++;
     }
     if (rule.event == QAPI_BLKDEBUG_EVENT__COUNT) {
-        return format_error(node, error, "there is no event '%s'", event);
+        return block_error(error, "there is no event '%s'", event);
     }
     rule.tag = g_strdup(tag);
     g_mutex_lock(&s->lock);
@@ -229,7 +229,7 @@ static bool check_alignment(struct block_node *node, const char *name, bool has,
         return true;
     }
     if (value <= 0 || value > INT32_MAX || value % align || (power && !is_power(value))) {
-        return format_error(node, error, "Cannot meet constraints with %s %" G_GINT64_FORMAT, name,
+        return block_error(error, "Cannot meet constraints with %s %" G_GINT64_FORMAT, name,
                             value);
     }
     *limit = (uint32_t)value;
@@ -247,7 +247,7 @@ static bool take_limits(struct block_node *node, const struct qapi_blockdev_opti
         return false;
     }
     if (s->limits.request_align > BLOCK_ZEROES) {
-        return format_error(node, error,
+        return block_error(error,
                             "Cannot meet constraints with align %" PRIu32 ": at most %d",
                             s->limits.request_align, BLOCK_ZEROES);
     }
@@ -348,7 +348,7 @@ static bool parse_filename(const char *filename, json_object *options, GError **
     json_object *child;
 
     if (!image || !image[1]) {
-        return format_fail(
+        return block_error(
             error, "blkdebug requires both config file and image path: blkdebug:CONFIG:IMAGE");
     }
     if (image > config) {

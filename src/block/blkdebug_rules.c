@@ -27,7 +27,7 @@ static bool add_inject(struct block_node *node, const struct qapi_blkdebug_injec
                                  : (1u << QAPI_BLKDEBUG_IO_TYPE__COUNT) - 1 -
                                        (1u << QAPI_BLKDEBUG_IO_TYPE_BLOCK_STATUS);
     if (o->has_sector && (o->sector < -1 || o->sector > INT64_MAX / SECTOR)) {
-        return format_error(node, error, "sector %" G_GINT64_FORMAT " of a rule is out of range",
+        return block_error(error, "sector %" G_GINT64_FORMAT " of a rule is out of range",
                             o->sector);
     }
     g_ptr_array_add(s->rules, g_memdup2(&rule, sizeof(rule)));
@@ -72,7 +72,7 @@ static bool take_section(struct block_node *node, const char *name, json_object 
         qapi_clear(&qapi_type_blkdebug_set_state_options, &set);
         return true;
     }
-    return format_fail(error, "there is no group '%s'; there are inject-error and set-state", name);
+    return block_error(error, "there is no group '%s'; there are inject-error and set-state", name);
 }
 
 /* KEY = "VALUE" */
@@ -81,13 +81,13 @@ static bool take_line(json_object *members, char *line, GError **error)
     char *equals = strchr(line, '='), *value, *end;
 
     if (!equals) {
-        return format_fail(error, "'%.100s' isn't of the form KEY = \"VALUE\"", line);
+        return block_error(error, "'%.100s' isn't of the form KEY = \"VALUE\"", line);
     }
     *equals = 0;
     value = g_strstrip(equals + 1);
     end = value + strlen(value);
     if (end - value < 2 || *value != '"' || end[-1] != '"') {
-        return format_fail(error, "the value of '%.100s' has to be in quotes", g_strstrip(line));
+        return block_error(error, "the value of '%.100s' has to be in quotes", g_strstrip(line));
     }
     end[-1] = 0;
     json_object_object_add(members, g_strstrip(line), json_object_new_string(value + 1));
@@ -129,7 +129,7 @@ static bool read_lines(struct block_node *node, char *text, unsigned *number, GE
             g_clear_pointer(&members, json_object_put);
             members = json_object_new_object();
         } else if (!section) {
-            return format_fail(error, "'%.100s' isn't in a group", line);
+            return block_error(error, "'%.100s' isn't in a group", line);
         } else if (!take_line(members, line, error)) {
             return false;
         }
@@ -148,10 +148,10 @@ static bool read_file(struct block_node *node, const char *path, GError **error)
         return false;
     }
     if (size > MAX_CONFIG || strlen(text) != size) {
-        return format_error(node, error, "%s isn't a file with rules", path);
+        return block_error(error, "%s isn't a file with rules", path);
     }
     if (!read_lines(node, text, &number, &why)) {
-        format_error(node, error, "%s:%u: %s", path, number, why->message);
+        block_error(error, "%s:%u: %s", path, number, why->message);
         g_error_free(why);
         return false;
     }

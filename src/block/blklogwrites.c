@@ -70,7 +70,7 @@ static bool co_find_end(struct block_node *node, GError **error)
     if (GUINT64_FROM_LE(super.magic) != log_magic ||
         GUINT64_FROM_LE(super.version) != LOG_VERSION || s->sector < DEFAULT_SECTOR ||
         s->sector > MAX_SECTOR || s->sector & (s->sector - 1)) {
-        return format_error(node, error, "Not a valid log superblock to append to");
+        return block_error(error, "Not a valid log superblock to append to");
     }
     n = GUINT64_FROM_LE(super.n_entries);
     s->next = 1;
@@ -81,11 +81,11 @@ static bool co_find_end(struct block_node *node, GError **error)
         if (s->next > length / s->sector ||
             !format_read(node, s->log, s->next * s->sector, &e, sizeof(e), "log entry", error)) {
             return error && *error ? false
-                                   : format_error(node, error, "its log is shorter than it says");
+                                   : block_error(error, "its log is shorter than it says");
         }
         data = GUINT64_FROM_LE(e.flags) & LOG_DISCARD ? 0 : GUINT64_FROM_LE(e.n_sectors);
         if (data > length / s->sector) {
-            return format_error(node, error, "entry %" PRIu64 " of its log is damaged",
+            return block_error(error, "entry %" PRIu64 " of its log is damaged",
                                 s->n_entries);
         }
         s->next += 1 + data;
@@ -100,18 +100,18 @@ static bool take_options(struct block_node *node,
     bool append = o->has_log_append && o->log_append;
 
     if (append && o->has_log_sector_size) {
-        return format_error(node, error, "log-append and log-sector-size are mutually exclusive");
+        return block_error(error, "log-append and log-sector-size are mutually exclusive");
     }
     s->sector = o->has_log_sector_size ? o->log_sector_size : DEFAULT_SECTOR;
     s->interval =
         o->has_log_super_update_interval ? o->log_super_update_interval : DEFAULT_INTERVAL;
     if (s->sector < DEFAULT_SECTOR || s->sector > MAX_SECTOR || s->sector & (s->sector - 1)) {
-        return format_error(node, error,
+        return block_error(error,
                             "Invalid log sector size %" PRIu32 ": a power of 2 from 512 to 65536",
                             s->sector);
     }
     if (!s->interval) {
-        return format_error(node, error, "Invalid log superblock update interval 0");
+        return block_error(error, "Invalid log superblock update interval 0");
     }
     s->next = 1;
     return !append || co_find_end(node, error);

@@ -108,7 +108,7 @@ static bool parse_filename(const char *filename, json_object *options, GError **
     json_object *raw_options, *test_options;
 
     if (!test || !*raw_name || !test[1]) {
-        return format_fail(
+        return block_error(
             error, "blkverify requires raw copy and original image path: blkverify:RAW:IMAGE");
     }
     raw_options = json_object_new_object();

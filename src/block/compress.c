@@ -26,7 +26,7 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
     child = s->file->node;
     node->length = child->length;
     if (!(child->supported_write_flags & BLOCK_COMPRESSED)) {
-        return format_error(node, error, "Compression is not supported for driver '%s'",
+        return block_error(error, "Compression is not supported for driver '%s'",
                             child->driver->name);
     }
     if (!co_block_image_info(child, false, &info, error)) {
@@ -36,7 +36,7 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
     s->cluster = info.has_cluster_size ? (uint64_t)info.cluster_size : 0;
     qapi_clear(&qapi_type_image_info, &info);
     if (!s->cluster || s->cluster & (s->cluster - 1)) {
-        return format_error(node, error, "the image has no clusters");
+        return block_error(error, "the image has no clusters");
     }
     node->supported_write_flags = BLOCK_FUA;
     return true;

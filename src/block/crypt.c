@@ -10,8 +10,8 @@ enum { SECTOR = 512, ERASURES = 7 };
 
 static bool complain(const struct crypt_place *place, GError **error, const char *text)
 {
-    return place->node ? format_error(place->node, error, "%s", text)
-                       : format_fail(error, "%s", text);
+    return place->node ? block_error(error, "%s", text)
+                       : block_error(error, "%s", text);
 }
 
 static bool co_read(const struct crypt_place *place, uint64_t offset, void *data, size_t bytes,
@@ -178,7 +178,7 @@ bool co_crypt_prepare(const struct qapi_qcrypto_block_create_options_luks *optio
     };
 
     if (!options->key_secret) {
-        return format_fail(error, "Parameter 'key-secret' is required for cipher");
+        return block_error(error, "Parameter 'key-secret' is required for cipher");
     }
     password = secret_get(root, options->key_secret, error);
     if (!password) {
@@ -231,7 +231,7 @@ static unsigned count_active(const struct luks_header *header)
 static bool check_slot_number(const struct amend *a, GError **error)
 {
     return !a->o->has_keyslot || (a->o->keyslot >= 0 && a->o->keyslot < LUKS_SLOTS) ||
-           format_fail(error, "Invalid keyslot %" G_GINT64_FORMAT ". Must be between 0 and %d",
+           block_error(error, "Invalid keyslot %" G_GINT64_FORMAT ". Must be between 0 and %d",
                        a->o->keyslot, LUKS_SLOTS - 1);
 }
 
@@ -240,7 +240,7 @@ static bool choose_slot(const struct amend *a, unsigned *slot, GError **error)
     if (a->o->has_keyslot) {
         *slot = (unsigned)a->o->keyslot;
         return !a->header->slots[*slot].active || a->force ||
-               format_fail(error, "Refusing to overwrite active keyslot %u - please erase it first",
+               block_error(error, "Refusing to overwrite active keyslot %u - please erase it first",
                            *slot);
     }
     for (*slot = 0; *slot < LUKS_SLOTS; ++*slot) {
@@ -248,7 +248,7 @@ static bool choose_slot(const struct amend *a, unsigned *slot, GError **error)
             return true;
         }
     }
-    return format_fail(error, "Can't add a keyslot - all keyslots are in use");
+    return block_error(error, "Can't add a keyslot - all keyslots are in use");
 }
 
 static bool co_add(const struct amend *a, GError **error)
@@ -264,10 +264,10 @@ static bool co_add(const struct amend *a, GError **error)
     bool ok;
 
     if (!a->o->new_secret) {
-        return format_fail(error, "'new-secret' is required to activate a keyslot");
+        return block_error(error, "'new-secret' is required to activate a keyslot");
     }
     if (a->o->old_secret) {
-        return format_fail(error, "'old-secret' must not be given when activating keyslots");
+        return block_error(error, "'old-secret' must not be given when activating keyslots");
     }
     if (!choose_slot(a, &job.slot, error)) {
         return false;
@@ -329,10 +329,10 @@ static bool co_erase_by_password(const struct amend *a, GError **error)
         n += matching[i];
     }
     if (!n) {
-        return format_fail(error, "No keyslots match given (old) password for erase operation");
+        return block_error(error, "No keyslots match given (old) password for erase operation");
     }
     if (n == count_active(a->header) && !a->force) {
-        return format_fail(
+        return block_error(
             error,
             "All the active keyslots match the (old) password that was given and erasing them will "
             "erase all the data in the image irreversibly - refusing operation");
@@ -350,23 +350,23 @@ static bool co_remove(const struct amend *a, GError **error)
     unsigned slot = (unsigned)a->o->keyslot;
 
     if (a->o->new_secret || a->o->has_iter_time) {
-        return format_fail(error, "'%s' must not be given when erasing keyslots",
+        return block_error(error, "'%s' must not be given when erasing keyslots",
                            a->o->new_secret ? "new-secret" : "iter-time");
     }
     if (a->o->old_secret) {
         return co_erase_by_password(a, error);
     }
     if (!a->o->has_keyslot) {
-        return format_fail(
+        return block_error(
             error,
             "To erase keyslot(s), either explicit keyslot index or the password currently contained "
             "in them must be given");
     }
     if (!a->header->slots[slot].active && !a->force) {
-        return format_fail(error, "Given keyslot %u is already erased (inactive)", slot);
+        return block_error(error, "Given keyslot %u is already erased (inactive)", slot);
     }
     if (count_active(a->header) == 1 && a->header->slots[slot].active && !a->force) {
-        return format_fail(
+        return block_error(
             error,
             "Attempt to erase the only active keyslot %u which will erase all the data in the image "
             "irreversibly - refusing operation",

@@ -1,36 +1,8 @@
-/* What formats share: errors, and files that new images are made in. */
+/* What formats share: parts of headers, and files that new images are made in. */
 #include <errno.h>
 
 #include "block/sparse.h"
 #include "qapi/error.h"
-
-/* One line, whatever an image has in its names. */
-bool format_fail(GError **error, const char *format, ...)
-{
-    g_autofree char *text = NULL;
-    va_list args;
-
-    va_start(args, format);
-    text = g_strdup_vprintf(format, args);
-    va_end(args);
-    for (char *c = text; *c; c++) {
-        *c = g_ascii_iscntrl(*c) ? '?' : *c;
-    }
-    g_set_error_literal(error, QAPI_ERROR, QAPI_ERROR_GENERIC, text);
-    return false;
-}
-
-/* Who opens an image says its name; here it would be there twice. */
-bool format_error(const struct block_node *node, GError **error, const char *format, ...)
-{
-    g_autofree char *text = NULL;
-    va_list args;
-
-    va_start(args, format);
-    text = g_strdup_vprintf(format, args);
-    va_end(args);
-    return format_fail(error, "%s", text);
-}
 
 bool format_read(const struct block_node *node, struct block_edge *file, uint64_t offset,
                  void *data, size_t bytes, const char *what, GError **error)
@@ -38,7 +10,7 @@ bool format_read(const struct block_node *node, struct block_edge *file, uint64_
     int result;
 
     if (offset > file->node->length || bytes > file->node->length - offset) {
-        return format_error(node, error,
+        return block_error(error,
                             "the %s (%zu bytes at offset %" G_GUINT64_FORMAT
                             ") is beyond the end of the "
                             "file",
@@ -46,7 +18,7 @@ bool format_read(const struct block_node *node, struct block_edge *file, uint64_
     }
     result = co_child_read(file, offset, bytes, BLOCK_BUFFER(data, bytes), 0);
     return result >= 0 ||
-           format_error(node, error, "could not read the %s: %s", what, g_strerror(-result));
+           block_error(error, "could not read the %s: %s", what, g_strerror(-result));
 }
 
 bool co_format_open(struct block_graph *graph, const struct qapi_blockdev_ref *ref,
@@ -83,7 +55,7 @@ bool co_format_write(struct format_file *file, uint64_t offset, const void *data
         return false;
     }
     result = bytes ? co_block_write(file->user, offset, bytes, BLOCK_BUFFER(data, bytes), 0) : 0;
-    return result >= 0 || format_fail(error, "could not write '%s': %s", file->node->filename,
+    return result >= 0 || block_error(error, "could not write '%s': %s", file->node->filename,
                                       g_strerror(-result));
 }
 
@@ -98,7 +70,7 @@ bool co_format_close(struct format_file *file, bool ok, GError **error)
     int result = ok ? co_block_flush(file->user) : 0;
 
     if (result < 0) {
-        format_fail(error, "could not write '%s': %s", file->node->filename, g_strerror(-result));
+        block_error(error, "could not write '%s': %s", file->node->filename, g_strerror(-result));
     }
     block_user_free(file->user);
     co_block_node_unref(file->node);

@@ -17,8 +17,16 @@ bool block_error(GError **error, const char *format, ...)
     va_start(args, format);
     text = g_strdup_vprintf(format, args);
     va_end(args);
+    for (char *c = text; *c; c++) {
+        *c = g_ascii_iscntrl(*c) ? '?' : *c;
+    }
     g_set_error_literal(error, QAPI_ERROR, QAPI_ERROR_GENERIC, text);
     return false;
+}
+
+bool block_error_errno(GError **error, int ret, const char *what)
+{
+    return block_error(error, "%s: %s", what, g_strerror(-ret));
 }
 
 struct block_graph *block_graph_new(struct object *root)

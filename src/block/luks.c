@@ -50,7 +50,7 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
     }
     s->payload = (uint64_t)s->header.payload * SECTOR;
     if (s->payload > node->file->node->length) {
-        return format_error(node, error,
+        return block_error(error,
                             "its data at offset %" PRIu64 " are beyond the end of the file",
                             s->payload);
     }
@@ -141,7 +141,7 @@ static int co_truncate(struct block_node *node, uint64_t size, bool exact,
     struct luks *s = node->state;
 
     if (size > INT64_MAX - s->payload) {
-        format_error(node, error, "The requested file size is too large");
+        block_error(error, "The requested file size is too large");
         return -EFBIG;
     }
     return co_child_truncate(node->file, s->payload + size, exact, prealloc, flags, error);
@@ -289,10 +289,10 @@ static bool co_create(struct block_graph *graph, const struct qapi_blockdev_crea
     uint8_t key[CIPHER_MAX_KEY];
 
     if (!o->file && !o->header) {
-        return format_fail(error, "Either the parameter 'header' or 'file' must be specified");
+        return block_error(error, "Either the parameter 'header' or 'file' must be specified");
     }
     if (o->size % SECTOR || o->size > INT64_MAX / 2) {
-        return format_fail(error,
+        return block_error(error,
                            "luks: the size must be a multiple of 512 bytes, and less than 4 EiB");
     }
     if (!co_crypt_prepare(&crypt, block_graph_root(graph), &header, key, &material, error)) {

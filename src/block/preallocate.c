@@ -26,16 +26,16 @@ static bool take_options(struct block_node *node, const struct qapi_blockdev_opt
 
     if ((o->has_prealloc_align && o->prealloc_align <= 0) ||
         (o->has_prealloc_size && o->prealloc_size <= 0)) {
-        return format_error(node, error, "prealloc-align and prealloc-size must be more than 0");
+        return block_error(error, "prealloc-align and prealloc-size must be more than 0");
     }
     s->align = o->has_prealloc_align ? (uint64_t)o->prealloc_align : DEFAULT_ALIGN;
     s->size = o->has_prealloc_size ? (uint64_t)o->prealloc_size : DEFAULT_SIZE;
     if (s->align % 512) {
-        return format_error(node, error,
+        return block_error(error,
                             "prealloc-align parameter of preallocate filter is not aligned to 512");
     }
     if (s->align > 1ull << 40 || s->size > 1ull << 50) {
-        return format_error(node, error, "prealloc-align or prealloc-size is too large");
+        return block_error(error, "prealloc-align or prealloc-size is too large");
     }
     return true;
 }

@@ -287,7 +287,7 @@ static bool co_check(struct block_node *node, unsigned fix, struct qapi_image_ch
 
     c.used = g_try_malloc0(c.n_clusters / 8 + 1);
     if (!c.used) {
-        return format_error(node, error,
+        return block_error(error,
                             "there is no memory to check a file of %" PRIu64 " clusters",
                             c.n_clusters);
     }
@@ -304,7 +304,7 @@ static bool co_check(struct block_node *node, unsigned fix, struct qapi_image_ch
     result->corruptions -= result->corruptions_fixed;
     result->total_clusters = (int64_t)((node->length + s->cluster - 1) / s->cluster);
     return ret >= 0 ||
-           format_error(node, error, "could not check the tables: %s", g_strerror(-ret));
+           block_error(error, "could not check the tables: %s", g_strerror(-ret));
 }
 
 /* ---- Open and close ---- */
@@ -316,16 +316,16 @@ static bool check_header(struct block_node *node, GError **error)
     uint64_t features = GUINT64_FROM_LE(h->features), table = GUINT32_FROM_LE(h->table_size);
 
     if (memcmp(h->magic, "QED", 4)) {
-        return format_error(node, error, "Image not in QED format");
+        return block_error(error, "Image not in QED format");
     }
     if (features & ~(uint64_t)FEATURES) {
-        return format_error(node, error, "Unsupported QED features: 0x%" PRIx64,
+        return block_error(error, "Unsupported QED features: 0x%" PRIx64,
                             features & ~(uint64_t)FEATURES);
     }
     s->cluster = GUINT32_FROM_LE(h->cluster_size);
     if (s->cluster < MIN_CLUSTER || s->cluster > MAX_CLUSTER || s->cluster & (s->cluster - 1) ||
         !table || table > MAX_TABLE || table & (table - 1)) {
-        return format_error(node, error,
+        return block_error(error,
                             "QED cluster size %" PRIu64 " or table size %" PRIu64 " is invalid",
                             s->cluster, table);
     }
@@ -335,11 +335,11 @@ static bool check_header(struct block_node *node, GError **error)
     node->length = GUINT64_FROM_LE(h->image_size);
     if (node->length % SECTOR || node->length > INT64_MAX ||
         (node->length + s->cluster - 1) / s->cluster > s->n * s->n) {
-        return format_error(node, error, "its size of %" PRIu64 " bytes can't be",
+        return block_error(error, "its size of %" PRIu64 " bytes can't be",
                             (uint64_t)node->length);
     }
     if (!is_valid(node, s->l1_offset, s->table_bytes)) {
-        return format_error(node, error,
+        return block_error(error,
                             "its L1 table at offset %" PRIu64 " is beyond the end of the file",
                             s->l1_offset);
     }
@@ -359,14 +359,14 @@ static bool co_read_backing_name(struct block_node *node, GError **error)
     }
     if (bytes > MAX_NAME ||
         (uint64_t)offset + bytes > s->cluster * GUINT32_FROM_LE(s->header.header_size)) {
-        return format_error(node, error, "the name of its backing image isn't where it can be");
+        return block_error(error, "the name of its backing image isn't where it can be");
     }
     if (!format_read(node, node->file, offset, name, bytes, "backing image's name", error)) {
         return false;
     }
     for (const char *c = name; *c; c++) {
         if (g_ascii_iscntrl(*c)) {
-            return format_error(node, error, "the name of its backing image is damaged");
+            return block_error(error, "the name of its backing image is damaged");
         }
     }
     node->backing_name = g_strdup(name);
@@ -388,7 +388,7 @@ static bool co_start_writing(struct block_node *node, GError **error)
         s->header.autoclear = 0;
         ret = co_write_header(node);
         if (ret < 0) {
-            return format_error(node, error, "could not write the header: %s", g_strerror(-ret));
+            return block_error(error, "could not write the header: %s", g_strerror(-ret));
         }
     }
     return !(GUINT64_FROM_LE(s->header.features) & FEATURE_NEED_CHECK) ||
@@ -444,20 +444,20 @@ static int co_truncate(struct block_node *node, uint64_t size, bool exact,
     int result;
 
     if (prealloc != QAPI_PREALLOC_MODE_OFF || size < node->length) {
-        format_error(node, error,
+        block_error(error,
                      size < node->length ? "shrinking images is not supported"
                                          : "preallocation isn't supported");
         return -ENOTSUP;
     }
     if (size % SECTOR || (size + s->cluster - 1) / s->cluster > s->n * s->n) {
-        format_error(node, error, "a size of %" PRIu64 " bytes can't be", size);
+        block_error(error, "a size of %" PRIu64 " bytes can't be", size);
         return -EINVAL;
     }
     s->header.image_size = GUINT64_TO_LE(size);
     result = co_write_header(node);
     if (result < 0) {
         s->header.image_size = GUINT64_TO_LE(node->length);
-        format_error(node, error, "could not write the header: %s", g_strerror(-result));
+        block_error(error, "could not write the header: %s", g_strerror(-result));
     }
     return MIN(result, 0);
 }
@@ -472,7 +472,7 @@ static bool co_change_backing(struct block_node *node, const char *file, const c
     int result = 0;
 
     if (bytes > MAX_NAME || sizeof(struct header) + bytes > s->cluster) {
-        return format_error(node, error, "the name of the backing image is too long");
+        return block_error(error, "the name of the backing image is too long");
     }
     if (bytes) {
         features |=
@@ -487,7 +487,7 @@ static bool co_change_backing(struct block_node *node, const char *file, const c
         result = co_write_header(node);
     }
     if (result < 0) {
-        return format_error(node, error, "could not write the header: %s", g_strerror(-result));
+        return block_error(error, "could not write the header: %s", g_strerror(-result));
     }
     g_free(node->backing_name);
     g_free(node->backing_format);
@@ -513,23 +513,23 @@ static bool check_create(const struct qapi_blockdev_create_options_qed *o, uint6
     uint64_t n;
 
     if (cluster < MIN_CLUSTER || cluster > MAX_CLUSTER || cluster & (cluster - 1)) {
-        return format_fail(error, "QED cluster size must be within range [%d, %d] and power of 2",
+        return block_error(error, "QED cluster size must be within range [%d, %d] and power of 2",
                            MIN_CLUSTER, MAX_CLUSTER);
     }
     if (!table || table > MAX_TABLE || table & (table - 1)) {
-        return format_fail(error, "QED table size must be within range [1, %d] and power of 2",
+        return block_error(error, "QED table size must be within range [1, %d] and power of 2",
                            MAX_TABLE);
     }
     n = cluster * table / 8;
     if (o->size % SECTOR || o->size > INT64_MAX || (o->size + cluster - 1) / cluster > n * n) {
-        return format_fail(
+        return block_error(
             error,
             "QED image size must be a non-zero multiple of 512 bytes, and at most %" PRIu64
             " clusters",
             n * n);
     }
     if (o->backing_file && strlen(o->backing_file) > MAX_NAME) {
-        return format_fail(error, "the name of the backing image is too long");
+        return block_error(error, "the name of the backing image is too long");
     }
     return true;
 }

@@ -359,11 +359,11 @@ static bool take_options(struct block_node *node, const struct qapi_blockdev_opt
     struct quorum *s = node->state;
 
     if (o->children.n < 1 || o->children.n > MAX_CHILDREN) {
-        return format_error(node, error, "Number of provided children must be from 1 to %d",
+        return block_error(error, "Number of provided children must be from 1 to %d",
                             MAX_CHILDREN);
     }
     if (o->vote_threshold < 1 || (uint64_t)o->vote_threshold > o->children.n) {
-        return format_error(node, error,
+        return block_error(error,
                             "threshold %" G_GINT64_FORMAT
                             " may not exceed children count, and is at least 1",
                             o->vote_threshold);
@@ -373,13 +373,12 @@ static bool take_options(struct block_node *node, const struct qapi_blockdev_opt
     s->blkverify = o->has_blkverify && o->blkverify && !s->fifo;
     s->rewrite = o->has_rewrite_corrupted && o->rewrite_corrupted && !s->fifo;
     if (s->blkverify && (o->children.n != 2 || s->threshold != 2)) {
-        return format_error(
-            node, error,
+        return block_error(error,
             "blkverify=on can only be set if there are exactly two files and vote-threshold is "
             "2");
     }
     if (s->rewrite && s->blkverify) {
-        return format_error(node, error, "rewrite-corrupted=on cannot be used with blkverify=on");
+        return block_error(error, "rewrite-corrupted=on cannot be used with blkverify=on");
     }
     return true;
 }
@@ -403,7 +402,7 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
         }
         s->children[s->n] = child;
         if (child->node->length != s->children[0]->node->length) {
-            return format_error(node, error,
+            return block_error(error,
                                 "child '%s' has %" PRIu64 " bytes, and '%s' has %" PRIu64,
                                 child->node->name, (uint64_t)child->node->length,
                                 s->children[0]->node->name, (uint64_t)s->children[0]->node->length);

@@ -14,12 +14,6 @@ struct raw_state {
     uint64_t size;
 };
 
-static bool fail(GError **error, const char *text)
-{
-    g_set_error_literal(error, QAPI_ERROR, QAPI_ERROR_GENERIC, text);
-    return false;
-}
-
 static int probe(const uint8_t *data, size_t size, const char *filename)
 {
     return 1; /* what nobody else knows */
@@ -30,7 +24,7 @@ static bool set_length(struct block_node *node, uint64_t file_length, GError **e
     const struct raw_state *s = node->state;
 
     if (s->offset > file_length || (s->has_size && s->size > file_length - s->offset)) {
-        return fail(
+        return block_error(
             error,
             "The sum of offset and size must be smaller or equal to the actual size of the containing "
             "file");
@@ -48,7 +42,7 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
     struct block_edge *file;
 
     if (raw->offset < 0 || raw->size < 0) {
-        return fail(error, "offset and size cannot be negative");
+        return block_error(error, "offset and size cannot be negative");
     }
     s->offset = (uint64_t)raw->offset;
     s->has_size = raw->has_size;
@@ -169,11 +163,11 @@ static int co_truncate(struct block_node *node, uint64_t size, bool exact,
     const struct raw_state *s = node->state;
 
     if (s->has_size) {
-        fail(error, "Cannot resize fixed-size raw disks");
+        block_error(error, "Cannot resize fixed-size raw disks");
         return -ENOTSUP;
     }
     if (size > INT64_MAX - s->offset) {
-        fail(error, "Disk size too large for the chosen offset");
+        block_error(error, "Disk size too large for the chosen offset");
         return -EINVAL;
     }
     return co_child_truncate(node->file, s->offset + size, exact, prealloc, flags, error);

@@ -59,34 +59,34 @@ static bool check_header(const struct block_node *node, const struct header *h, 
     uint64_t size = GUINT64_FROM_LE(h->disk_size);
 
     if (GUINT32_FROM_LE(h->signature) != (uint32_t)SIGNATURE) {
-        return format_error(node, error, "Image not in VDI format (bad signature %08" PRIx32 ")",
+        return block_error(error, "Image not in VDI format (bad signature %08" PRIx32 ")",
                             GUINT32_FROM_LE(h->signature));
     }
     if (version != VERSION) {
-        return format_error(node, error, "unsupported VDI image (version %" PRIu32 ".%" PRIu32 ")",
+        return block_error(error, "unsupported VDI image (version %" PRIu32 ".%" PRIu32 ")",
                             version >> 16, version & 0xffff);
     }
     if (GUINT32_FROM_LE(h->offset_map) % SECTOR || GUINT32_FROM_LE(h->offset_data) % SECTOR) {
-        return format_error(node, error,
+        return block_error(error,
                             "unsupported VDI image (its block map at 0x%" PRIx32
                             " or its data at 0x%" PRIx32 " don't begin at a sector)",
                             GUINT32_FROM_LE(h->offset_map), GUINT32_FROM_LE(h->offset_data));
     }
     if (GUINT32_FROM_LE(h->sector_size) != SECTOR || GUINT32_FROM_LE(h->block_size) != BLOCK) {
-        return format_error(node, error,
+        return block_error(error,
                             "unsupported VDI image (sectors of %" PRIu32 " and blocks of %" PRIu32
                             " bytes; %d and %d are supported)",
                             GUINT32_FROM_LE(h->sector_size), GUINT32_FROM_LE(h->block_size), SECTOR,
                             BLOCK);
     }
     if (n_blocks > MAX_BLOCKS || size > (uint64_t)n_blocks * BLOCK) {
-        return format_error(node, error,
+        return block_error(error,
                             "unsupported VDI image (disk size %" PRIu64
                             ", image bitmap has room for %" PRIu64 ")",
                             size, (uint64_t)MIN(n_blocks, MAX_BLOCKS) * BLOCK);
     }
     if (!is_null(h->uuid_link) || !is_null(h->uuid_parent)) {
-        return format_error(node, error, "unsupported VDI image (it depends on another one)");
+        return block_error(error, "unsupported VDI image (it depends on another one)");
     }
     return true;
 }
@@ -161,7 +161,7 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
     s->n_allocated = GUINT32_FROM_LE(h.n_allocated);
     end = s->offset_map + (uint64_t)s->n_blocks * sizeof(uint32_t);
     if (end > node->file->node->length || end > s->offset_data || s->offset_map < HEADER_BYTES) {
-        return format_error(node, error,
+        return block_error(error,
                             "the block map of %" PRIu32 " blocks at 0x%" PRIx64
                             " isn't between the header, "
                             "the data and the end of the file",
@@ -232,7 +232,7 @@ static bool co_check(struct block_node *node, unsigned fix, struct qapi_image_ch
     int ret;
 
     if (fix) {
-        return format_error(node, error,
+        return block_error(error,
                             "images of this format can't be repaired; make a new one with convert");
     }
     co_mutex_lock(&s->sparse.lock);
@@ -240,7 +240,7 @@ static bool co_check(struct block_node *node, unsigned fix, struct qapi_image_ch
     co_mutex_unlock(&s->sparse.lock);
     result->has_corruptions = true;
     return ret >= 0 ||
-           format_error(node, error, "could not read the block map: %s", g_strerror(-ret));
+           block_error(error, "could not read the block map: %s", g_strerror(-ret));
 }
 
 /* ---- New images ---- */
@@ -265,7 +265,7 @@ static bool co_create_prepare(struct block_graph *graph, const char *filename, j
          g_str_equal(json_object_get_string(value), "true");
     if (!on && !g_str_equal(json_object_get_string(value), "off") &&
         !g_str_equal(json_object_get_string(value), "false")) {
-        return format_fail(error, "Parameter 'static' expects 'on' or 'off'");
+        return block_error(error, "Parameter 'static' expects 'on' or 'off'");
     }
     json_object_object_del(options, "static");
     json_object_object_add(options, "preallocation",
@@ -339,10 +339,10 @@ static bool co_create(struct block_graph *graph, const struct qapi_blockdev_crea
     struct header h;
 
     if (o->has_preallocation && !is_static && o->preallocation != QAPI_PREALLOC_MODE_OFF) {
-        return format_fail(error, "vdi: preallocation can be off or metadata");
+        return block_error(error, "vdi: preallocation can be off or metadata");
     }
     if (o->size > (uint64_t)MAX_BLOCKS * BLOCK) {
-        return format_fail(error,
+        return block_error(error,
                            "Unsupported VDI image size (size is 0x%" PRIx64
                            ", max supported is 0x%" PRIx64 ")",
                            o->size, (uint64_t)MAX_BLOCKS * BLOCK);

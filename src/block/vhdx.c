@@ -99,7 +99,7 @@ static bool co_read_headers(struct block_node *node, GError **error)
             found = true;
         }
     }
-    return found || format_error(node, error, "No valid VHDX header found");
+    return found || block_error(error, "No valid VHDX header found");
 }
 
 static int co_write_one_header(struct block_node *node)
@@ -154,7 +154,7 @@ static bool co_read_regions(struct block_node *node, struct vhdx_region *metadat
         table = co_read_region_table(node, VHDX_REGIONS_2);
     }
     if (!table) {
-        return format_error(node, error, "both region tables are damaged");
+        return block_error(error, "both region tables are damaged");
     }
     memcpy(&h, table, sizeof(h));
     for (uint32_t i = 0; i < GUINT32_FROM_LE(h.n); i++) {
@@ -171,14 +171,14 @@ static bool co_read_regions(struct block_node *node, struct vhdx_region *metadat
                    in_file(node, r.offset, r.length)) {
             *metadata = r;
         } else if (GUINT32_FROM_LE(r.required) & 1) {
-            return format_error(node, error,
+            return block_error(error,
                                 "region %" PRIu32
                                 " of its region table isn't known, or isn't in the file",
                                 i);
         }
     }
     return (s->bat_length && metadata->length) ||
-           format_error(node, error, "its region table lacks the BAT or the metadata region");
+           block_error(error, "its region table lacks the BAT or the metadata region");
 }
 
 /* The value of an item, of exactly bytes. */
@@ -192,13 +192,13 @@ static bool co_read_item(struct block_node *node, const struct vhdx_region *regi
 
             if (GUINT32_FROM_LE(table[i].length) < bytes || offset < 65536 ||
                 offset > region->length - bytes) {
-                return format_error(node, error, "its %s (metadata) isn't where it can be", what);
+                return block_error(error, "its %s (metadata) isn't where it can be", what);
             }
             return format_read(node, node->file, region->offset + offset, value, bytes, what,
                                error);
         }
     }
-    return format_error(node, error, "its metadata lacks the %s", what);
+    return block_error(error, "its metadata lacks the %s", what);
 }
 
 static bool set_sizes(struct block_node *node, uint32_t block, uint32_t flags, uint64_t size,
@@ -208,11 +208,11 @@ static bool set_sizes(struct block_node *node, uint32_t block, uint32_t flags, u
     uint64_t n, entries;
 
     if (flags & VHDX_HAS_PARENT) {
-        return format_error(node, error, "differencing images aren't supported");
+        return block_error(error, "differencing images aren't supported");
     }
     if (block < VHDX_MIN_BLOCK || block > VHDX_MAX_BLOCK || block & (block - 1) ||
         (sector != 512 && sector != 4096) || size > vhdx_max_size || size % sector) {
-        return format_error(node, error,
+        return block_error(error,
                             "invalid sizes: blocks of %" PRIu32 ", sectors of %" PRIu32
                             ", a disk of %" PRIu64 " bytes",
                             block, sector, size);
@@ -222,7 +222,7 @@ static bool set_sizes(struct block_node *node, uint32_t block, uint32_t flags, u
     n = (size + block - 1) / block;
     entries = n ? n + (n - 1) / s->chunk_ratio : 0;
     if (entries * 8 > s->bat_length) {
-        return format_error(node, error,
+        return block_error(error,
                             "its BAT of %" PRIu32 " bytes is too small for %" PRIu64 " blocks",
                             s->bat_length, n);
     }
@@ -245,7 +245,7 @@ static bool co_read_metadata(struct block_node *node, const struct vhdx_region *
     }
     n = GUINT16_FROM_LE(h.n);
     if (memcmp(h.signature, "metadata", 8) || n > VHDX_MAX_METADATA - 1) {
-        return format_error(node, error, "its metadata table is damaged");
+        return block_error(error, "its metadata table is damaged");
     }
     table = g_new(struct vhdx_metadata, n + 1);
     if (!format_read(node, node->file, region->offset + sizeof(h), table, n * sizeof(*table),
@@ -348,7 +348,7 @@ static bool co_use_log(struct block_node *node, GError **error)
              length = GUINT32_FROM_LE(s->header.log_length);
 
     if (!in_file(node, offset, length) || GUINT16_FROM_LE(s->header.log_version)) {
-        return format_error(node, error, "its log isn't where it can be, or of an unknown version");
+        return block_error(error, "its log isn't where it can be, or of an unknown version");
     }
     if (vhdx_guid_is_null(s->header.log_guid)) {
         return true;
@@ -376,7 +376,7 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
         return false;
     }
     if (memcmp(signature, "vhdxfile", 8)) {
-        return format_error(node, error, "Image not in VHDX format");
+        return block_error(error, "Image not in VHDX format");
     }
     if (!co_read_headers(node, error) || !co_use_log(node, error) ||
         !co_read_regions(node, &metadata, error) || !co_read_metadata(node, &metadata, error)) {

@@ -42,14 +42,14 @@ static bool choose(struct layout *l, const struct qapi_blockdev_create_options_v
                                                  : 8 << 20;
     }
     if (l->size > vhdx_max_size || l->size % 512) {
-        return format_fail(error, "Image size too large; max of 64TB, in multiples of 512 bytes");
+        return block_error(error, "Image size too large; max of 64TB, in multiples of 512 bytes");
     }
     if (l->block_size & (l->block_size - 1) || l->block_size < VHDX_MIN_BLOCK ||
         l->block_size > VHDX_MAX_BLOCK) {
-        return format_fail(error, "Block size must be a power of two from 1 MiB to 256 MiB");
+        return block_error(error, "Block size must be a power of two from 1 MiB to 256 MiB");
     }
     if (l->log_size % VHDX_MIB || l->log_size > UINT32_MAX) {
-        return format_fail(error, "Log size must be a multiple of 1 MB, and less than 4 GiB");
+        return block_error(error, "Log size must be a multiple of 1 MB, and less than 4 GiB");
     }
     l->n_blocks = (l->size + l->block_size - 1) / l->block_size;
     l->chunk_ratio = (1ull << 23) * 512 / l->block_size;

@@ -238,7 +238,7 @@ static bool co_find_entries(struct log *log, GError **error)
         result = co_look(log, &at);
     }
     return result >= 0 ||
-           format_error(log->node, error, "could not read the log: %s", g_strerror(-result));
+           block_error(error, "could not read the log: %s", g_strerror(-result));
 }
 
 static bool co_replay_chain(struct log *log, GPtrArray *chain, GError **error)
@@ -247,8 +247,7 @@ static bool co_replay_chain(struct log *log, GPtrArray *chain, GError **error)
     int result = 0;
 
     if (node->read_only) {
-        return format_error(
-            node, error,
+        return block_error(error,
             "the image is opened read-only, but contains a log that needs to be replayed; "
             "open it read-write, or run \"nandu-img check -r all\"");
     }
@@ -264,7 +263,7 @@ static bool co_replay_chain(struct log *log, GPtrArray *chain, GError **error)
     }
     log->s->log_replayed = result >= 0;
     return result >= 0 ||
-           format_error(node, error, "could not replay the log: %s", g_strerror(-result));
+           block_error(error, "could not replay the log: %s", g_strerror(-result));
 }
 
 bool co_vhdx_replay(struct block_node *node, GError **error)

@@ -190,7 +190,7 @@ static bool add_extent(struct block_node *node, struct vmdk_extent *x, GError **
 
     x->start = node->length;
     if (x->bytes > INT64_MAX - node->length) {
-        return format_error(node, error, "its extents are too large together");
+        return block_error(error, "its extents are too large together");
     }
     node->length += x->bytes;
     if (x->compressed && (s->n_extents || x->grain > 65536 || x->bytes % VMDK_SECTOR)) {
@@ -198,7 +198,7 @@ static bool add_extent(struct block_node *node, struct vmdk_extent *x, GError **
     }
     if (x->read_only && !node->read_only) {
         if (!node->auto_read_only) {
-            return format_error(node, error,
+            return block_error(error,
                                 "images of this kind can only be read; open it read-only");
         }
         node->read_only = true;
@@ -221,7 +221,7 @@ static bool co_open_line(struct block_node *node, const struct vmdk_line *line, 
 
     if (!is_flat && !g_str_equal(line->type, "SPARSE") && !g_str_equal(line->type, "VMFSSPARSE") &&
         !g_str_equal(line->type, "SESPARSE")) {
-        return format_error(node, error, "Unsupported extent type '%s'", line->type);
+        return block_error(error, "Unsupported extent type '%s'", line->type);
     }
     x.file = co_block_open_file_child(node, name, line->filename,
                                       BLOCK_ROLE_DATA | (is_flat ? 0 : BLOCK_ROLE_METADATA), error);
@@ -232,7 +232,7 @@ static bool co_open_line(struct block_node *node, const struct vmdk_line *line, 
         x.bytes = line->sectors * VMDK_SECTOR;
         if (line->offset > INT64_MAX / VMDK_SECTOR || x.flat_offset > x.file->node->length ||
             x.bytes > x.file->node->length - x.flat_offset) {
-            return format_error(node, error,
+            return block_error(error,
                                 "extent '%s' is shorter than the %" PRIu64
                                 " sectors that it should have",
                                 line->filename, line->sectors);
@@ -240,7 +240,7 @@ static bool co_open_line(struct block_node *node, const struct vmdk_line *line, 
     } else if (!co_vmdk_open_sparse(node, &x, &header, error)) {
         return false;
     } else if (!x.bytes) {
-        return format_error(node, error, "extent '%s' has no size", line->filename);
+        return block_error(error, "extent '%s' has no size", line->filename);
     }
     x.read_only |= !g_str_equal(line->access, "RW");
     x.type = g_strdup(line->type);
@@ -265,7 +265,7 @@ static bool co_read_descriptor(struct block_node *node, uint64_t at, uint64_t si
         return false;
     }
     if (!vmdk_descriptor_parse(d, text, size, &why)) {
-        format_error(node, error, "%s", why->message);
+        block_error(error, "%s", why->message);
         g_error_free(why);
         return false;
     }
@@ -282,7 +282,7 @@ static bool co_read_descriptor(struct block_node *node, uint64_t at, uint64_t si
 static bool co_open_lines(struct block_node *node, const struct vmdk_descriptor *d, GError **error)
 {
     if (!d->lines->len) {
-        return format_error(node, error, "its descriptor names no extents");
+        return block_error(error, "its descriptor names no extents");
     }
     for (unsigned i = 0; i < d->lines->len; i++) {
         if (!co_open_line(node, &g_array_index(d->lines, struct vmdk_line, i), i, error)) {
@@ -307,7 +307,7 @@ static bool co_open_single(struct block_node *node, struct vmdk_descriptor *d, G
     size = GUINT64_FROM_LE(h.desc_size);
     if (!memcmp(h.magic, "KDMV", 4) && at && size) {
         if (at > INT64_MAX / VMDK_SECTOR || size > INT64_MAX / VMDK_SECTOR) {
-            return format_error(node, error,
+            return block_error(error,
                                 "its descriptor is at sector %" PRIu64 ", which can't be", at);
         }
         if (!co_read_descriptor(node, at * VMDK_SECTOR, size * VMDK_SECTOR, d, error)) {
@@ -320,7 +320,7 @@ static bool co_open_single(struct block_node *node, struct vmdk_descriptor *d, G
         s->create_type = g_strdup(memcmp(h.magic, "COWD", 4) ? "monolithicSparse" : "vmfsSparse");
     }
     if (!x.bytes) {
-        return format_error(node, error, "it has no size");
+        return block_error(error, "it has no size");
     }
     x.type = g_strdup("");
     if (!add_extent(node, &x, error)) {
@@ -341,7 +341,7 @@ static bool check_parent(struct block_node *node, GError **error)
     }
     parent = node->backing->node->state;
     return parent->cid == s->parent_cid ||
-           format_error(node, error,
+           block_error(error,
                         "the backing image '%s' was changed since (its CID is %" PRIx32
                         ", not %" PRIx32 ")",
                         node->backing->node->filename, parent->cid, s->parent_cid);
@@ -459,7 +459,7 @@ static bool co_check(struct block_node *node, unsigned fix, struct qapi_image_ch
     struct vmdk *s = node->state;
 
     if (fix) {
-        return format_error(node, error,
+        return block_error(error,
                             "images of this format can't be repaired; make a new one with convert");
     }
     result->has_corruptions = true;

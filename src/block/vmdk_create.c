@@ -176,7 +176,7 @@ static bool co_parent_cid(struct block_graph *graph, const char *filename, const
     if (ok) {
         *cid = ((const struct vmdk *)node->state)->cid;
     } else {
-        format_fail(error, "Invalid backing file: '%s' isn't a VMDK image", backing);
+        block_error(error, "Invalid backing file: '%s' isn't a VMDK image", backing);
     }
     co_block_node_unref(node);
     return ok;
@@ -191,31 +191,31 @@ static bool check_options(const struct qapi_blockdev_create_options_vmdk *o, uin
         (uint64_t)UINT32_MAX * VMDK_SECTOR; /* what sector numbers of 32 bits reach */
 
     if (o->size % VMDK_SECTOR || o->size > (is_flat(o->subformat) ? INT64_MAX / 2 : most)) {
-        return format_fail(error, o->size % VMDK_SECTOR
+        return block_error(error, o->size % VMDK_SECTOR
                                       ? "vmdk: the size must be a multiple of 512 bytes"
                                       : "vmdk: the size is too large for this subformat");
     }
     if (o->backing_file && is_flat(o->subformat)) {
-        return format_fail(error, "Flat image can't have backing file");
+        return block_error(error, "Flat image can't have backing file");
     }
     if (is_flat(o->subformat) && o->has_zeroed_grain && o->zeroed_grain) {
-        return format_fail(error, "Flat image can't enable zeroed grain");
+        return block_error(error, "Flat image can't enable zeroed grain");
     }
     if (o->has_adapter_type && is_flat(o->subformat) &&
         o->adapter_type == QAPI_BLOCKDEV_VMDK_ADAPTER_TYPE_LEGACYESX) {
-        return format_fail(error, "Flat images have no adapter type legacyESX");
+        return block_error(error, "Flat images have no adapter type legacyESX");
     }
     if (n_extents > VMDK_MAX_EXTENTS) {
-        return format_fail(error, "%" PRIu64 " extents are more than the %d that there can be",
+        return block_error(error, "%" PRIu64 " extents are more than the %d that there can be",
                            n_extents, VMDK_MAX_EXTENTS);
     }
     if ((o->backing_file && strpbrk(o->backing_file, "\"\n\r")) ||
         (o->hwversion && strpbrk(o->hwversion, "\"\n\r")) ||
         (o->toolsversion && strpbrk(o->toolsversion, "\"\n\r"))) {
-        return format_fail(error, "vmdk: quotes and line ends can't be in a descriptor");
+        return block_error(error, "vmdk: quotes and line ends can't be in a descriptor");
     }
     if (is_single(o->subformat) ? o->has_extents && o->extents.n : o->extents.n != n_extents) {
-        return format_fail(error, "vmdk: %" PRIu64 " extents are needed, and not %zu",
+        return block_error(error, "vmdk: %" PRIu64 " extents are needed, and not %zu",
                            is_single(o->subformat) ? 0 : n_extents, o->extents.n);
     }
     return true;
@@ -273,7 +273,7 @@ static bool co_make_main(struct block_graph *graph, struct format_file *file,
     text = make_descriptor(o, lines, parent_cid);
     if (at && text->len > DESCRIPTOR_SECTORS * VMDK_SECTOR) {
         g_string_free(text, true);
-        return format_fail(error, "vmdk: the descriptor is too long; give shorter names");
+        return block_error(error, "vmdk: the descriptor is too long; give shorter names");
     }
     size = text->len;
     padded = g_string_free(text, false);
@@ -328,7 +328,7 @@ static bool take_compat6(json_object *options, GError **error)
          g_str_equal(json_object_get_string(value), "true");
     if (on && json_object_object_get_ex(options, "hwversion", &other) &&
         !g_str_equal(json_object_get_string(other), "undefined")) {
-        return format_fail(error, "compat6 cannot be enabled with hwversion set");
+        return block_error(error, "compat6 cannot be enabled with hwversion set");
     }
     json_object_object_del(options, "compat6");
     if (on) {
@@ -350,7 +350,7 @@ bool co_vmdk_create_prepare(struct block_graph *graph, const char *filename, jso
 
     if (json_object_object_get_ex(options, "backing-fmt", &value)) {
         if (!g_str_equal(json_object_get_string(value), "vmdk")) {
-            return format_fail(error, "backing_file must be a vmdk image");
+            return block_error(error, "backing_file must be a vmdk image");
         }
         json_object_object_del(options, "backing-fmt");
     }
@@ -368,7 +368,7 @@ bool co_vmdk_create_prepare(struct block_graph *graph, const char *filename, jso
     o.size = json_object_object_get_ex(options, "size", &value) ? json_object_get_uint64(value) : 0;
     n = count_extents(&o);
     if (n > VMDK_MAX_EXTENTS) {
-        return format_fail(error, "%" PRIu64 " extents are more than the %d that there can be", n,
+        return block_error(error, "%" PRIu64 " extents are more than the %d that there can be", n,
                            VMDK_MAX_EXTENTS);
     }
     for (uint64_t i = 0; i < n; i++) {

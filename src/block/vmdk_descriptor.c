@@ -59,15 +59,15 @@ static bool take_extent(struct vmdk_descriptor *d, const char *text, GError **er
         return true;
     }
     if (d->lines->len >= VMDK_MAX_EXTENTS) {
-        return format_fail(error, "more than %d extents", VMDK_MAX_EXTENTS);
+        return block_error(error, "more than %d extents", VMDK_MAX_EXTENTS);
     }
     end = at && text[at] == '"' ? strchr(text + at + 1, '"') : NULL;
     if (!end || !line.sectors || line.sectors > INT64_MAX / VMDK_SECTOR) {
-        return format_fail(error, "Invalid extent line: %.200s", text);
+        return block_error(error, "Invalid extent line: %.200s", text);
     }
     if (end[1] && sscanf(end + 1, " %" SCNu64, &line.offset) != 1 &&
         strspn(end + 1, " \t") != strlen(end + 1)) {
-        return format_fail(error, "Invalid extent line: %.200s", text);
+        return block_error(error, "Invalid extent line: %.200s", text);
     }
     line.access = g_strdup(access);
     line.type = g_strdup(type);
@@ -116,7 +116,7 @@ bool vmdk_descriptor_parse(struct vmdk_descriptor *d, const char *text, size_t s
         }
     }
     if (!d->create_type || !d->cid_at) {
-        return format_fail(error, "invalid VMDK image descriptor: it has no %s",
+        return block_error(error, "invalid VMDK image descriptor: it has no %s",
                            d->cid_at ? "createType" : "CID");
     }
     if (!has_parent_cid || d->parent_cid == UINT32_MAX) {

@@ -43,12 +43,12 @@ static bool check_layout(struct block_node *node, struct vmdk_extent *x, uint64_
 
     if (!grain_sectors || grain_sectors & (grain_sectors - 1) ||
         grain_sectors > MAX_GRAIN / VMDK_SECTOR) {
-        return format_error(node, error,
+        return block_error(error,
                             "invalid granularity of %" PRIu64 " sectors, image may be corrupt",
                             grain_sectors);
     }
     if (!x->table_entries || sectors > INT64_MAX / VMDK_SECTOR) {
-        return format_error(node, error,
+        return block_error(error,
                             "invalid size of %" PRIu64 " sectors or tables of %" PRIu32 " entries",
                             sectors, x->table_entries);
     }
@@ -57,7 +57,7 @@ static bool check_layout(struct block_node *node, struct vmdk_extent *x, uint64_
     per_table = x->grain * x->table_entries;
     x->n_tables = (x->bytes + per_table - 1) / per_table;
     if (x->directory > length || x->n_tables * entry_size > length - x->directory) {
-        return format_error(node, error,
+        return block_error(error,
                             "its directory of %" PRIu64 " grain tables is beyond the end of '%s'",
                             x->n_tables, x->file->node->filename);
     }
@@ -82,7 +82,7 @@ static bool co_read_stream_footer(struct block_node *node, struct vmdk_extent *x
     uint64_t length = x->file->node->length;
 
     if (length < 4 * VMDK_SECTOR) {
-        return format_error(node, error, "the stream-optimized image has no footer");
+        return block_error(error, "the stream-optimized image has no footer");
     }
     if (!format_read(node, x->file, length - 3 * VMDK_SECTOR, &marker, sizeof(marker),
                      "footer marker", error) ||
@@ -91,7 +91,7 @@ static bool co_read_stream_footer(struct block_node *node, struct vmdk_extent *x
     }
     return (marker.size == 0 && GUINT32_FROM_LE(marker.type) == MARKER_FOOTER &&
             !memcmp(h->magic, "KDMV", 4)) ||
-           format_error(node, error, "the stream-optimized image has no footer");
+           block_error(error, "the stream-optimized image has no footer");
 }
 
 static bool co_open_kdmv(struct block_node *node, struct vmdk_extent *x, struct vmdk_header *h,
@@ -106,7 +106,7 @@ static bool co_open_kdmv(struct block_node *node, struct vmdk_extent *x, struct 
     version = GUINT32_FROM_LE(h->version);
     x->compressed = GUINT16_FROM_LE(h->compression) == VMDK_DEFLATE && flags & VMDK_FLAG_COMPRESSED;
     if (version > 3 || GUINT16_FROM_LE(h->compression) > VMDK_DEFLATE) {
-        return format_error(node, error,
+        return block_error(error,
                             "VMDK version %" PRIu32 " with compression %u isn't supported", version,
                             GUINT16_FROM_LE(h->compression));
     }
@@ -117,7 +117,7 @@ static bool co_open_kdmv(struct block_node *node, struct vmdk_extent *x, struct 
     x->directory = in_bytes(GUINT64_FROM_LE(h->directory_offset));
     x->redundant = flags & VMDK_FLAG_REDUNDANT ? in_bytes(GUINT64_FROM_LE(h->redundant_offset)) : 0;
     if (x->table_entries > VMDK_TABLE_ENTRIES) {
-        return format_error(node, error, "L2 table size too big: %" PRIu32 " entries",
+        return block_error(error, "L2 table size too big: %" PRIu32 " entries",
                             x->table_entries);
     }
     if (!check_layout(node, x, GUINT64_FROM_LE(h->capacity), GUINT64_FROM_LE(h->granularity), 4,
@@ -126,7 +126,7 @@ static bool co_open_kdmv(struct block_node *node, struct vmdk_extent *x, struct 
     }
     if (x->redundant > x->file->node->length ||
         x->redundant + x->n_tables * 4 > x->file->node->length) {
-        return format_error(node, error, "its second directory is beyond the end of '%s'",
+        return block_error(error, "its second directory is beyond the end of '%s'",
                             x->file->node->filename);
     }
     return true;
@@ -152,7 +152,7 @@ static bool co_open_sesparse(struct block_node *node, struct vmdk_extent *x, GEr
     if (GUINT64_FROM_LE(h.version) != sesparse_version ||
         GUINT64_FROM_LE(h.grain_size) != SESPARSE_GRAIN_SECTORS ||
         GUINT64_FROM_LE(h.table_size) != SESPARSE_TABLE_ENTRIES * 8 / VMDK_SECTOR) {
-        return format_error(node, error,
+        return block_error(error,
                             "unsupported seSparse version, grain size or grain table size");
     }
     x->read_only = x->is_sesparse = true;
@@ -185,7 +185,7 @@ bool co_vmdk_open_sparse(struct block_node *node, struct vmdk_extent *x, struct 
     if (GUINT64_FROM_LE(magic) == sesparse_magic) {
         return co_open_sesparse(node, x, error);
     }
-    return format_error(node, error, "'%s' isn't a sparse extent", x->file->node->filename);
+    return block_error(error, "'%s' isn't a sparse extent", x->file->node->filename);
 }
 
 /* ---- Tables ---- */

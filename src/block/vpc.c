@@ -225,17 +225,17 @@ static bool co_read_footer(struct block_node *node, GError **error)
             return false;
         }
         if (memcmp(s->footer.cookie, "conectix", 8)) {
-            return format_error(node, error,
+            return block_error(error,
                                 "invalid VPC image: there is no footer at its begin or its end");
         }
         if (GUINT32_FROM_BE(s->footer.type) != TYPE_FIXED) {
-            return format_error(node, error,
+            return block_error(error,
                                 "the copy of the footer at the begin of the image is damaged");
         }
     }
     if (GUINT32_FROM_BE(s->footer.type) != TYPE_FIXED &&
         GUINT32_FROM_BE(s->footer.type) != TYPE_DYNAMIC) {
-        return format_error(node, error,
+        return block_error(error,
                             "disks of type %" PRIu32 " (differencing ones) aren't supported",
                             GUINT32_FROM_BE(s->footer.type));
     }
@@ -255,7 +255,7 @@ static bool co_find_end(struct block_node *node, GError **error)
                                    sizeof(entry));
 
         if (result < 0) {
-            return format_error(node, error, "could not read the block table: %s",
+            return block_error(error, "could not read the block table: %s",
                                 g_strerror(-result));
         }
         entry = GUINT32_FROM_BE(entry);
@@ -263,7 +263,7 @@ static bool co_find_end(struct block_node *node, GError **error)
             uint64_t start = (uint64_t)entry * SECTOR;
 
             if (start < end || start >= node->file->node->length) {
-                return format_error(node, error,
+                return block_error(error,
                                     "block %" PRIu32 " is at offset %" PRIu64
                                     ", where no block can be",
                                     i, start);
@@ -284,20 +284,20 @@ static bool co_open_dynamic(struct block_node *node, GError **error)
         return false;
     }
     if (memcmp(h.cookie, "cxsparse", 8)) {
-        return format_error(node, error,
+        return block_error(error,
                             "invalid VPC image: no dynamic disk header at offset %" PRIu64, at);
     }
     s->table_offset = GUINT64_FROM_BE(h.table_offset);
     s->n_blocks = GUINT32_FROM_BE(h.n_blocks);
     s->block_size = GUINT32_FROM_BE(h.block_size);
     if (s->block_size < SECTOR || s->block_size & (s->block_size - 1)) {
-        return format_error(node, error, "Invalid block size %" PRIu32, s->block_size);
+        return block_error(error, "Invalid block size %" PRIu32, s->block_size);
     }
     s->bitmap_size = (s->block_size / SECTOR / 8 + SECTOR - 1) & ~(SECTOR - 1u);
     blocks = (node->length + s->block_size - 1) / s->block_size;
     if (blocks > s->n_blocks || s->table_offset < FOOTER_BYTES || s->table_offset > length ||
         s->n_blocks * 4ull > length - s->table_offset) {
-        return format_error(node, error,
+        return block_error(error,
                             "its table of %" PRIu32 " blocks at offset %" PRIu64
                             " is too small for %" PRIu64 " blocks, or isn't in the file",
                             s->n_blocks, s->table_offset, blocks);
@@ -328,7 +328,7 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
         sectors = GUINT64_FROM_BE(s->footer.current_size) / SECTOR;
     }
     if (sectors > max_sectors) {
-        return format_error(node, error,
+        return block_error(error,
                             "its size of %" PRIu64 " sectors is more than the %" PRIu64
                             " that there can be",
                             sectors, max_sectors);
@@ -341,7 +341,7 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
         return co_open_dynamic(node, error);
     }
     return node->length <= node->file->node->length ||
-           format_error(node, error, "the file is shorter than the disk of %" PRIu64 " bytes",
+           block_error(error, "the file is shorter than the disk of %" PRIu64 " bytes",
                         (uint64_t)node->length);
 }
 
@@ -452,13 +452,13 @@ static bool co_create(struct block_graph *graph, const struct qapi_blockdev_crea
     uint64_t size;
 
     if (o->size % SECTOR || o->size / SECTOR > max_sectors) {
-        return format_fail(error, o->size % SECTOR
+        return block_error(error, o->size % SECTOR
                                       ? "vpc: the size must be a multiple of 512 bytes"
                                       : "Disk size is too large, max size is 2040 GiB");
     }
     size = choose_size(o->size, force, &g) * SECTOR;
     if (o->size && !size) {
-        return format_fail(error, "Disk size is too large, max size is 2040 GiB");
+        return block_error(error, "Disk size is too large, max size is 2040 GiB");
     }
     make_footer(&f, size, g, force, is_dynamic);
     if (!co_format_open(graph, o->file, &file, error)) {
