@@ -67,8 +67,6 @@ struct block_user {
     _Atomic int io_error;
 };
 
-bool block_error(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
-
 /* ---- driver.c ---- */
 
 /* Of all formats the one that is surest; NULL: none knows it. */

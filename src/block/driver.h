@@ -166,6 +166,11 @@ static inline void co_block_debug_event(struct block_edge *child, enum qapi_blkd
  */
 struct block_node *block_debug_node(struct block_node *node);
 
+/* Sets *error, as one line whatever an image has in its names; always false. */
+bool block_error(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
+/* "WHAT: the text of -ret". */
+bool block_error_errno(GError **error, int ret, const char *what);
+
 /* NULL: none of this name is built. */
 const struct block_driver *block_driver_find(const char *name);
 const struct block_driver *block_driver_of_protocol(const char *protocol);

@@ -1,6 +1,9 @@
 /* Driver qcow2: options, open and close, what the core asks. */
 #include "block/qcow2.h"
 
+#include "block/block_priv.h"
+#include "qapi/command.h"
+#include "qapi/qapi_events.h"
 #include "util/clock.h"
 #include "util/log.h"
 
@@ -12,17 +15,27 @@ enum {
     MAX_CACHE = 1 << 30,
 };
 
-static bool fail(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
-static bool fail(GError **error, const char *format, ...)
+static void tell_corrupted(const struct block_node *node, char *text, int64_t offset, int64_t size,
+                           bool fatal)
 {
-    g_autofree char *text = NULL;
-    va_list args;
+    const GPtrArray *drives = node->graph->drives;
+    struct qapi_block_image_corrupted_event event = {
+        .device = (char *)"",
+        .node_name = node->name,
+        .msg = text,
+        .has_offset = offset >= 0,
+        .offset = offset,
+        .has_size = size >= 0,
+        .size = size,
+        .fatal = fatal,
+    };
 
-    va_start(args, format);
-    text = g_strdup_vprintf(format, args);
-    va_end(args);
-    g_set_error_literal(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, text);
-    return false;
+    for (guint i = 0; i < drives->len; i++) {
+        const struct block_drive *drive = drives->pdata[i];
+
+        event.device = drive->node == node ? drive->id : event.device;
+    }
+    qapi_event_block_image_corrupted(node->graph->events, &event);
 }
 
 int co_qcow2_corrupt(struct qcow2 *q, bool fatal, int64_t offset, int64_t size, const char *format,
@@ -41,6 +54,7 @@ int co_qcow2_corrupt(struct qcow2 *q, bool fatal, int64_t offset, int64_t size, 
     }
     q->damage_told = true;
     q->broken = fatal && !node->read_only;
+    tell_corrupted(node, text, offset, size, q->broken);
     log_warn(context->log, "qcow2: %s: %s; the image is marked as corrupt", node->name, text);
     /* Nothing else is written any more; this bit keeps the next one from writing. */
     if (q->broken && q->header.version >= 3 && !(q->header.incompatible & QCOW2_INCOMPAT_CORRUPT)) {
@@ -108,7 +122,7 @@ static bool cache_sizes(struct qcow2 *q, const struct qapi_blockdev_options_qcow
     if ((o->has_cache_size && o->cache_size < 0) ||
         (o->has_l2_cache_size && o->l2_cache_size < 0) ||
         (o->has_refcount_cache_size && o->refcount_cache_size < 0)) {
-        return fail(error, "Cache sizes may not be negative");
+        return block_error(error, "Cache sizes may not be negative");
     }
     *l2 = o->has_l2_cache_size ? (uint64_t)o->l2_cache_size : MIN(max_l2, DEFAULT_L2_CACHE_MAX);
     *refcount = o->has_refcount_cache_size ? (uint64_t)o->refcount_cache_size : min_refcount;
@@ -116,15 +130,15 @@ static bool cache_sizes(struct qcow2 *q, const struct qapi_blockdev_options_qcow
         uint64_t all = o->cache_size;
 
         if (o->has_l2_cache_size && o->has_refcount_cache_size) {
-            return fail(
+            return block_error(
                 error,
                 "cache-size, l2-cache-size and refcount-cache-size may not be set at the same time");
         }
         if (o->has_l2_cache_size && *l2 > all) {
-            return fail(error, "l2-cache-size may not exceed cache-size");
+            return block_error(error, "l2-cache-size may not exceed cache-size");
         }
         if (o->has_refcount_cache_size && *refcount > all) {
-            return fail(error, "refcount-cache-size may not exceed cache-size");
+            return block_error(error, "refcount-cache-size may not exceed cache-size");
         }
         if (o->has_l2_cache_size) {
             *refcount = all - *l2;
@@ -136,7 +150,7 @@ static bool cache_sizes(struct qcow2 *q, const struct qapi_blockdev_options_qcow
         }
     }
     if (*l2 > MAX_CACHE || *refcount > MAX_CACHE) {
-        return fail(error, "Caches of more than %d bytes aren't of use: give a smaller cache size",
+        return block_error(error, "Caches of more than %d bytes aren't of use: give a smaller cache size",
                     MAX_CACHE);
     }
     return true;
@@ -150,7 +164,7 @@ static bool make_caches(struct qcow2 *q, const struct qapi_blockdev_options_qcow
     uint64_t l2 = 0, refcount = 0;
 
     if (slice < 512 || slice > q->cluster_size || slice & (slice - 1)) {
-        return fail(
+        return block_error(
             error,
             "L2 cache entry size must be a power of two between 512 and the cluster size (%" PRIu64
             ")",
@@ -164,7 +178,7 @@ static bool make_caches(struct qcow2 *q, const struct qapi_blockdev_options_qcow
     q->refcount_cache = qcow2_cache_new(q, q->cluster_size,
                                         MAX(refcount / q->cluster_size, MIN_TABLES), "refcounts");
     if (!q->l2_cache || !q->refcount_cache) {
-        return fail(error, "There is no memory for the metadata caches: give a smaller cache-size");
+        return block_error(error, "There is no memory for the metadata caches: give a smaller cache-size");
     }
     return true;
 }
@@ -183,16 +197,16 @@ bool qcow2_take_options(struct qcow2 *q, const struct qapi_blockdev_options_qcow
     q->lazy_refcounts = o->has_lazy_refcounts ? o->lazy_refcounts
                                               : q->header.compatible & QCOW2_COMPAT_LAZY_REFCOUNTS;
     if (q->discard_no_unref && q->header.version < 3) {
-        return fail(error, "discard-no-unref is only supported since qcow2 version 3");
+        return block_error(error, "discard-no-unref is only supported since qcow2 version 3");
     }
     if (q->lazy_refcounts && q->header.version < 3) {
-        return fail(
+        return block_error(
             error,
             "Lazy refcounts require a qcow2 image with at least qemu 1.1 compatibility level");
     }
     if (o->has_cache_clean_interval &&
         (o->cache_clean_interval < 0 || o->cache_clean_interval > UINT32_MAX)) {
-        return fail(error, "Cache clean interval too big");
+        return block_error(error, "Cache clean interval too big");
     }
     q->trim_interval =
         (o->has_cache_clean_interval ? o->cache_clean_interval : DEFAULT_TRIM_SECONDS) *
@@ -270,12 +284,12 @@ static bool co_read_l1(struct qcow2 *q, GError **error)
 
     q->l1 = g_try_malloc(MAX(bytes, 1));
     if (!q->l1) {
-        return fail(error, "Could not allocate L1 table");
+        return block_error(error, "Could not allocate L1 table");
     }
     ret = bytes ? co_child_read(q->file, q->header.l1_offset, bytes, BLOCK_BUFFER(q->l1, bytes), 0)
                 : 0;
     if (ret < 0) {
-        return fail(error, "Could not read L1 table: %s", g_strerror(-ret));
+        return block_error(error, "Could not read L1 table: %s", g_strerror(-ret));
     }
     for (i = 0; i < q->header.l1_size; i++) {
         q->l1[i] = GUINT64_FROM_BE(q->l1[i]);
@@ -291,7 +305,7 @@ static bool co_open_data_file(struct qcow2 *q, const struct qapi_blockdev_option
     q->data = q->file;
     if (!needed) {
         return o->data_file
-                   ? fail(error,
+                   ? block_error(error,
                           "'data-file' can only be set for images with an external data file")
                    : true;
     }
@@ -304,7 +318,7 @@ static bool co_open_data_file(struct qcow2 *q, const struct qapi_blockdev_option
         q->data = co_block_open_file_child(q->node, "data-file", q->header.data_file,
                                            BLOCK_ROLE_DATA, error);
     } else {
-        return fail(error, "'data-file' is required for this image");
+        return block_error(error, "'data-file' is required for this image");
     }
     return q->data != NULL;
 }
@@ -323,7 +337,7 @@ bool co_qcow2_start_writing(struct qcow2 *q, GError **error)
         q->header.autoclear = kept;
         ret = co_qcow2_write_header(q);
         if (ret < 0) {
-            return fail(error, "Could not update qcow2 header: %s", g_strerror(-ret));
+            return block_error(error, "Could not update qcow2 header: %s", g_strerror(-ret));
         }
     }
     if (q->dirty) {
@@ -332,7 +346,7 @@ bool co_qcow2_start_writing(struct qcow2 *q, GError **error)
             return false;
         }
         if (result.check_errors || result.corruptions) {
-            return fail(error, "Could not repair dirty image");
+            return block_error(error, "Could not repair dirty image");
         }
     }
     return true;
@@ -347,7 +361,7 @@ static bool co_open_tables(struct qcow2 *q, const struct qapi_blockdev_options_q
     set_layout(q);
     if (q->header.incompatible & QCOW2_INCOMPAT_CORRUPT && !q->node->read_only &&
         !(q->node->open_flags & BLOCK_OPEN_CHECK)) {
-        return fail(error, "qcow2: Image is corrupt; cannot be opened read/write");
+        return block_error(error, "qcow2: Image is corrupt; cannot be opened read/write");
     }
     if (!qcow2_take_options(q, o, error) || !co_qcow2_open_crypto(q, o, error) ||
         !co_open_data_file(q, o, error) || !co_read_l1(q, error) ||

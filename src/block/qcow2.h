@@ -165,7 +165,6 @@ struct qcow2 {
     void *compressors;             /* qcow2_compress.c's threads; NULL: none yet */
     unsigned overlap_checks;       /* bits of enum qcow2_metadata: sorts that writes may not meet */
     GHashTable *metadata;          /* number of a cluster -> its sorts; under tables */
-    uint64_t l2_cache_bytes, refcount_cache_bytes;
     struct timer *trim_timer; /* cache-clean-interval; NULL: none */
     int64_t trim_interval;    /* ns */
     bool trimming;

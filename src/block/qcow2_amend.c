@@ -7,24 +7,6 @@
 
 enum { ZERO_STEP = 2 << 20 };
 
-static bool refuse(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
-static bool refuse(GError **error, const char *format, ...)
-{
-    g_autofree char *text = NULL;
-    va_list args;
-
-    va_start(args, format);
-    text = g_strdup_vprintf(format, args);
-    va_end(args);
-    g_set_error_literal(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, text);
-    return false;
-}
-
-static bool fail(GError **error, int ret, const char *what)
-{
-    return refuse(error, "%s: %s", what, g_strerror(-ret));
-}
-
 static bool has(json_object *options, const char *member)
 {
     return json_object_object_get_ex(options, member, NULL);
@@ -63,7 +45,7 @@ static bool co_write_changed_header(struct qcow2 *q, struct qcow2_header *old, c
         return true;
     }
     q->header = *old;
-    return fail(error, ret, what);
+    return block_error_errno(error, ret, what);
 }
 
 static bool co_set_data_file(struct qcow2 *q, const char *name, GError **error)
@@ -71,13 +53,13 @@ static bool co_set_data_file(struct qcow2 *q, const char *name, GError **error)
     char *old = q->header.data_file;
 
     if (q->data == q->file) {
-        return refuse(error, "Cannot set a data file on an image that has none");
+        return block_error(error, "Cannot set a data file on an image that has none");
     }
     q->header.data_file = g_strdup(name);
     if (co_qcow2_write_header(q) < 0) {
         g_free(q->header.data_file);
         q->header.data_file = old;
-        return refuse(
+        return block_error(
             error,
             "The name of the data file couldn't be written: does it fit into the first cluster?");
     }
@@ -93,7 +75,7 @@ static bool co_set_data_file_raw(struct qcow2 *q, bool raw, GError **error)
         return true;
     }
     if (raw) {
-        return refuse(error, "data-file-raw cannot be set on existing images");
+        return block_error(error, "data-file-raw cannot be set on existing images");
     }
     q->header.autoclear &= ~(uint64_t)QCOW2_AUTOCLEAR_DATA_FILE_RAW;
     if (!co_write_changed_header(q, &old, "Could not change data-file-raw", error)) {
@@ -114,7 +96,7 @@ static bool co_set_lazy(struct qcow2 *q, bool lazy, GError **error)
             ret = co_qcow2_set_incompatible(q, 0, QCOW2_INCOMPAT_DIRTY);
         }
         if (ret < 0) {
-            return fail(error, ret, "Could not write refcounts");
+            return block_error_errno(error, ret, "Could not write refcounts");
         }
         old = q->header;
     }
@@ -173,21 +155,21 @@ static bool co_downgrade(struct qcow2 *q, GError **error)
     int ret;
 
     if (q->refcount_bits != 16) {
-        return refuse(error, "compat=0.10 requires refcount_bits=16");
+        return block_error(error, "compat=0.10 requires refcount_bits=16");
     }
     if (q->header.incompatible & ~(uint64_t)QCOW2_INCOMPAT_DIRTY) {
-        return refuse(error, "Cannot downgrade an image with incompatible features set");
+        return block_error(error, "Cannot downgrade an image with incompatible features set");
     }
     if (q->header.n_bitmaps) {
-        return refuse(error, "Cannot downgrade an image with bitmaps: remove them first");
+        return block_error(error, "Cannot downgrade an image with bitmaps: remove them first");
     }
     if (q->header.n_snapshots) {
-        return refuse(error,
+        return block_error(error,
                       "Cannot downgrade an image with internal snapshots: delete them first");
     }
     ret = co_expand_zeroes(q);
     if (ret < 0) {
-        return fail(error, ret, "Failed to turn zero into data clusters");
+        return block_error_errno(error, ret, "Failed to turn zero into data clusters");
     }
     co_mutex_lock(&q->lock);
     ret = co_qcow2_settle(q);
@@ -197,7 +179,7 @@ static bool co_downgrade(struct qcow2 *q, GError **error)
     q->header.incompatible = q->header.compatible = q->header.autoclear = 0;
     q->dirty = q->lazy_refcounts = false;
     ret = ret < 0
-              ? fail(error, ret, "Could not write metadata")
+              ? block_error_errno(error, ret, "Could not write metadata")
               : co_write_changed_header(q, &old, "Could not write a header of version 2", error);
     co_mutex_unlock(&q->lock);
     return ret;
@@ -219,7 +201,7 @@ static bool co_set_refcount_bits(struct qcow2 *q, unsigned bits, GError **error)
     int ret;
 
     if (bits < 1 || bits > 64 || bits & (bits - 1)) {
-        return refuse(error, "Refcount width must be a power of two and may not exceed 64 bits");
+        return block_error(error, "Refcount width must be a power of two and may not exceed 64 bits");
     }
     if (order == old) {
         return true;
@@ -229,7 +211,7 @@ static bool co_set_refcount_bits(struct qcow2 *q, unsigned bits, GError **error)
         ret = -EBUSY; /* requests are under way that hold clusters */
     }
     if (ret < 0) {
-        return fail(error, ret, "Could not write metadata");
+        return block_error_errno(error, ret, "Could not write metadata");
     }
     /* Counts of the new width behind all that there is; the header says both at once. */
     qcow2_cache_empty(q->refcount_cache);
@@ -254,10 +236,10 @@ static bool check_members(json_object *options, GError **error)
             o++;
         }
         if (!o->name) {
-            return refuse(error, "Invalid parameter '%s'", key);
+            return block_error(error, "Invalid parameter '%s'", key);
         }
         if (!o->amendable) {
-            return refuse(
+            return block_error(
                 error, "Invalid parameter '%s': this option is only supported for image creation",
                 o->name);
         }
@@ -283,16 +265,16 @@ static bool check_wishes(const struct qcow2 *q, const struct qapi_blockdev_creat
 
     if ((o->backing_file && g_strcmp0(o->backing_file, q->header.backing_file)) ||
         (format && g_strcmp0(format, q->header.backing_format))) {
-        return refuse(error, "Cannot amend the backing file: use 'rebase' instead");
+        return block_error(error, "Cannot amend the backing file: use 'rebase' instead");
     }
     if (version < 3 && o->has_refcount_bits && o->refcount_bits != 16) {
-        return refuse(
+        return block_error(
             error,
             "Refcount widths other than 16 bits require compatibility level 1.1 or above (use "
             "compat=1.1 or greater)");
     }
     if (version < 3 && o->has_lazy_refcounts && o->lazy_refcounts) {
-        return refuse(
+        return block_error(
             error,
             "Lazy refcounts only supported with compatibility level 1.1 and above (use compat=1.1 or "
             "greater)");
@@ -339,7 +321,7 @@ bool co_qcow2_amend(struct block_node *node, json_object *options, bool force, G
 
     if (json_object_object_get_ex(options, "encrypt", &slots)) {
         if (json_object_object_length(options) > 1) {
-            return refuse(error,
+            return block_error(error,
                           "Key slots (encrypt.*) are changed by themselves, without other options");
         }
         return co_qcow2_amend_crypto(node->state, slots, force, error);
@@ -424,7 +406,7 @@ static bool co_measure(const struct qapi_blockdev_create_options_qcow2 *o,
     size = source ? source->length : size;
     if (size > INT64_MAX - cluster_size ||
         size / cluster_size / (cluster_size / entry_size) > QCOW2_MAX_L1_BYTES / sizeof(uint64_t)) {
-        return refuse(error, "The image size is too large (try using a larger cluster size)");
+        return block_error(error, "The image size is too large (try using a larger cluster size)");
     }
     size = round_up(size, cluster_size);
     if (source && o->backing_file) {
@@ -433,7 +415,7 @@ static bool co_measure(const struct qapi_blockdev_create_options_qcow2 *o,
         ret = co_needed(source, cluster_size, &needed);
     }
     if (ret < 0) {
-        return fail(error, ret, "Unable to get block status");
+        return block_error_errno(error, ret, "Unable to get block status");
     }
     if (o->has_preallocation && (o->preallocation == QAPI_PREALLOC_MODE_FULL ||
                                  o->preallocation == QAPI_PREALLOC_MODE_FALLOC)) {

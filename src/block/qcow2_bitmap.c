@@ -35,19 +35,6 @@ struct qcow2_bitmaps {
     GQueue waiting; /* struct wanted */
 };
 
-static bool refuse(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
-static bool refuse(GError **error, const char *format, ...)
-{
-    g_autofree char *text = NULL;
-    va_list args;
-
-    va_start(args, format);
-    text = g_strdup_vprintf(format, args);
-    va_end(args);
-    g_set_error_literal(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, text);
-    return false;
-}
-
 static struct qcow2_bitmaps *bitmaps_of(struct qcow2 *q)
 {
     if (!q->bitmaps) {
@@ -535,19 +522,19 @@ static bool co_can_store(struct block_node *node, const char *name, uint32_t gra
     const struct qcow2 *q = node->state;
 
     if (q->header.version < 3) {
-        return refuse(error, "Cannot store dirty bitmaps in qcow2 v2 files");
+        return block_error(error, "Cannot store dirty bitmaps in qcow2 v2 files");
     }
     if (node->read_only || q->broken) {
-        return refuse(error, "Cannot store dirty bitmaps in '%s': it is read-only", node->name);
+        return block_error(error, "Cannot store dirty bitmaps in '%s': it is read-only", node->name);
     }
     if (granularity < 1u << MIN_GRANULARITY_BITS) {
-        return refuse(error, "Granularity is under minimum (512 bytes)");
+        return block_error(error, "Granularity is under minimum (512 bytes)");
     }
     if (q->header.n_bitmaps >= QCOW2_MAX_BITMAPS) {
-        return refuse(error, "Maximum number of persistent bitmaps is already reached");
+        return block_error(error, "Maximum number of persistent bitmaps is already reached");
     }
     if (find(q, name)) {
-        return refuse(error, "The image has a bitmap '%s' already", name);
+        return block_error(error, "The image has a bitmap '%s' already", name);
     }
     return true;
 }
@@ -606,7 +593,7 @@ static bool co_store(struct block_node *node, struct dirty_bitmap *live, GError 
         g_ptr_array_remove(all->list, b);
     }
     co_mutex_unlock(&all->store);
-    return ret == 0 || refuse(error, "Bitmap '%s' can't be written to the image: %s", live->name,
+    return ret == 0 || block_error(error, "Bitmap '%s' can't be written to the image: %s", live->name,
                               g_strerror(-ret));
 }
 
@@ -648,7 +635,7 @@ static bool co_remove(struct block_node *node, const char *name, GError **error)
     int ret;
 
     if (!b) {
-        return refuse(error, "The image has no bitmap '%s'", name);
+        return block_error(error, "The image has no bitmap '%s'", name);
     }
     co_mutex_lock(&q->bitmaps->store);
     g_ptr_array_find(q->bitmaps->list, b, &i);
@@ -662,7 +649,7 @@ static bool co_remove(struct block_node *node, const char *name, GError **error)
     }
     co_mutex_unlock(&q->bitmaps->store);
     return ret == 0 ||
-           refuse(error, "The directory of bitmaps can't be written: %s", g_strerror(-ret));
+           block_error(error, "The directory of bitmaps can't be written: %s", g_strerror(-ret));
 }
 
 bool co_qcow2_bitmaps_set_all(struct qcow2 *q, GError **error)

@@ -17,12 +17,6 @@ enum {
 
 #define RESERVED_FLAGS 0xfffffff8u
 
-static bool refuse(GError **error, const char *text)
-{
-    g_set_error_literal(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, text);
-    return false;
-}
-
 static uint64_t get(const uint8_t *at, unsigned bytes)
 {
     uint64_t value = 0;
@@ -64,7 +58,7 @@ static struct qcow2_stored_bitmap *parse_entry(const uint8_t *raw, uint64_t size
     uint64_t name_size, extra_size, entry_size;
 
     if (size - *at < ENTRY_SIZE) {
-        refuse(error, "The directory of bitmaps ends within an entry");
+        block_error(error, "The directory of bitmaps ends within an entry");
         return NULL;
     }
     raw += *at;
@@ -72,7 +66,7 @@ static struct qcow2_stored_bitmap *parse_entry(const uint8_t *raw, uint64_t size
     extra_size = get(raw + 20, 4);
     entry_size = (ENTRY_SIZE + name_size + extra_size + 7) & ~7ull;
     if (entry_size > size - *at || !name_size || name_size > MAX_NAME) {
-        refuse(error, "An entry of the directory of bitmaps has a size that can't be");
+        block_error(error, "An entry of the directory of bitmaps has a size that can't be");
         return NULL;
     }
     b = g_new0(struct qcow2_stored_bitmap, 1);
@@ -96,7 +90,7 @@ static bool check_entry(const struct qcow2 *q, const struct qcow2_stored_bitmap 
         b->table_size > MAX_TABLE || qcow2_in_cluster(q, b->table_offset) ||
         b->table_offset > INT64_MAX - MAX_TABLE * 8ull ||
         (b->extra && !(b->flags & QCOW2_BITMAP_EXTRA_COMPATIBLE))) {
-        return refuse(error, "An entry of the directory of bitmaps makes no sense");
+        return block_error(error, "An entry of the directory of bitmaps makes no sense");
     }
     return true;
 }
@@ -127,7 +121,7 @@ GPtrArray *co_qcow2_read_directory(struct qcow2 *q, GError **error)
         }
     }
     if (list->len != q->header.n_bitmaps) {
-        refuse(error,
+        block_error(error,
                "The directory of bitmaps has another number of entries than the header says");
         return NULL;
     }

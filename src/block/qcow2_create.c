@@ -5,26 +5,6 @@
 
 enum { DEFAULT_CLUSTER = 65536, N_FIRST_CLUSTERS = 3 }; /* header, refcount table, refcount block */
 
-static bool fail(GError **error, int ret, const char *what)
-{
-    g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-ret), "%s: %s", what,
-                g_strerror(-ret));
-    return false;
-}
-
-static bool refuse(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
-static bool refuse(GError **error, const char *format, ...)
-{
-    g_autofree char *text = NULL;
-    va_list args;
-
-    va_start(args, format);
-    text = g_strdup_vprintf(format, args);
-    va_end(args);
-    g_set_error_literal(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, text);
-    return false;
-}
-
 const struct block_create_option qcow2_create_options[] = {
     {"backing_file", "backing-file", "str", "File name of a base image", NULL, true},
     {"backing_fmt", "backing-fmt", "str", "Image format of the base image", NULL, true},
@@ -59,11 +39,11 @@ static bool check_cluster_size(uint64_t size, bool extended, GError **error)
 {
     if (size & (size - 1) || size < 1u << QCOW2_MIN_CLUSTER_BITS ||
         size > 1u << QCOW2_MAX_CLUSTER_BITS) {
-        return refuse(error, "Cluster size must be a power of two between %d and %dk",
+        return block_error(error, "Cluster size must be a power of two between %d and %dk",
                       1 << QCOW2_MIN_CLUSTER_BITS, 1 << (QCOW2_MAX_CLUSTER_BITS - 10));
     }
     if (extended && size < 16384) {
-        return refuse(
+        return block_error(
             error,
             "Extended L2 entries are only supported with cluster sizes of at least 16384 bytes");
     }
@@ -74,31 +54,31 @@ static bool check_version_3(const struct qapi_blockdev_create_options_qcow2 *o, 
 {
     if (o->has_version && o->version == QAPI_BLOCKDEV_QCOW2_VERSION_V2) {
         if (o->has_lazy_refcounts && o->lazy_refcounts) {
-            return refuse(
+            return block_error(
                 error,
                 "Lazy refcounts only supported with compatibility level 1.1 and above (use version=v3 "
                 "or greater)");
         }
         if (o->has_refcount_bits && o->refcount_bits != 16) {
-            return refuse(
+            return block_error(
                 error,
                 "Different refcount widths than 16 bits require compatibility level 1.1 or above (use "
                 "version=v3 or greater)");
         }
         if (o->has_compression_type && o->compression_type != QAPI_QCOW2_COMPRESSION_TYPE_ZLIB) {
-            return refuse(
+            return block_error(
                 error,
                 "Non-zlib compression type is only supported with compatibility level 1.1 and above "
                 "(use version=v3 or greater)");
         }
         if (o->has_extended_l2 && o->extended_l2) {
-            return refuse(
+            return block_error(
                 error,
                 "Extended L2 entries are only supported with compatibility level 1.1 and above (use "
                 "version=v3 or greater)");
         }
         if (o->data_file) {
-            return refuse(
+            return block_error(
                 error,
                 "External data files are only supported with compatibility level 1.1 and above (use "
                 "version=v3 or greater)");
@@ -113,22 +93,22 @@ static bool check_combinations(const struct qapi_blockdev_create_options_qcow2 *
 
     if (o->has_refcount_bits && (o->refcount_bits < 1 || o->refcount_bits > 64 ||
                                  o->refcount_bits & (o->refcount_bits - 1))) {
-        return refuse(error, "Refcount width must be a power of two and may not exceed 64 bits");
+        return block_error(error, "Refcount width must be a power of two and may not exceed 64 bits");
     }
     if (o->has_backing_fmt && !o->backing_file) {
-        return refuse(error, "Backing format cannot be used without backing file");
+        return block_error(error, "Backing format cannot be used without backing file");
     }
     if (preallocates && o->backing_file && !(o->has_extended_l2 && o->extended_l2)) {
-        return refuse(
+        return block_error(
             error,
             "Backing file and preallocation can only be used at the same time if extended_l2 is "
             "enabled");
     }
     if (o->has_data_file_raw && o->data_file_raw && !o->data_file) {
-        return refuse(error, "data-file-raw requires data-file");
+        return block_error(error, "data-file-raw requires data-file");
     }
     if (o->has_data_file_raw && o->data_file_raw && o->backing_file) {
-        return refuse(error, "Backing file and data-file-raw cannot be used at the same time");
+        return block_error(error, "Backing file and data-file-raw cannot be used at the same time");
     }
     return true;
 }
@@ -220,7 +200,7 @@ static bool co_write_first_clusters(struct block_user *user, const struct qcow2_
     }
     ret = co_block_write(user, 0, N_FIRST_CLUSTERS * cluster,
                          BLOCK_BUFFER(first, N_FIRST_CLUSTERS * cluster), 0);
-    return ret < 0 ? fail(error, ret, "Could not write qcow2 header") : true;
+    return ret < 0 ? block_error_errno(error, ret, "Could not write qcow2 header") : true;
 }
 
 static struct block_node *co_open_ref(struct block_graph *graph,
@@ -274,7 +254,7 @@ static bool co_give_size(struct block_graph *graph, struct block_node *file,
                            o->has_preallocation ? o->preallocation : QAPI_PREALLOC_MODE_OFF, 0,
                            error) == 0;
     if (ok && co_block_flush(user) < 0) {
-        ok = refuse(error, "Could not flush the new image");
+        ok = block_error(error, "Could not flush the new image");
     }
     block_user_detach(user);
     co_block_node_unref(node);
@@ -290,7 +270,7 @@ bool co_qcow2_create(struct block_graph *graph, const struct qapi_blockdev_creat
     bool ok;
 
     if (o->size > INT64_MAX || o->size % 512) {
-        return refuse(error, o->size % 512 ? "Image size must be a multiple of 512 bytes"
+        return block_error(error, o->size % 512 ? "Image size must be a multiple of 512 bytes"
                                            : "Image size is too large");
     }
     file = co_open_ref(graph, o->file, error);
@@ -358,7 +338,7 @@ static int co_extend_file(struct qcow2 *q, uint64_t size, enum qapi_prealloc_mod
     if (q->data == q->file) {
         ret = co_qcow2_end(q, &end);
         if (ret < 0) {
-            return fail(error, ret, "Could not find the end of the image"), ret;
+            return block_error_errno(error, ret, "Could not find the end of the image"), ret;
         }
     }
     if (prealloc == QAPI_PREALLOC_MODE_METADATA) {
@@ -379,7 +359,7 @@ static int co_set_size(struct qcow2 *q, uint64_t size, GError **error)
     ret = co_qcow2_write_header(q);
     if (ret < 0) {
         q->header.size = old;
-        fail(error, ret, "Failed to update the image size");
+        block_error_errno(error, ret, "Failed to update the image size");
         return ret;
     }
     q->node->length = size;
@@ -393,7 +373,7 @@ static int co_grow(struct qcow2 *q, uint64_t size, enum qapi_prealloc_mode preal
     int ret = co_qcow2_grow_l1(q, l1_entries(q, size), true);
 
     if (ret < 0) {
-        fail(error, ret, "Failed to grow the L1 table");
+        block_error_errno(error, ret, "Failed to grow the L1 table");
         return ret;
     }
     /* What the backing image has there was never part of this one. */
@@ -403,7 +383,7 @@ static int co_grow(struct qcow2 *q, uint64_t size, enum qapi_prealloc_mode preal
             q, start, MIN(((below + q->cluster_size - 1) & ~(q->cluster_size - 1)), size) - start,
             0);
         if (ret < 0) {
-            fail(error, ret, "Failed to zero out the new area");
+            block_error_errno(error, ret, "Failed to zero out the new area");
             return ret;
         }
     }
@@ -416,7 +396,7 @@ static int co_grow(struct qcow2 *q, uint64_t size, enum qapi_prealloc_mode preal
     if (prealloc != QAPI_PREALLOC_MODE_OFF) {
         ret = co_preallocate(q, old - qcow2_in_cluster(q, old), size);
         if (ret < 0) {
-            fail(error, ret, "Could not preallocate metadata");
+            block_error_errno(error, ret, "Could not preallocate metadata");
             return ret;
         }
         if (q->data == q->file) {
@@ -428,7 +408,7 @@ static int co_grow(struct qcow2 *q, uint64_t size, enum qapi_prealloc_mode preal
     }
     ret = co_qcow2_write_back(q);
     if (ret < 0) {
-        fail(error, ret, "Could not write metadata");
+        block_error_errno(error, ret, "Could not write metadata");
         return ret;
     }
     return co_set_size(q, size, error);
@@ -444,7 +424,7 @@ static int co_shrink(struct qcow2 *q, uint64_t size, GError **error)
         ret = co_qcow2_unmap(q, first, old_end - first, QCOW2_DISCARD_ALWAYS, true);
     }
     if (ret < 0) {
-        fail(error, ret, "Failed to discard cropped clusters");
+        block_error_errno(error, ret, "Failed to discard cropped clusters");
         return ret;
     }
     ret = co_set_size(q, size, error);
@@ -456,7 +436,7 @@ static int co_shrink(struct qcow2 *q, uint64_t size, GError **error)
         ret = co_qcow2_end(q, &end);
     }
     if (ret < 0) {
-        fail(error, ret, "Failed to give back cropped clusters");
+        block_error_errno(error, ret, "Failed to give back cropped clusters");
         return ret;
     }
     if (q->data != q->file) {
@@ -496,25 +476,25 @@ int co_qcow2_truncate(struct block_node *node, uint64_t size, bool exact,
     (void)exact;
     (void)flags;
     if (size % 512) {
-        refuse(error, "The new size must be a multiple of 512");
+        block_error(error, "The new size must be a multiple of 512");
         return -EINVAL;
     }
     if (size < q->header.size && prealloc != QAPI_PREALLOC_MODE_OFF) {
-        refuse(error, "Preallocation can't be used for shrinking an image");
+        block_error(error, "Preallocation can't be used for shrinking an image");
         return -EINVAL;
     }
     if (size != q->header.size && q->header.n_bitmaps) {
-        refuse(error, "An image with persistent bitmaps can't be resized: remove them first");
+        block_error(error, "An image with persistent bitmaps can't be resized: remove them first");
         return -ENOTSUP;
     }
     ret = co_clear_tail(q, size);
     if (ret < 0) {
-        fail(error, ret, "Failed to zero out the new area");
+        block_error_errno(error, ret, "Failed to zero out the new area");
         return ret;
     }
     co_mutex_lock(&q->lock);
     if (q->header.version < 3 && q->header.n_snapshots && size != q->header.size) {
-        refuse(error, "Can't resize a version 2 image which has snapshots");
+        block_error(error, "Can't resize a version 2 image which has snapshots");
         ret = -ENOTSUP;
     } else if (size < q->header.size) {
         ret = co_shrink(q, size, error);

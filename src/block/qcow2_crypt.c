@@ -61,8 +61,7 @@ static bool co_open_luks(struct qcow2 *q, bool locked, GError **error)
     uint64_t room = q->header.crypto_length;
 
     if (!q->header.crypto_offset || q->header.crypto_offset % q->cluster_size) {
-        return format_error(
-            q->node, error,
+        return block_error(error,
             "Header extension with the place of the LUKS header is missing or wrong");
     }
     if (!co_crypt_read_header(&place, &c->luks, error)) {
@@ -70,7 +69,7 @@ static bool co_open_luks(struct qcow2 *q, bool locked, GError **error)
     }
     for (unsigned i = 0; i < LUKS_SLOTS; i++) {
         if ((uint64_t)c->luks.slots[i].offset * SECTOR + luks_material_bytes(&c->luks) > room) {
-            return format_error(q->node, error,
+            return block_error(error,
                                 "key slot %u isn't in the %" PRIu64 " bytes of the LUKS header", i,
                                 room);
         }
@@ -100,12 +99,12 @@ static bool open_aes(struct qcow2 *q, bool locked, GError **error)
         return true;
     }
     if (!q->node->read_only && !q->node->auto_read_only) {
-        return format_error(q->node, error,
+        return block_error(error,
                             "images with the old AES encryption are only read: convert it to LUKS");
     }
     q->node->read_only = true;
     if (!c->secret) {
-        return format_error(q->node, error,
+        return block_error(error,
                             "Parameter 'encrypt.key-secret' is required for cipher");
     }
     password = secret_get_text(block_graph_root(q->node->graph), c->secret, error);
@@ -126,15 +125,14 @@ bool co_qcow2_open_crypto(struct qcow2 *q, const struct qapi_blockdev_options_qc
 
     if (q->header.crypt == QCOW2_CRYPT_NONE) {
         return !o->encrypt ||
-               format_error(q->node, error,
+               block_error(error,
                             "No encryption in image header, but options specified format "
                             "'%s'",
                             qapi_enum_name(&qapi_type_blockdev_qcow2_encryption_format,
                                            (int)o->encrypt->format));
     }
     if (o->encrypt && (o->encrypt->format == QAPI_BLOCKDEV_QCOW2_ENCRYPTION_FORMAT_LUKS) != luks) {
-        return format_error(
-            q->node, error,
+        return block_error(error,
             "Header reported '%s' encryption format but options specify another one",
             luks ? "luks" : "aes");
     }
@@ -191,7 +189,7 @@ bool co_qcow2_create_crypto(struct qcow2 *q,
     int result;
 
     if (options->format != QAPI_QCRYPTO_BLOCK_FORMAT_LUKS) {
-        return format_fail(
+        return block_error(
             error, "new images aren't made with the old AES encryption: use encrypt.format=luks");
     }
     if (!co_crypt_prepare(&options->u.luks, block_graph_root(q->node->graph), &header, key,
@@ -200,7 +198,7 @@ bool co_qcow2_create_crypto(struct qcow2 *q,
     }
     result = co_place_header(q, &header, &offset);
     if (result < 0) {
-        return format_fail(error, "Cannot allocate clusters for the LUKS header: %s",
+        return block_error(error, "Cannot allocate clusters for the LUKS header: %s",
                            g_strerror(-result));
     }
     q->header.crypto_offset = (uint64_t)offset;
@@ -214,7 +212,7 @@ bool co_qcow2_create_crypto(struct qcow2 *q,
     result = co_qcow2_write_header(q);
     co_mutex_unlock(&q->lock);
     if (result < 0) {
-        return format_fail(error, "Could not write the header: %s", g_strerror(-result));
+        return block_error(error, "Could not write the header: %s", g_strerror(-result));
     }
     q->crypto = g_new0(struct qcow2_crypto, 1);
     q->crypto->luks = header;
@@ -251,7 +249,7 @@ bool co_qcow2_amend_crypto(struct qcow2 *q, json_object *options, bool force, GE
     struct crypt_place place = place_of(q);
 
     if (!q->crypto || q->header.crypt != QCOW2_CRYPT_LUKS) {
-        return format_error(q->node, error,
+        return block_error(error,
                             "only the key slots of LUKS can be amended, and this image has none");
     }
     return co_crypt_amend(&place, &q->crypto->luks, block_graph_root(q->node->graph),

@@ -74,19 +74,6 @@ static void put64(uint8_t *at, uint64_t value)
     memcpy(at, &value, sizeof(value));
 }
 
-static bool fail(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
-static bool fail(GError **error, const char *format, ...)
-{
-    va_list args;
-    g_autofree char *text = NULL;
-
-    va_start(args, format);
-    text = g_strdup_vprintf(format, args);
-    va_end(args);
-    g_set_error_literal(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, text);
-    return false;
-}
-
 void qcow2_header_clear(struct qcow2_header *header)
 {
     g_clear_pointer(&header->backing_file, g_free);
@@ -124,25 +111,25 @@ static void read_fields(struct qcow2_header *h, const uint8_t *raw)
 static bool check_fields(const struct qcow2_header *h, GError **error)
 {
     if (h->version < 2 || h->version > 3) {
-        return fail(error, "Unsupported qcow2 version %" PRIu32, h->version);
+        return block_error(error, "Unsupported qcow2 version %" PRIu32, h->version);
     }
     if (h->cluster_bits < QCOW2_MIN_CLUSTER_BITS || h->cluster_bits > QCOW2_MAX_CLUSTER_BITS) {
-        return fail(error, "Unsupported cluster size: 2^%" PRIu32, h->cluster_bits);
+        return block_error(error, "Unsupported cluster size: 2^%" PRIu32, h->cluster_bits);
     }
     if (h->version >= 3 && h->length < QCOW2_V3_HEADER_SIZE) {
-        return fail(error, "qcow2 header too short");
+        return block_error(error, "qcow2 header too short");
     }
     if (h->length > 1u << h->cluster_bits) {
-        return fail(error, "qcow2 header exceeds cluster size");
+        return block_error(error, "qcow2 header exceeds cluster size");
     }
     if (h->refcount_order > 6) {
-        return fail(error, "Reference count entry width too large; may not exceed 64 bits");
+        return block_error(error, "Reference count entry width too large; may not exceed 64 bits");
     }
     if (h->crypt > QCOW2_CRYPT_LUKS) {
-        return fail(error, "Unsupported encryption method %" PRIu32, h->crypt);
+        return block_error(error, "Unsupported encryption method %" PRIu32, h->crypt);
     }
     if (h->size > INT64_MAX) {
-        return fail(error, "Image size %" PRIu64 " is too large", h->size);
+        return block_error(error, "Image size %" PRIu64 " is too large", h->size);
     }
     return true;
 }
@@ -151,10 +138,10 @@ static bool check_table(const struct qcow2_header *h, const char *name, uint64_t
                         uint64_t bytes, uint64_t max, GError **error)
 {
     if (bytes > max) {
-        return fail(error, "%s too large", name);
+        return block_error(error, "%s too large", name);
     }
     if ((bytes && offset & ((1ull << h->cluster_bits) - 1)) || offset > INT64_MAX - bytes) {
-        return fail(error, "%s offset invalid", name);
+        return block_error(error, "%s offset invalid", name);
     }
     return true;
 }
@@ -167,7 +154,7 @@ static bool check_tables(const struct qcow2_header *h, GError **error)
     uint64_t needed = shift >= 63 ? 1 : (h->size >> shift) + !!(h->size & ((1ull << shift) - 1));
 
     if (!h->reftable_clusters) {
-        return fail(error, "Image does not contain a reference count table");
+        return block_error(error, "Image does not contain a reference count table");
     }
     if (!check_table(h, "Reference count table", h->reftable_offset, reftable,
                      QCOW2_MAX_REFTABLE_BYTES, error) ||
@@ -176,20 +163,20 @@ static bool check_tables(const struct qcow2_header *h, GError **error)
         return false;
     }
     if (!h->reftable_offset) {
-        return fail(error, "Reference count table offset invalid");
+        return block_error(error, "Reference count table offset invalid");
     }
     if (needed > h->l1_size) {
-        return fail(error, "L1 table is too small");
+        return block_error(error, "L1 table is too small");
     }
     if (h->l1_size && !h->l1_offset) {
-        return fail(error, "Active L1 table offset invalid");
+        return block_error(error, "Active L1 table offset invalid");
     }
     if (h->n_snapshots > QCOW2_MAX_SNAPSHOTS) {
-        return fail(error, "Snapshot table too large");
+        return block_error(error, "Snapshot table too large");
     }
     if (h->n_snapshots && (h->snapshots_offset & ((1ull << h->cluster_bits) - 1) ||
                            h->snapshots_offset > INT64_MAX - (QCOW2_MAX_SNAPSHOTS << 10))) {
-        return fail(error, "Snapshot table offset invalid");
+        return block_error(error, "Snapshot table offset invalid");
     }
     return true;
 }
@@ -227,7 +214,7 @@ static bool check_features(const struct qcow2_header *h, const uint8_t *names, s
                                    (uint64_t)1 << bit);
         }
     }
-    return fail(error, "Unsupported qcow2 feature(s): %s", list->str);
+    return block_error(error, "Unsupported qcow2 feature(s): %s", list->str);
 }
 
 struct extensions {
@@ -253,7 +240,7 @@ static bool read_extension(struct qcow2_header *h, uint32_t type, const uint8_t 
         return true;
     case EXTENSION_CRYPTO:
         if (size != 16) {
-            return fail(error, "CRYPTO header extension size %" PRIu32 ", but it must be 16", size);
+            return block_error(error, "CRYPTO header extension size %" PRIu32 ", but it must be 16", size);
         }
         h->crypto_offset = get64(data);
         h->crypto_length = get64(data + 8);
@@ -263,7 +250,7 @@ static bool read_extension(struct qcow2_header *h, uint32_t type, const uint8_t 
             return true; /* a program that doesn't know bitmaps has written: they are void */
         }
         if (size != 24) {
-            return fail(error, "bitmaps_ext: Invalid extension length");
+            return block_error(error, "bitmaps_ext: Invalid extension length");
         }
         h->n_bitmaps = get32(data);
         h->bitmaps_size = get64(data + 8);
@@ -272,7 +259,7 @@ static bool read_extension(struct qcow2_header *h, uint32_t type, const uint8_t 
             h->bitmaps_offset & ((1ull << h->cluster_bits) - 1) ||
             h->bitmaps_offset > INT64_MAX - (64 << 20) ||
             h->bitmaps_size > QCOW2_MAX_BITMAPS * 1024ull) {
-            return fail(error,
+            return block_error(error,
                         "bitmaps_ext: the directory of bitmaps can't be where and what it says");
         }
         return true;
@@ -301,7 +288,7 @@ static bool read_extensions(struct qcow2_header *h, const uint8_t *cluster, uint
             return true;
         }
         if (size > end - at) {
-            return fail(error, "Header extension too large");
+            return block_error(error, "Header extension too large");
         }
         if (!read_extension(h, type, cluster + at, size, found, error)) {
             return false;
@@ -321,10 +308,10 @@ static bool read_backing_name(struct qcow2_header *h, const uint8_t *cluster, ui
         return true;
     }
     if (offset > *end) {
-        return fail(error, "Invalid backing file offset");
+        return block_error(error, "Invalid backing file offset");
     }
     if (size > MAX_BACKING_NAME || size > *end - offset) {
-        return fail(error, "Backing file name too long");
+        return block_error(error, "Backing file name too long");
     }
     h->backing_file = g_strndup((const char *)cluster + offset, size);
     *end = offset; /* extensions are before it */
@@ -341,10 +328,10 @@ bool co_qcow2_read_header(struct qcow2 *q, GError **error)
     int ret = co_child_read(q->file, 0, sizeof(raw), BLOCK_BUFFER(raw, sizeof(raw)), 0);
 
     if (ret < 0) {
-        return fail(error, "Could not read qcow2 header: %s", g_strerror(-ret));
+        return block_error(error, "Could not read qcow2 header: %s", g_strerror(-ret));
     }
     if (get32(raw) != QCOW2_MAGIC) {
-        return fail(error, "Image is not in qcow2 format");
+        return block_error(error, "Image is not in qcow2 format");
     }
     read_fields(h, raw);
     if (!check_fields(h, error)) {
@@ -354,7 +341,7 @@ bool co_qcow2_read_header(struct qcow2 *q, GError **error)
     cluster = g_malloc(end);
     ret = co_child_read(q->file, 0, end, BLOCK_BUFFER(cluster, end), 0);
     if (ret < 0) {
-        return fail(error, "Could not read qcow2 header: %s", g_strerror(-ret));
+        return block_error(error, "Could not read qcow2 header: %s", g_strerror(-ret));
     }
     if (h->length > AT_COMPRESSION) {
         h->compression = cluster[AT_COMPRESSION];
@@ -370,16 +357,16 @@ bool co_qcow2_read_header(struct qcow2 *q, GError **error)
         return false;
     }
     if (h->compression > QCOW2_ZSTD) {
-        return fail(error, "qcow2: unknown compression type: %u", h->compression);
+        return block_error(error, "qcow2: unknown compression type: %u", h->compression);
     }
     if (!!(h->incompatible & QCOW2_INCOMPAT_COMPRESSION) != (h->compression != QCOW2_ZLIB)) {
-        return fail(error,
+        return block_error(error,
                     h->compression
                         ? "qcow2: Compression type incompatible feature bit must be set"
                         : "qcow2: Compression type incompatible feature bit must not be set");
     }
     if (h->incompatible & QCOW2_INCOMPAT_EXTL2 && h->cluster_bits < 14) {
-        return fail(
+        return block_error(
             error,
             "Extended L2 entries are only supported with cluster sizes of at least 16384 bytes");
     }
@@ -506,7 +493,7 @@ GByteArray *qcow2_format_header(const struct qcow2_header *h, GError **error)
     }
     if (out->len > 1u << h->cluster_bits) {
         g_byte_array_unref(out);
-        fail(error,
+        block_error(error,
              "The header and the name of the backing file don't fit into a cluster of %u bytes",
              1u << h->cluster_bits);
         return NULL;

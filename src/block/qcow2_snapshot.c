@@ -30,24 +30,6 @@ struct qcow2_snapshot {
     GBytes *extra;   /* beyond what is known; NULL: none */
 };
 
-static bool refuse(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
-static bool refuse(GError **error, const char *format, ...)
-{
-    g_autofree char *text = NULL;
-    va_list args;
-
-    va_start(args, format);
-    text = g_strdup_vprintf(format, args);
-    va_end(args);
-    g_set_error_literal(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, text);
-    return false;
-}
-
-static bool fail(GError **error, int ret, const char *what)
-{
-    return refuse(error, "%s: %s", what, g_strerror(-ret));
-}
-
 /* ---- The table ---- */
 
 static uint64_t get(const uint8_t *at, unsigned bytes)
@@ -97,7 +79,7 @@ static bool co_read_at(struct qcow2 *q, uint64_t *at, void *data, size_t bytes, 
     int ret = bytes ? co_child_read(q->file, *at, bytes, BLOCK_BUFFER(data, bytes), 0) : 0;
 
     if (ret < 0) {
-        return fail(error, ret, "Failed to read snapshot table");
+        return block_error_errno(error, ret, "Failed to read snapshot table");
     }
     *at += bytes;
     return true;
@@ -135,7 +117,7 @@ static bool co_read_snapshot(struct qcow2 *q, uint64_t *at, struct qcow2_snapsho
     s->vm_state_size = get(raw + 32, 4);
     extra_size = get(raw + 36, 4);
     if (extra_size > MAX_EXTRA) {
-        return refuse(error, "Too much extra metadata in snapshot table entry");
+        return block_error(error, "Too much extra metadata in snapshot table entry");
     }
     s->id = g_malloc0(id_size + 1);
     s->name = g_malloc0(name_size + 1);
@@ -151,7 +133,7 @@ static bool co_read_snapshot(struct qcow2 *q, uint64_t *at, struct qcow2_snapsho
     }
     if (qcow2_in_cluster(q, s->l1_offset) || s->l1_offset > INT64_MAX - QCOW2_MAX_L1_BYTES ||
         s->l1_size > QCOW2_MAX_L1_BYTES / sizeof(uint64_t)) {
-        return refuse(error, "Snapshot L1 table of '%s' can't be where and what the image says",
+        return block_error(error, "Snapshot L1 table of '%s' can't be where and what the image says",
                       s->name);
     }
     return true;
@@ -169,7 +151,7 @@ bool co_qcow2_snapshots_open(struct qcow2 *q, GError **error)
         struct qcow2_snapshot *s;
 
         if (at >= q->file->node->length) {
-            return refuse(error, "The snapshot table ends behind the end of the file");
+            return block_error(error, "The snapshot table ends behind the end of the file");
         }
         if (!(i & (i - 1))) { /* a power of 2: room for as many again */
             q->snapshots = g_renew(struct qcow2_snapshot, q->snapshots, MAX(2 * i, 1));
@@ -181,7 +163,7 @@ bool co_qcow2_snapshots_open(struct qcow2 *q, GError **error)
             return false;
         }
         if (at - q->header.snapshots_offset > MAX_TABLE_BYTES) {
-            return refuse(error, "Snapshot table is too large");
+            return block_error(error, "Snapshot table is too large");
         }
     }
     q->snapshots_bytes = at - q->header.snapshots_offset;
@@ -384,7 +366,7 @@ static uint64_t *co_read_l1(struct qcow2 *q, const struct qcow2_snapshot *s, uin
 
     if (ret < 0) {
         g_free(l1);
-        fail(error, ret, "Failed to read the snapshot's L1 table");
+        block_error_errno(error, ret, "Failed to read the snapshot's L1 table");
         return NULL;
     }
     for (i = 0; i < s->l1_size; i++) {
@@ -438,11 +420,11 @@ static bool co_add(struct qcow2 *q, struct qcow2_snapshot *s, GError **error)
     int ret = co_qcow2_settle(q);
 
     if (ret < 0) {
-        return fail(error, ret, "Could not write metadata");
+        return block_error_errno(error, ret, "Could not write metadata");
     }
     offset = bytes ? co_qcow2_allocate(q, bytes) : 0;
     if (offset < 0) {
-        return fail(error, offset, "Failed to allocate the snapshot's L1 table");
+        return block_error_errno(error, offset, "Failed to allocate the snapshot's L1 table");
     }
     s->l1_offset = offset;
     s->l1_size = q->header.l1_size;
@@ -457,7 +439,7 @@ static bool co_add(struct qcow2 *q, struct qcow2_snapshot *s, GError **error)
         ret = co_write_l1(q, q->l1, q->header.l1_size, offset);
     }
     if (ret < 0) {
-        return fail(
+        return block_error_errno(
             error, ret,
             "Failed to count the snapshot's clusters (nandu-img check -r leaks finds what was "
             "counted)");
@@ -467,12 +449,12 @@ static bool co_add(struct qcow2 *q, struct qcow2_snapshot *s, GError **error)
     ret = co_write_snapshots(q);
     if (ret < 0) {
         q->n_snapshots--;
-        return fail(error, ret, "Failed to write the snapshot table");
+        return block_error_errno(error, ret, "Failed to write the snapshot table");
     }
     *s = (struct qcow2_snapshot){0}; /* the list's now */
     qcow2_metadata_add(q, offset, bytes, QCOW2_META_INACTIVE_L1);
     ret = co_qcow2_settle(q);
-    return ret < 0 ? fail(error, ret, "Could not write metadata") : true;
+    return ret < 0 ? block_error_errno(error, ret, "Could not write metadata") : true;
 }
 
 static bool co_create(struct block_node *node, const struct qapi_snapshot_info *info,
@@ -493,11 +475,11 @@ static bool co_create(struct block_node *node, const struct qapi_snapshot_info *
 
     if (q->data != q->file) {
         snapshot_clear(&s);
-        return refuse(error, "Internal snapshots aren't possible with an external data file");
+        return block_error(error, "Internal snapshots aren't possible with an external data file");
     }
     if (q->n_snapshots >= QCOW2_MAX_SNAPSHOTS || strlen(s.name) > MAX_NAME) {
         snapshot_clear(&s);
-        return refuse(
+        return block_error(
             error,
             "The image has %u snapshots, which is as many as can be, or the name is too long",
             q->n_snapshots);
@@ -519,12 +501,12 @@ static bool co_switch_to(struct qcow2 *q, const struct qcow2_snapshot *s, GError
     int ret = co_qcow2_settle(q);
 
     if (ret < 0) {
-        return fail(error, ret, "Could not write metadata");
+        return block_error_errno(error, ret, "Could not write metadata");
     }
     if (s->l1_size > entries) {
         ret = co_qcow2_grow_l1(q, s->l1_size, true);
         if (ret < 0) {
-            return fail(error, ret, "Failed to grow the L1 table");
+            return block_error_errno(error, ret, "Failed to grow the L1 table");
         }
         old_entries = entries = q->header.l1_size;
     }
@@ -537,7 +519,7 @@ static bool co_switch_to(struct qcow2 *q, const struct qcow2_snapshot *s, GError
         ret = co_qcow2_write_back(q);
     }
     if (ret < 0) {
-        return fail(error, ret, "Failed to count the snapshot's clusters");
+        return block_error_errno(error, ret, "Failed to count the snapshot's clusters");
     }
     /* In memory from here on; the next write back puts it down, after all that it refers to. */
     old = g_memdup2(q->l1, (size_t)old_entries * sizeof(uint64_t));
@@ -557,7 +539,7 @@ static bool co_switch_to(struct qcow2 *q, const struct qcow2_snapshot *s, GError
     if (ret == 0) {
         ret = co_qcow2_settle(q);
     }
-    return ret < 0 ? fail(error, ret, "Could not write metadata") : true;
+    return ret < 0 ? block_error_errno(error, ret, "Could not write metadata") : true;
 }
 
 static bool co_goto(struct block_node *node, const char *id, GError **error)
@@ -568,13 +550,13 @@ static bool co_goto(struct block_node *node, const char *id, GError **error)
     bool ok;
 
     if (q->data != q->file) {
-        return refuse(error, "Internal snapshots aren't possible with an external data file");
+        return block_error(error, "Internal snapshots aren't possible with an external data file");
     }
     if (i < 0) {
         i = find(q, NULL, id);
     }
     if (i < 0) {
-        return refuse(error, "Can't find snapshot '%s'", id);
+        return block_error(error, "Can't find snapshot '%s'", id);
     }
     if (!co_qcow2_bitmaps_set_all(q, error)) {
         return false;
@@ -599,7 +581,7 @@ static bool co_remove(struct qcow2 *q, uint32_t i, GError **error)
     int ret = co_qcow2_settle(q);
 
     if (ret < 0) {
-        return fail(error, ret, "Could not write metadata");
+        return block_error_errno(error, ret, "Could not write metadata");
     }
     l1 = co_read_l1(q, &s, 0, error);
     if (!l1) {
@@ -615,7 +597,7 @@ static bool co_remove(struct qcow2 *q, uint32_t i, GError **error)
                 (q->n_snapshots - i) * sizeof(*q->snapshots));
         q->snapshots[i] = s;
         q->n_snapshots++;
-        return fail(error, ret, "Failed to remove snapshot from snapshot list");
+        return block_error_errno(error, ret, "Failed to remove snapshot from snapshot list");
     }
     ret = co_count_table(q, l1, s.l1_size, -1);
     qcow2_free(q, s.l1_offset, (uint64_t)s.l1_size * sizeof(uint64_t), QCOW2_DISCARD_SNAPSHOT);
@@ -630,7 +612,7 @@ static bool co_remove(struct qcow2 *q, uint32_t i, GError **error)
     if (ret == 0) {
         ret = co_qcow2_settle(q);
     }
-    return ret < 0 ? fail(error, ret, "Failed to free the snapshot's clusters") : true;
+    return ret < 0 ? block_error_errno(error, ret, "Failed to free the snapshot's clusters") : true;
 }
 
 static bool co_delete(struct block_node *node, const char *id, const char *name, GError **error)
@@ -640,7 +622,7 @@ static bool co_delete(struct block_node *node, const char *id, const char *name,
     bool ok;
 
     if (i < 0) {
-        return refuse(error, "Can't find the snapshot");
+        return block_error(error, "Can't find the snapshot");
     }
     co_mutex_lock(&q->lock);
     ok = co_remove(q, i, error);
@@ -682,10 +664,10 @@ static bool co_load_temporarily(struct block_node *node, const char *id, const c
     uint64_t *l1;
 
     if (!node->read_only) {
-        return refuse(error, "Device is not readonly");
+        return block_error(error, "Device is not readonly");
     }
     if (i < 0) {
-        return refuse(error, "Can't find snapshot");
+        return block_error(error, "Can't find snapshot");
     }
     l1 = co_read_l1(q, &q->snapshots[i], 0, error);
     if (!l1) {

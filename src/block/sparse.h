@@ -77,13 +77,8 @@ int co_sparse_status(struct block_node *node, uint64_t offset, uint64_t bytes,
                      struct block_status *status);
 void sparse_refresh_limits(struct block_node *node);
 
-/* ---- Errors and new images (format.c) ---- */
+/* ---- Reading headers, and new images (format.c) ---- */
 
-/* Of an image that is being opened or is open. Always false. */
-bool format_error(const struct block_node *node, GError **error, const char *format, ...)
-    G_GNUC_PRINTF(3, 4);
-/* The same without a node. */
-bool format_fail(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
 bool format_read(const struct block_node *node, struct block_edge *file, uint64_t offset,
                  void *data, size_t bytes, const char *what, GError **error);
 

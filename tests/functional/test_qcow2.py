@@ -210,3 +210,21 @@ def test_measure(tmp_path, arguments):
     ours = run([link(tmp_path, "nandu-img"), "measure", "-O", "qcow2", *arguments.split()])
     theirs = run(["qemu-img", "measure", "-O", "qcow2", *arguments.split()])
     assert ours.text == theirs.text
+
+
+def test_damage_is_told(nandu_system, tmp_path):
+    """A refcount table that leads nowhere: an event says so, the image says so, and nothing more is written."""
+    image = create(tmp_path)
+    with open(image, "r+b") as f:
+        f.seek(48)
+        table = int.from_bytes(f.read(8), "big")
+        f.seek(table)
+        f.write((0x20000 | 0x200).to_bytes(8, "big"))
+    drive = ("-drive", f"if=none,id=d0,format=qcow2,node-name=q,file={image}")
+    with Machine(nandu_system, tmp_path, *drive) as m:
+        client = m.client()
+        assert client.error("block_resize", **{"node-name": "q", "size": 1 << 40})
+        data = client.event("BLOCK_IMAGE_CORRUPTED")["data"]
+        assert (data["device"], data["node-name"], data["fatal"]) == ("d0", "q", True)
+        assert "unaligned" in data["msg"]
+    assert info(image)["corrupt"]
