@@ -405,8 +405,7 @@ static bool co_open(struct block_node *node, const struct qapi_blockdev_options 
     node->supported_zeroes_flags = BLOCK_MAY_UNMAP | BLOCK_NO_FALLBACK;
     q->fresh_from = (q->data->node->length + q->cluster_size - 1) & ~(q->cluster_size - 1);
     if (!co_block_open_backing(node, o->backing, error) || !co_qcow2_start_writing(q, error) ||
-        (!(node->open_flags & (BLOCK_OPEN_NO_IO | BLOCK_OPEN_CHECK)) &&
-         !co_qcow2_bitmaps_open(q, error))) {
+        (!(node->open_flags & BLOCK_OPEN_CHECK) && !co_qcow2_bitmaps_open(q, error))) {
         return false;
     }
     qcow2_start_trimming(q);

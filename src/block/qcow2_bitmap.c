@@ -194,7 +194,8 @@ bool co_qcow2_bitmaps_open(struct qcow2 *q, GError **error)
     }
     g_ptr_array_unref(bitmaps_of(q)->list);
     q->bitmaps->list = list;
-    for (i = 0; i < list->len; i++) {
+    /* Without I/O their names are all that is asked for. */
+    for (i = 0; i < list->len && !(q->node->open_flags & BLOCK_OPEN_NO_IO); i++) {
         co_load(q, list->pdata[i], &memory);
     }
     return true;

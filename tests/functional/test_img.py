@@ -341,6 +341,7 @@ def test_bitmaps(images):
     for options in ("--add top.qcow2 b0", "--add --disable -g 32k top.qcow2 b1", "--merge b0 top.qcow2 b1",
                     "--add top.qcow2 b2", "--remove top.qcow2 b2"):
         images.same(f"bitmap {options}", status=0)
+    images.same("info top.qcow2", sizes_masked, 0)
     images.same("convert --bitmaps -O qcow2 top.qcow2 copy.qcow2", status=0)
     images.same("convert --bitmaps -O raw top.qcow2 copy.raw", status=1)
     images.same("convert --bitmaps -O qcow2 -f raw b.raw copy2.qcow2", status=1)
