@@ -130,10 +130,20 @@ uint64_t block_key(const struct dbt *dbt, uint64_t pc, uint32_t mode)
     return !dbt->breakpoints->len && block_is_relative(dbt, mode) ? 0 : pc;
 }
 
+static uint64_t key_of(const struct block *b)
+{
+    return b->keyed ? b->pc : 0;
+}
+
+static bool is_block(const struct block *b, uint64_t key, uint64_t phys, uint32_t mode)
+{
+    return b->phys == phys && b->mode == mode && key_of(b) == key;
+}
+
 struct block *block_lookup(const struct dbt *dbt, uint64_t key, uint64_t phys, uint32_t mode)
 {
     struct block *b = __atomic_load_n(bucket(dbt, key, phys, mode), __ATOMIC_ACQUIRE);
-    while (b && (b->key != key || b->phys != phys || b->mode != mode))
+    while (b && !is_block(b, key, phys, mode))
         b = __atomic_load_n(&b->hash_next, __ATOMIC_ACQUIRE);
     return b;
 }
@@ -141,7 +151,7 @@ struct block *block_lookup(const struct dbt *dbt, uint64_t key, uint64_t phys, u
 struct block *block_lookup_next(const struct block *b)
 {
     struct block *next = __atomic_load_n(&b->hash_next, __ATOMIC_ACQUIRE);
-    while (next && (next->key != b->key || next->phys != b->phys || next->mode != b->mode))
+    while (next && !is_block(next, key_of(b), b->phys, b->mode))
         next = __atomic_load_n(&next->hash_next, __ATOMIC_ACQUIRE);
     return next;
 }
@@ -153,7 +163,7 @@ static struct page_link **page_list(struct dbt *dbt, uint64_t page)
 
 void block_insert(struct dbt *dbt, struct block *b)
 {
-    struct block **head = bucket(dbt, b->key, b->phys, b->mode);
+    struct block **head = bucket(dbt, key_of(b), b->phys, b->mode);
 
     dbt->blocks[b->index] = b;
     __atomic_store_n(&dbt->n_blocks, b->index + 1, __ATOMIC_RELEASE);
@@ -173,7 +183,7 @@ void block_insert(struct dbt *dbt, struct block *b)
 
 void block_invalidate(struct dbt *dbt, struct block *b)
 {
-    struct block **link = bucket(dbt, b->key, b->phys, b->mode);
+    struct block **link = bucket(dbt, key_of(b), b->phys, b->mode);
 
     if (b->invalid)
         return;
@@ -194,7 +204,7 @@ void block_invalidate(struct dbt *dbt, struct block *b)
 
 static void invalidate_if_in(struct dbt *dbt, struct block *b, uint64_t start, uint64_t size)
 {
-    if (b->low < start + size && b->high > start)
+    if (b->pc < start + size && b->pc + b->size > start)
         block_invalidate(dbt, b);
 }
 
@@ -255,7 +265,7 @@ struct arena_chunk {
 
 void *dbt_arena_alloc(struct dbt *dbt, size_t size)
 {
-    size = (size + 15) & ~(size_t)15;
+    size = (size + 7) & ~(size_t)7;
     if (size > (size_t)(dbt->arena_end - dbt->arena)) {
         size_t bytes = MAX(size + sizeof(struct arena_chunk), (size_t)ARENA_CHUNK);
         struct arena_chunk *chunk =
@@ -286,10 +296,8 @@ void dbt_arena_reset(struct dbt *dbt)
 void dbt_forget_blocks(struct dbt *dbt)
 {
     for (uint32_t i = 0; i < dbt->n_blocks; i++)
-        *bucket(dbt, dbt->blocks[i]->key, dbt->blocks[i]->phys,
-                dbt->blocks[i]->mode) = NULL;
+        *bucket(dbt, key_of(dbt->blocks[i]), dbt->blocks[i]->phys, dbt->blocks[i]->mode) = NULL;
     dbt->n_blocks = 0;
-    dbt->n_exits = 0;
     dbt->cache.used = dbt->cache.fixed;
     memset(dbt->pages, 0, sizeof(dbt->pages));
     dbt->unstable = NULL;

@@ -70,12 +70,10 @@ struct dbt *dbt_new(const struct dbt_config *config, GError **error)
     dbt->watchpoints = g_array_new(FALSE, FALSE, sizeof(struct dbt_watch));
     dbt->intrinsics = g_array_new(FALSE, FALSE, sizeof(struct dbt_intrinsic));
     dbt->max_blocks = (uint32_t)(dbt->config.cache_size / 64);
-    dbt->max_exits = (uint32_t)(dbt->config.cache_size / 16);
     dbt->hash_bits = config->mmu ? HASH_BITS_SYSTEM : HASH_BITS;
     dbt->hash = reserve(sizeof(dbt->hash[0]) << dbt->hash_bits);
     dbt->blocks = reserve(dbt->max_blocks * sizeof(dbt->blocks[0]));
-    dbt->exits = reserve(dbt->max_exits * sizeof(dbt->exits[0]));
-    if (!dbt->hash || !dbt->blocks || !dbt->exits) {
+    if (!dbt->hash || !dbt->blocks) {
         g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_NOMEM,
                     "no address space for the translator's tables: try a smaller -dbt cache-size");
         dbt_free(dbt);
@@ -98,7 +96,6 @@ void dbt_free(struct dbt *dbt)
     host_free(dbt);
     release(dbt->hash, sizeof(dbt->hash[0]) << dbt->hash_bits);
     release(dbt->blocks, dbt->max_blocks * sizeof(dbt->blocks[0]));
-    release(dbt->exits, dbt->max_exits * sizeof(dbt->exits[0]));
     perf_close(dbt);
     ir_unit_free(dbt->unit);
     dbt_arena_reset(dbt);
@@ -329,7 +326,7 @@ static enum lookup find_mapped(struct vcpu *cpu, uint32_t *mode, struct block **
         page = softmmu_page(cpu, next, VCPU_FETCH);
         if (!page)
             return LOOKUP_FAULT;
-        while (b && b->phys2 != page->phys) /* of another address space */
+        while (b && block_next_page(b) != page->phys) /* of another address space */
             b = block_lookup_next(b);
     }
     *found = b;
@@ -430,7 +427,8 @@ static enum vcpu_exit step(struct vcpu *cpu, struct access_record *record)
 {
     struct dbt *dbt = cpu->dbt;
     struct interp_hooks hooks = { .access = record_access, .opaque = record };
-    struct block b = { .pc = cpu->pc, .no_debug = cpu->no_debug };
+    struct page_link pages[BLOCK_MAX_PAGES];
+    struct block b = { .pc = cpu->pc, .pages = pages, .no_debug = cpu->no_debug };
     enum translate_result r;
 
     record->dbt = dbt;
@@ -674,7 +672,7 @@ static void link_block(struct dbt *dbt, uint32_t generation, const struct block_
     if (!dbt_trylock(&dbt->lock))
         return;
     if (dbt->generation == generation) {
-        const struct block *from = link ? dbt->blocks[link->block] : old;
+        const struct block *from = link ? link->from : old;
         if (!may_link(from, b))
             ; /* each time anew */
         else if (link)
@@ -738,8 +736,8 @@ static enum vcpu_exit run_blocks(struct vcpu *cpu)
 
     while (code || b) {
         uint32_t generation = dbt->generation;
-        struct block_exit *link = NULL;
-        struct block *old = NULL;
+        struct block_exit *link = NULL, exit;
+        const struct block *old = NULL;
         uint64_t result = CODE_EXIT_INDIRECT;
         enum vcpu_exit reason = VCPU_EXIT_NONE;
 
@@ -764,12 +762,13 @@ static enum vcpu_exit run_blocks(struct vcpu *cpu)
         switch ((enum code_exit)(result & 0xff)) {
         case CODE_EXIT_DIRECT:
         case CODE_EXIT_POLL:
-            link = (result & 0xff) == CODE_EXIT_DIRECT ? &dbt->exits[index] : NULL;
-            cpu->pc = block_page(cpu, dbt->blocks[dbt->exits[index].block]) + dbt->exits[index].pc;
+            exit = host_exit_at(dbt, index);
+            link = (result & 0xff) == CODE_EXIT_DIRECT ? &exit : NULL;
+            cpu->pc = block_pc(cpu, exit.from) + (uint64_t)exit.distance;
             break;
         case CODE_EXIT_INDIRECT: entry = index; break;
         case CODE_EXIT_REDIRECT:
-            old = dbt->blocks[index];
+            old = block_find_host(dbt, index);
             cpu->pc = block_pc(cpu, old);
             if (cpu->tlb) /* or the next entry would lead there again, if it isn't redirected now */
                 softmmu_forget_jump(cpu);

@@ -36,49 +36,59 @@ struct page_link {
     struct page_link *next;
 };
 
+/* A machine has hundreds of thousands: what is rare or follows from the rest isn't in it. */
 struct block {
     uint64_t pc;             /* system mode: where its code was at first */
-    bool relative;           /* its code may be at any address with the same offset in a page */
-    uint64_t base;           /* then: the page that it was lifted in; else 0 */
-    uint64_t key;            /* pc if it is good for this address only; else 0 */
     uint64_t phys;           /* system mode: guest-physical address of pc; user mode: 0 */
-    uint64_t phys2;          /* if crosses: of the next page */
+    struct block *hash_next;
+    struct page_link *pages; /* that the code came from */
+    struct fault_point *faults;
+    struct ir_unit *ir;      /* if it is to be interpreted, or with lockstep; else NULL */
+    struct block *unstable_next;
+    uint32_t size;           /* all of the block's guest code is in [pc, pc + size) */
     uint32_t mode;
     uint32_t index;          /* in dbt.blocks */
     uint32_t code;           /* offset of the entry in the code cache */
     uint32_t code_far;       /* where the out-of-line part starts */
     uint32_t code_end;
-    struct block *hash_next;
-    struct fault_point *faults;
-    uint32_t n_faults;
+    uint16_t n_faults;
     uint16_t n_insns;
     uint8_t n_pages;
+    bool relative;           /* its code may be at any address with the same offset in a page */
+    bool keyed;              /* system mode: it is good for this pc only */
     bool crosses;            /* system mode: its only instruction ends in the next page. Only C may
                                 lead to it, and the jump caches, for which both pages are looked up */
     bool no_debug;           /* breakpoints are left out (for a vCPU with no_debug) */
     bool invalid;            /* its entry jumps to its redirection stub */
     bool unstable;           /* guest code that may change without notice until fence.i */
-    struct page_link pages[BLOCK_MAX_PAGES]; /* that the code came from */
-    struct block *unstable_next;
-    uint64_t low, high;      /* all of the block's guest code is in [low, high) */
     bool interpret;          /* there is no code: interpret [ir] */
-    struct ir_unit *ir;      /* if it is to be interpreted, or with lockstep; else NULL */
 };
 
-/* A direct exit of a block that can be linked. */
+/* Of a relative block: the page that it was lifted in; else 0. */
+static inline uint64_t block_base(const struct block *b)
+{
+    return b->relative ? b->pc >> BLOCK_PAGE_SHIFT << BLOCK_PAGE_SHIFT : 0;
+}
+/* Of one that crosses: the guest-physical address of the next page. */
+static inline uint64_t block_next_page(const struct block *b)
+{
+    return b->pages[b->n_pages - 1].page << BLOCK_PAGE_SHIFT;
+}
+
+/* A direct exit of a block. What is known of it is in the code (host_exit_at). */
 struct block_exit {
-    uint64_t pc;             /* guest pc that it goes to, less block.base */
-    uint32_t patch;          /* cache offset just behind the rel32 to patch; 0: not to be linked */
-    uint32_t block;          /* index of the block that it is an exit of */
+    const struct block *from;
+    int64_t distance;        /* from the block's guest pc to the one that it goes to */
+    uint32_t patch;          /* cache offset just behind the rel32 to patch, if it may be linked */
 };
 
 /* What translated code returns to dbt_run: kind | index << 8. */
 enum code_exit {
-    CODE_EXIT_DIRECT,        /* index of a block_exit that isn't linked yet */
+    CODE_EXIT_DIRECT,        /* cache offset of an exit that isn't linked yet */
     CODE_EXIT_POLL,          /* the same, because of vcpu.poll */
     CODE_EXIT_INDIRECT,      /* vcpu.pc isn't in the jump cache, or vcpu.poll. System mode: index - 1
                                 is the entry where it was looked up, unless it is 0 */
-    CODE_EXIT_REDIRECT,      /* index of a block that is invalid */
+    CODE_EXIT_REDIRECT,      /* cache offset of the entry of a block that is invalid */
     CODE_EXIT_REASON,        /* index is an enum vcpu_exit; vcpu.pc is set */
     CODE_EXIT_FAULT,         /* from the signal handler; all set */
 };
@@ -105,6 +115,8 @@ struct host_thunks {
     uint32_t helper_sync;    /* the same with guest registers in the vCPU */
     uint32_t far_helper;     /* the same, preserving everything; result in vcpu.scratch[3] */
     uint32_t slow;           /* system mode: does the access that follows the call */
+    uint32_t direct, poll;   /* leave by the exit that is behind the call */
+    uint32_t redirect;       /* leave for the entry that is behind the call */
     uint32_t constants;
 };
 
@@ -149,8 +161,6 @@ struct dbt {
     struct block **blocks;       /* by index, ascending code offset; reserved for max_blocks */
     volatile uint32_t n_blocks;
     uint32_t max_blocks;
-    struct block_exit *exits;    /* reserved for max_exits */
-    uint32_t n_exits, max_exits;
     struct page_link *pages[1 << PAGE_HASH_BITS];
     struct block *unstable;      /* list by unstable_next; some are invalid */
     uint8_t *arena, *arena_end;  /* blocks and side tables; what is left of arena_chunks */
@@ -180,8 +190,8 @@ bool code_cache_adopt_copy(struct code_cache *cache);
 bool code_cache_unshare(struct code_cache *cache);
 
 struct block *block_lookup(const struct dbt *dbt, uint64_t key, uint64_t phys, uint32_t mode);
-/* The key of a block at pc: in system mode code is shared by all addresses that lead to it, unless a
- * debugger cares for some. */
+/* The key of a block at pc, 0 or pc: in system mode code is shared by all addresses that lead to
+ * it, unless a debugger cares for some. */
 uint64_t block_key(const struct dbt *dbt, uint64_t pc, uint32_t mode);
 /* Whether blocks of that mode are relative. */
 bool block_is_relative(const struct dbt *dbt, uint32_t mode);
@@ -192,7 +202,7 @@ static inline uint64_t block_page(const struct vcpu *cpu, const struct block *b)
 }
 static inline uint64_t block_pc(const struct vcpu *cpu, const struct block *b)
 {
-    return block_page(cpu, b) + (b->pc - b->base);
+    return block_page(cpu, b) + (b->pc - block_base(b));
 }
 /* Another one with the same key: there may be several that cross. */
 struct block *block_lookup_next(const struct block *b);
@@ -227,7 +237,7 @@ void perf_after_fork(struct dbt *dbt);
 /* translate.c */
 enum translate_result { TRANSLATE_OK, TRANSLATE_FULL, TRANSLATE_FETCH_FAULT };
 /* Lock held. Lifts guest code at [pc], as the vCPU sees it, into dbt->unit; fills in what [b] says of
- * the guest's code. */
+ * the guest's code. b->pages has room for BLOCK_MAX_PAGES. */
 enum translate_result dbt_lift(struct vcpu *cpu, uint64_t pc, uint32_t mode, unsigned max_insns,
                                struct block *b);
 enum translate_result dbt_translate(struct vcpu *cpu, uint64_t pc, uint32_t mode,
@@ -254,6 +264,8 @@ void host_emit_thunks(struct dbt *dbt);
 /* Code for dbt->unit at cache.used: sets b->code, code_end, faults. False: out of space; the unit
  * is too big when *too_big. */
 bool host_compile(struct dbt *dbt, const struct ir_unit *u, struct block *b, bool *too_big);
+/* The exit at the offset that CODE_EXIT_DIRECT or CODE_EXIT_POLL says. */
+struct block_exit host_exit_at(const struct dbt *dbt, uint32_t offset);
 void host_link_exit(struct dbt *dbt, const struct block_exit *e, const struct block *to);
 void host_unlink_block(struct dbt *dbt, const struct block *b);
 void host_redirect_block(struct dbt *dbt, const struct block *b, const struct block *to);

@@ -219,10 +219,15 @@ static bool comparable(const struct ir_unit *u)
 static enum vcpu_exit decode_result(struct vcpu *cpu, uint64_t result)
 {
     uint32_t index = (uint32_t)(result >> 8);
+    struct block_exit e;
+
     switch ((enum code_exit)(result & 0xff)) {
     case CODE_EXIT_DIRECT:
-    case CODE_EXIT_POLL: cpu->pc = cpu->dbt->exits[index].pc; break;
-    case CODE_EXIT_REDIRECT: cpu->pc = cpu->dbt->blocks[index]->pc; break;
+    case CODE_EXIT_POLL:
+        e = host_exit_at(cpu->dbt, index);
+        cpu->pc = e.from->pc + (uint64_t)e.distance;
+        break;
+    case CODE_EXIT_REDIRECT: cpu->pc = block_find_host(cpu->dbt, index)->pc; break;
     case CODE_EXIT_INDIRECT: break;
     case CODE_EXIT_REASON: return index;
     case CODE_EXIT_FAULT: return VCPU_EXIT_FAULT;

@@ -401,6 +401,20 @@ static struct tlb_code *new_code(struct softmmu *mmu)
     return c;
 }
 
+/* To the smallest size; what the tables took of memory is given back. */
+static void shrink(struct tlb_context *c)
+{
+    const size_t page = 4096; /* the host's */
+    uint8_t *first = (uint8_t *)(((uintptr_t)c->read + page - 1) & ~(page - 1));
+
+    if (tlb_size(c) == 1 << TLB_MIN_BITS) {
+        return;
+    }
+    c->index_mask = ((1 << TLB_MIN_BITS) - 1) * sizeof(struct tlb_entry);
+    madvise(first, (size_t)((uint8_t *)(c + 1) - first), MADV_DONTNEED);
+    c->clean = false;
+}
+
 /* The one that wasn't used for longest, but for the current one; small again. */
 static struct tlb_context *recycle_context(struct vcpu *cpu)
 {
@@ -416,7 +430,7 @@ static struct tlb_context *recycle_context(struct vcpu *cpu)
     if (!oldest) { /* no memory for a second one */
         oldest = cpu->tlb;
     }
-    oldest->index_mask = ((1 << TLB_MIN_BITS) - 1) * sizeof(struct tlb_entry);
+    shrink(oldest);
     clear_context(oldest);
     return oldest;
 }

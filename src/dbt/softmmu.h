@@ -30,7 +30,7 @@ enum {
     TLB_MAX_SIZE = 1 << TLB_MAX_BITS,
     TLB_CODE_BITS = 8,
     TLB_CODE_SIZE = 1 << TLB_CODE_BITS,
-    TLB_CONTEXTS = 32,
+    TLB_CONTEXTS = 24,
     TLB_MODES = 4,           /* jump caches of a context */
     TLB_JUMP_BITS = 12,
     TLB_JUMP_SIZE = 1 << TLB_JUMP_BITS,

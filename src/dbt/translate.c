@@ -143,7 +143,7 @@ static bool start_page(struct vcpu *cpu, struct block *b)
 /* After the first instruction. */
 static void check_crossing(struct vcpu *cpu, const struct ir_unit *u, struct block *b)
 {
-    uint64_t last;
+    uint64_t last, next;
     unsigned i = 1;
 
     while (i < u->n_ops && u->ops[i].op != IR_INSN)
@@ -151,9 +151,9 @@ static void check_crossing(struct vcpu *cpu, const struct ir_unit *u, struct blo
     if (!cpu->tlb || i == u->n_ops)
         return;
     last = b->pc + (u->ops[i].aux32 - 1);
-    if ((last ^ b->pc) >> BLOCK_PAGE_SHIFT && mark_page(cpu, last & ~0xfffull, &b->phys2)) {
+    if ((last ^ b->pc) >> BLOCK_PAGE_SHIFT && mark_page(cpu, last & ~0xfffull, &next)) {
         b->crosses = true;
-        add_page(b, b->phys2);
+        add_page(b, next);
     }
 }
 
@@ -171,8 +171,7 @@ enum translate_result dbt_lift(struct vcpu *cpu, uint64_t pc, uint32_t mode, uns
     ir_unit_reset(u, dbt->arch, pc, mode);
     u->relative = block_is_relative(dbt, mode);
     b->n_pages = 0;
-    b->low = pc;
-    b->high = pc + 1; /* also if it has no instruction: a breakpoint, an intrinsic */
+    b->size = 1; /* also if it has no instruction: a breakpoint, an intrinsic */
     if (!start_page(cpu, b))
         return TRANSLATE_FETCH_FAULT;
     if (in) {
@@ -199,8 +198,7 @@ enum translate_result dbt_lift(struct vcpu *cpu, uint64_t pc, uint32_t mode, uns
             ir_unit_rewind(u, &mark);
             break;
         }
-        b->low = MIN(b->low, ctx.pc);
-        b->high = MAX(b->high, ctx.pc + 4);
+        b->size = (uint32_t)(ctx.pc + 4 - pc); /* jumps that are followed go forward */
         if (!w.one_page)
             check_crossing(cpu, u, b);
         w.one_page = true;
@@ -259,6 +257,23 @@ static void log_lifted(struct vcpu *cpu, FILE *f)
     }
 }
 
+/* Makes what was filled in known. */
+static struct block *add_block(struct dbt *dbt, const struct block *from)
+{
+    struct block *b = dbt_arena_alloc(dbt, sizeof(*b) + from->n_pages * sizeof(b->pages[0]));
+
+    *b = *from;
+    b->pages = (struct page_link *)(b + 1);
+    memcpy(b->pages, from->pages, b->n_pages * sizeof(b->pages[0]));
+    if (dbt->perf)
+        perf_block(dbt, b);
+    dbt->stats.blocks++;
+    dbt->stats.guest_insns += b->n_insns;
+    dbt->stats.host_bytes += b->code_end - b->code;
+    block_insert(dbt, b);
+    return b;
+}
+
 enum translate_result dbt_translate(struct vcpu *cpu, uint64_t pc, uint32_t mode,
                                     struct block **out)
 {
@@ -267,23 +282,23 @@ enum translate_result dbt_translate(struct vcpu *cpu, uint64_t pc, uint32_t mode
     unsigned max_insns = dbt->config.one_insn || mode & MODE_ONE_INSN ? 1 : dbt->config.max_insns;
     FILE *f = dbt->config.log_file;
     bool logs = dbt_logs(dbt, pc);
+    struct page_link pages[BLOCK_MAX_PAGES];
+    struct block b;
 
     if (dbt->n_blocks == dbt->max_blocks)
         return TRANSLATE_FULL;
     if (dbt->config.flush_every && dbt->n_blocks >= dbt->config.flush_every)
         return TRANSLATE_FULL;
-    struct block *b = dbt_arena_alloc(dbt, sizeof(*b));
     for (;;) {
-        *b = (struct block){
+        b = (struct block){
             .pc = pc,
             .relative = block_is_relative(dbt, mode),
-            .key = block_key(dbt, pc, mode),
+            .keyed = block_key(dbt, pc, mode) != 0,
             .mode = mode,
             .index = dbt->n_blocks,
+            .pages = pages,
         };
-        if (b->relative)
-            b->base = pc & ~(uint64_t)(MMU_PAGE_SIZE - 1);
-        enum translate_result r = dbt_lift(cpu, pc, mode & ~MODE_ONE_INSN, max_insns, b);
+        enum translate_result r = dbt_lift(cpu, pc, mode & ~MODE_ONE_INSN, max_insns, &b);
         if (r != TRANSLATE_OK)
             return r;
         if (logs)
@@ -298,30 +313,24 @@ enum translate_result dbt_translate(struct vcpu *cpu, uint64_t pc, uint32_t mode
             if (!ir_verify(dbt->unit, &error))
                 g_error("internal error: bad IR for guest pc 0x%" PRIx64 ": %s", pc, error);
         }
-        b->n_insns = (uint16_t)dbt->unit->n_insns;
+        b.n_insns = (uint16_t)dbt->unit->n_insns;
         bool too_big = false;
-        b->interpret = interpret;
+        b.interpret = interpret;
         if (interpret || dbt->config.lockstep)
-            keep_ir(dbt, b);
-        if (interpret || host_compile(dbt, dbt->unit, b, &too_big))
+            keep_ir(dbt, &b);
+        if (interpret || host_compile(dbt, dbt->unit, &b, &too_big))
             break;
         if (!too_big)
             return TRANSLATE_FULL;
         if (dbt->unit->n_insns <= 1) { /* one instruction needs too many registers: interpret it */
-            keep_ir(dbt, b);
-            b->interpret = true;
+            keep_ir(dbt, &b);
+            b.interpret = true;
             break;
         }
         max_insns = dbt->unit->n_insns / 2;
     }
-    if (logs && dbt->config.log & DBT_LOG_OUT_ASM && !b->interpret)
-        host_log_code(dbt, b, f);
-    if (dbt->perf)
-        perf_block(dbt, b);
-    dbt->stats.blocks++;
-    dbt->stats.guest_insns += b->n_insns;
-    dbt->stats.host_bytes += b->code_end - b->code;
-    block_insert(dbt, b);
-    *out = b;
+    if (logs && dbt->config.log & DBT_LOG_OUT_ASM && !b.interpret)
+        host_log_code(dbt, &b, f);
+    *out = add_block(dbt, &b);
     return TRANSLATE_OK;
 }

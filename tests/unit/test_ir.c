@@ -382,6 +382,57 @@ static void test_dead_values(void)
     ir_unit_free(u);
 }
 
+/* x + y, and that + x; the last sum is stored as [stored]. With 32 bits nothing need be extended. */
+static struct ir_unit *sums(bool extend_each, enum ir_type stored)
+{
+    struct ir_unit *u = test_unit_new();
+    ir_val x = ir_get(u, 2), v;
+
+    ir_insn(u, 0x1000, 4);
+    v = ir_bin(u, IR_ADD, extend_each ? IR_I32 : IR_I64, x, ir_get(u, 3));
+    if (extend_each) {
+        v = ir_emit(u, (struct ir_op){
+                           .op = IR_SEXT, .type = IR_I64, .aux = IR_I32, .arg = {v}});
+    }
+    v = ir_bin(u, IR_ADD, IR_I64, v, x);
+    ir_store(u, stored, x, 0, v, 0);
+    ir_exit(u, VCPU_EXIT_SYSCALL, 0x1004);
+    test_verify(u);
+    ir_optimize(u);
+    test_verify(u);
+    return u;
+}
+
+static unsigned narrow_sums(const struct ir_unit *u)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 1; i < u->n_ops; i++) {
+        n += u->ops[i].op == IR_ADD && u->ops[i].type == IR_I32;
+    }
+    return n;
+}
+
+static void test_narrowing(void)
+{
+    static const struct {
+        bool extend_each;
+        enum ir_type stored;
+        unsigned extensions, narrow;
+    } rows[] = {
+        {true, IR_I32, 0, 2}, {true, IR_I8, 0, 2}, {true, IR_I64, 1, 1},
+        {false, IR_I32, 0, 2}, {false, IR_I64, 0, 0},
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        struct ir_unit *u = sums(rows[i].extend_each, rows[i].stored);
+
+        g_assert_cmpuint(count(u, IR_SEXT), ==, rows[i].extensions);
+        g_assert_cmpuint(narrow_sums(u), ==, rows[i].narrow);
+        ir_unit_free(u);
+    }
+}
+
 /* Units that break one rule: GET x1 (v1), GET f0 (v2), UNBOX v2 (v3: f32), TRUNC (v4: i32), then
  * the operation. */
 static const struct {
@@ -612,6 +663,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ir/overflow", test_overflow);
     g_test_add_func("/ir/dead-puts", test_dead_puts);
     g_test_add_func("/ir/dead-values", test_dead_values);
+    g_test_add_func("/ir/narrowing", test_narrowing);
     g_test_add_func("/ir/verifier", test_verifier);
     g_test_add_func("/ir/verifier-units", test_verifier_units);
     g_test_add_func("/ir/print", test_print);

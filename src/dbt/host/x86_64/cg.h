@@ -39,7 +39,7 @@ struct vloc {
 
 enum far_kind {
     FAR_EXIT,             /* unlinked direct exit */
-    FAR_POLL_EXIT,        /* the same after a poll */
+    FAR_POLL_EXIT,        /* the same after a poll; its FAR_EXIT is next */
     FAR_INDIRECT,         /* reg = guest pc; id 1: clear its lowest bit */
     FAR_INDIRECT_CALL,    /* the same; [resume] is the landing pad */
     FAR_RET,
@@ -55,33 +55,39 @@ enum far_kind {
                              resume, if not NULL: landing pad of a call */
 };
 
-enum { SLOW_VALUE_IN_STATE = -2 };
+enum slow_value {
+    SLOW_NO_VALUE,
+    SLOW_VALUE_IN_REG,
+    SLOW_VALUE_IN_STATE,  /* at rbp + imm */
+    SLOW_VALUE_IMM,
+};
 
-/* What far code is to do for an access, right behind the call to thunks.slow. */
+/* What far code is to do for an access. */
 struct slow_access {
-    uint64_t pc;          /* less block.base */
+    uint64_t pc;          /* less block_base */
     uint8_t op;           /* enum ir_opcode */
     uint8_t mem;          /* enum ir_type in memory */
     uint8_t kind;         /* enum ir_amo */
-    bool is_signed : 1;   /* the result is sign-extended */
-    bool relative : 1;    /* pc is relative to the page of the code */
-    bool write : 1;       /* which table it was looked up in */
+    bool is_signed;       /* the result is sign-extended */
+    bool relative;        /* pc is relative to the page of the code */
+    bool write;           /* which table it was looked up in */
     int8_t offset_reg;    /* what the look-up left: address ^ tag, */
-    int8_t index_reg;     /* and where in the table */
-    int8_t value_reg;     /* NO_REG: the value is imm; SLOW_VALUE_IN_STATE: at rbp + imm */
-    int8_t dest_reg;
+    int8_t index_reg;     /* and where in the table; both are scratch registers */
+    uint8_t value;        /* enum slow_value */
+    int8_t value_reg;
+    int8_t dest_reg;      /* or NO_REG */
     int32_t imm;
-} __attribute__((packed));
+};
 
 struct far {
     uint8_t kind;
     int8_t reg, dest;
     int8_t src[3];        /* registers, NO_REG: none */
     uint8_t access;
-    uint32_t id;          /* exit, or attributes of an fp helper */
+    uint32_t id;          /* attributes of an fp helper, and as the kinds say */
     uint64_t pc;
     uint8_t *from;        /* end of the rel32 that jumps here */
-    uint8_t *resume;
+    uint8_t *resume;      /* in front of the far code */
     const uint8_t *target;
     struct slow_access slow;
 };
@@ -187,7 +193,6 @@ void cg_pc(struct cg *g, int reg, uint64_t pc);
 bool cg_native_helper(struct cg *g, ir_val v, const struct ir_op *o, enum ir_native native);
 void cg_call_generic(struct cg *g, ir_val v, const struct ir_op *o, ir_helper_fn fn, uint64_t attr);
 void cg_helper_call(struct cg *g, ir_helper_fn fn, bool sync);
-uint32_t cg_new_exit(struct cg *g, uint64_t pc);
 
 /* generic.c: operations in C, for what the host lacks. attr: GENERIC_ATTR of the op. */
 #define GENERIC_ATTR(o)                                                                            \
@@ -196,8 +201,18 @@ uint32_t cg_new_exit(struct cg *g, uint64_t pc);
 uint64_t generic_int(struct vcpu *cpu, uint64_t a, uint64_t b, uint64_t c, uint64_t attr);
 uint64_t generic_fp(struct vcpu *cpu, uint64_t a, uint64_t b, uint64_t c, uint64_t attr);
 
-/* slow.c: does an access of translated code; false: a fault, and the vCPU is exact. */
-bool softmmu_slow(struct vcpu *cpu, const struct slow_access *access);
+/* compile.c: writes what an exit is to [p], right behind the call to thunks.direct. [back]: how far
+ * in front of that the rel32 to patch ends. Returns its end. */
+enum { EXIT_MAX_BACK = INT16_MAX };
+uint8_t *exit_encode(uint8_t *p, const struct block *from, uint64_t to, unsigned back);
+
+/* slow.c: writes what an access is to [p], right behind the call to thunks.slow; [back]: how far in
+ * front of that the code goes on when it is done. Returns its end. At most SLOW_MAX_SIZE bytes. */
+enum { SLOW_MAX_SIZE = 18, SLOW_MAX_BACK = UINT16_MAX };
+uint8_t *slow_encode(uint8_t *p, const struct slow_access *a, unsigned back);
+/* Does the access described at [code]. Returns where the code goes on; NULL: a fault, and the vCPU
+ * is exact. */
+const uint8_t *softmmu_slow(struct vcpu *cpu, const uint8_t *code);
 
 /* Constants that the code reads, at thunks.constants. */
 struct cg_constants {

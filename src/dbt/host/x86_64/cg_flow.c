@@ -22,18 +22,6 @@ struct far *cg_far(struct cg *g, enum far_kind kind, uint8_t *from)
     return f;
 }
 
-uint32_t cg_new_exit(struct cg *g, uint64_t pc)
-{
-    struct dbt *dbt = g->dbt;
-    if (dbt->n_exits == dbt->max_exits) {
-        g->failed = true;
-        return 0;
-    }
-    dbt->exits[dbt->n_exits] = (struct block_exit){ .pc = pc - g->b->base,
-                                                        .block = g->b->index };
-    return dbt->n_exits++;
-}
-
 void cg_pc(struct cg *g, int reg, uint64_t pc)
 {
     if (!g->u->relative) {
@@ -49,8 +37,8 @@ void cg_pc(struct cg *g, int reg, uint64_t pc)
     }
     as_load(&g->s, reg, cpu_mem(CPU_DISP(code_at)));
     as_alu_ri(&g->s, ALU_AND, true, reg, -MMU_PAGE_SIZE);
-    if (pc != g->b->base)
-        as_lea(&g->s, true, reg, mem_base(reg, (int32_t)(pc - g->b->base)));
+    if (pc != block_base(g->b))
+        as_lea(&g->s, true, reg, mem_base(reg, (int32_t)(pc - block_base(g->b))));
 }
 
 /* Where a direct jump goes. */
@@ -77,12 +65,9 @@ static void align_rel32(struct cg *g, unsigned before)
 }
 
 /* The rel32 just emitted goes to [pc], for now by way of C. */
-static void direct_exit(struct cg *g, uint64_t pc, uint32_t id)
+static void direct_exit(struct cg *g, uint64_t pc)
 {
-    g->dbt->exits[id].patch = (uint32_t)(g->s.p - g->dbt->cache.rw);
-    struct far *f = cg_far(g, FAR_EXIT, g->s.p);
-    f->id = id;
-    f->pc = pc;
+    cg_far(g, FAR_EXIT, g->s.p)->pc = pc;
 }
 
 static void poll(struct cg *g)
@@ -91,11 +76,12 @@ static void poll(struct cg *g)
     as_u8(&g->s, 0);
 }
 
-static void poll_direct(struct cg *g, uint32_t id)
+/* In front of the direct_exit. */
+static void poll_direct(struct cg *g)
 {
     poll(g);
     as_jcc(&g->s, CC_NE, g->s.p);
-    cg_far(g, FAR_POLL_EXIT, g->s.p)->id = id;
+    cg_far(g, FAR_POLL_EXIT, g->s.p);
 }
 
 static bool backward(const struct cg *g, uint64_t pc)
@@ -199,18 +185,17 @@ static void op_exit_if(struct cg *g, const struct ir_op *o)
         f->id = backward(g, o->imm);
         return;
     }
-    uint32_t id = cg_new_exit(g, o->imm);
     if (backward(g, o->imm)) {
         uint8_t *over = as_jcc_short(&g->s, cc ^ 1);
-        poll_direct(g, id);
+        poll_direct(g);
         align_rel32(g, 1);
         as_jmp(&g->s, g->s.p);
-        direct_exit(g, o->imm, id);
+        direct_exit(g, o->imm);
         as_short_here(&g->s, over);
     } else {
         align_rel32(g, 2);
         as_jcc(&g->s, cc, g->s.p);
-        direct_exit(g, o->imm, id);
+        direct_exit(g, o->imm);
     }
 }
 
@@ -220,12 +205,11 @@ static void jump_direct(struct cg *g, uint64_t pc)
         jump_mapped(g, pc, backward(g, pc));
         return;
     }
-    uint32_t id = cg_new_exit(g, pc);
     if (backward(g, pc))
-        poll_direct(g, id);
+        poll_direct(g);
     align_rel32(g, 1);
     as_jmp(&g->s, g->s.p);
-    direct_exit(g, pc, id);
+    direct_exit(g, pc);
 }
 
 /* The register that holds the target, which may have its lowest bit set if the masking operation
@@ -333,13 +317,12 @@ static void op_call(struct cg *g, const struct ir_op *o)
     if (direct && !linkable(g, pc)) {
         call_mapped(g, pc, return_pc);
     } else if (direct) {
-        uint32_t id = cg_new_exit(g, pc);
         if (backward(g, pc))
-            poll_direct(g, id);
+            poll_direct(g);
         push_return(g, return_pc);
         align_rel32(g, 1);
         as_call(&g->s, g->s.p);
-        direct_exit(g, pc, id);
+        direct_exit(g, pc);
     } else {
         ir_val x;
         int r = target(g, o, &x);
@@ -358,10 +341,9 @@ static void op_call(struct cg *g, const struct ir_op *o)
         as_rm(&g->s, 0x8f, false, 0, cpu_mem(CPU_DISP(code_at))); /* pop */
     else
         as_lea(&g->s, true, RSP, mem_base(RSP, 8));
-    uint32_t id = cg_new_exit(g, return_pc);
     align_rel32(g, 1);
     as_jmp(&g->s, g->s.p);
-    direct_exit(g, return_pc, id);
+    direct_exit(g, return_pc);
 }
 
 static void op_ret(struct cg *g, const struct ir_op *o)
@@ -538,9 +520,10 @@ static void far_reason(struct cg *g)
 static void far_slow(struct cg *g, const struct far *f)
 {
     as_call(&g->s, thunk(g, g->dbt->thunks.slow));
-    memcpy(g->s.p, &f->slow, sizeof(f->slow));
-    g->s.p += sizeof(f->slow);
-    as_jmp(&g->s, f->resume);
+    size_t back = (size_t)(g->s.p - f->resume);
+    if (back > SLOW_MAX_BACK)
+        g->failed = true;
+    g->s.p = slow_encode(g->s.p, &f->slow, (unsigned)back);
 }
 
 static void far_jump(struct cg *g, const struct far *f)
@@ -568,11 +551,11 @@ void cg_emit_far(struct cg *g)
         const struct far *f = &g->far[i];
         as_patch_rel32(f->from, g->s.p);
         switch (f->kind) {
+        case FAR_POLL_EXIT: as_call(&g->s, thunk(g, t->poll)); break;
         case FAR_EXIT:
-        case FAR_POLL_EXIT:
-            as_mov_imm(&g->s, RAX, (uint64_t)f->id << 8 |
-                       (f->kind == FAR_EXIT ? CODE_EXIT_DIRECT : CODE_EXIT_POLL));
-            as_jmp(&g->s, thunk(g, t->exit));
+            as_call(&g->s, thunk(g, t->direct));
+            g->failed |= g->s.p - f->from > EXIT_MAX_BACK;
+            g->s.p = exit_encode(g->s.p, g->b, f->pc, (unsigned)(g->s.p - f->from));
             break;
         case FAR_INDIRECT:
             far_target(g, f);

@@ -71,10 +71,15 @@ static struct far *look_up(struct cg *g, const struct ir_op *o, int t, int index
         as_jcc(&g->s, CC_A, g->s.p);
     f = cg_far(g, FAR_SLOW, g->s.p);
     f->slow = (struct slow_access){
-        
-        .pc = g->cur_pc - g->b->base, .relative = g->u->relative, .op = o->op, .mem = o->aux2, .kind = (uint8_t)o->aux32,
-        .is_signed = o->op != IR_LOAD || o->aux & IR_MEM_SIGNED, .write = write,
-        .offset_reg = (int8_t)t, .index_reg = (int8_t)index, .value_reg = NO_REG,
+        .pc = g->cur_pc - block_base(g->b),
+        .op = o->op,
+        .mem = o->aux2,
+        .kind = (uint8_t)o->aux32,
+        .is_signed = o->op != IR_LOAD || o->aux & IR_MEM_SIGNED,
+        .relative = g->u->relative,
+        .write = write,
+        .offset_reg = (int8_t)t,
+        .index_reg = (int8_t)index,
         .dest_reg = NO_REG,
     };
     entry.disp += (int32_t)offsetof(struct tlb_entry, host);
@@ -85,10 +90,16 @@ static struct far *look_up(struct cg *g, const struct ir_op *o, int t, int index
 static void slow_value(struct far *f, struct opnd s)
 {
     switch (s.kind) {
-    case OPND_REG: f->slow.value_reg = (int8_t)s.reg; break;
-    case OPND_IMM: f->slow.imm = s.imm; break;
+    case OPND_REG:
+        f->slow.value = SLOW_VALUE_IN_REG;
+        f->slow.value_reg = (int8_t)s.reg;
+        break;
+    case OPND_IMM:
+        f->slow.value = SLOW_VALUE_IMM;
+        f->slow.imm = s.imm;
+        break;
     case OPND_MEM:
-        f->slow.value_reg = SLOW_VALUE_IN_STATE;
+        f->slow.value = SLOW_VALUE_IN_STATE;
         f->slow.imm = s.mem.disp;
         break;
     }

@@ -104,24 +104,23 @@ static void compile_op(struct cg *g, ir_val v, const struct ir_op *o)
     cg_op_done(g);
 }
 
-/* Each block's entry has 16 bytes in front of it, where it is sent when it has become invalid: an
- * entry is disabled by overwriting its first two bytes with a jump there. */
-enum { REDIRECT_SIZE = 16 };
+/*
+ * In front of each block's entry is a call, to which the entry is sent when it has become invalid:
+ * its first two bytes are overwritten with a jump there. The call may be replaced by a jump. It
+ * starts at a multiple of 8, so that either takes one store.
+ */
+enum { REDIRECT_SIZE = 6 };
 
 static void emit_redirect(struct cg *g)
 {
-    as_nops(&g->s, (unsigned)(-(uintptr_t)g->s.p & 15));
-    uint8_t *start = g->s.p;
-    as_u8(&g->s, 0xb8); /* mov eax, imm32: five bytes, as the jump that may replace it */
-    as_u32(&g->s, g->b->index << 8 | CODE_EXIT_REDIRECT);
-    as_jmp(&g->s, g->dbt->cache.rw + g->dbt->thunks.exit);
-    as_nops(&g->s, (unsigned)(start + REDIRECT_SIZE - g->s.p));
+    as_nops(&g->s, (unsigned)(-(uintptr_t)g->s.p & 7));
+    as_call(&g->s, g->dbt->cache.rw + g->dbt->thunks.redirect);
+    as_nops(&g->s, 1);
 }
 
 bool host_compile(struct dbt *dbt, const struct ir_unit *u, struct block *b, bool *too_big)
 {
     struct cg *g = dbt->host;
-    uint32_t n_exits = dbt->n_exits;
 
     *too_big = false;
     g->u = u;
@@ -145,12 +144,11 @@ bool host_compile(struct dbt *dbt, const struct ir_unit *u, struct block *b, boo
     if (!g->failed)
         cg_emit_far(g);
     if (g->s.p >= g->s.end || g->failed) {
-        dbt->n_exits = n_exits;
-        *too_big = g->failed && n_exits < dbt->max_exits - 2 * IR_MAX_OPS;
+        *too_big = g->failed;
         return false;
     }
     b->code_end = (uint32_t)(g->s.p - dbt->cache.rw);
-    b->n_faults = g->n_faults;
+    b->n_faults = (uint16_t)g->n_faults;
     b->faults = dbt_arena_alloc(dbt, g->n_faults * sizeof(g->faults[0]));
     memcpy(b->faults, g->faults, g->n_faults * sizeof(g->faults[0]));
     dbt->cache.used = b->code_end;
@@ -158,6 +156,44 @@ bool host_compile(struct dbt *dbt, const struct ir_unit *u, struct block *b, boo
 }
 
 /* ---- Linking. Other threads execute the code meanwhile: each change is one aligned store. ---- */
+
+/* What far code says of an exit; the distance is behind it, in 2 bytes if that is enough. */
+struct exit_code {
+    uint32_t block;          /* index */
+    uint16_t back : 15;
+    uint16_t wide : 1;
+} __attribute__((packed));
+
+uint8_t *exit_encode(uint8_t *p, const struct block *from, uint64_t to, unsigned back)
+{
+    int64_t distance = (int64_t)(to - from->pc);
+    struct exit_code c = { .block = from->index,
+                           .back = (uint16_t)back & EXIT_MAX_BACK,
+                           .wide = distance != (int16_t)distance };
+    size_t size = c.wide ? 8 : 2;
+
+    memcpy(p, &c, sizeof(c));
+    memcpy(p + sizeof(c), &distance, size);
+    return p + sizeof(c) + size;
+}
+
+struct block_exit host_exit_at(const struct dbt *dbt, uint32_t offset)
+{
+    const uint8_t *p = dbt->cache.rx + offset;
+    struct exit_code c;
+    int64_t wide;
+    int16_t distance;
+
+    memcpy(&c, p, sizeof(c));
+    memcpy(&distance, p + sizeof(c), sizeof(distance));
+    if (c.wide)
+        memcpy(&wide, p + sizeof(c), sizeof(wide));
+    return (struct block_exit){
+        .from = dbt->blocks[c.block],
+        .distance = c.wide ? wide : distance,
+        .patch = offset - c.back,
+    };
+}
 
 void host_link_exit(struct dbt *dbt, const struct block_exit *e, const struct block *to)
 {

@@ -76,6 +76,29 @@ static void emit_exit(struct cg *g)
     as_u8(&g->s, 0xc3);
 }
 
+/* A call of [at] is followed by [past] bytes, and then by what the offset of is returned. */
+static void emit_leave(struct cg *g, uint32_t *at, enum code_exit kind, int past)
+{
+    *at = here(g);
+    as_pop(&g->s, RAX);
+    as_lea(&g->s, true, RCX, mem_rip(g->dbt->cache.rw));
+    as_alu_rr(&g->s, ALU_SUB, true, RAX, RCX);
+    if (past)
+        as_alu_ri(&g->s, ALU_ADD, true, RAX, past);
+    as_shift_ri(&g->s, SH_SHL, true, RAX, 8);
+    as_alu_ri(&g->s, ALU_OR, true, RAX, kind);
+    as_jmp(&g->s, g->dbt->cache.rw + g->dbt->thunks.exit);
+}
+
+static void emit_leaves(struct cg *g)
+{
+    struct host_thunks *t = &g->dbt->thunks;
+
+    emit_leave(g, &t->direct, CODE_EXIT_DIRECT, 0);
+    emit_leave(g, &t->poll, CODE_EXIT_POLL, 5);         /* the same exit's call of t->direct */
+    emit_leave(g, &t->redirect, CODE_EXIT_REDIRECT, 1); /* a nop */
+}
+
 static void emit_indirect(struct cg *g)
 {
     struct host_thunks *t = &g->dbt->thunks;
@@ -174,7 +197,7 @@ static void move_scratch(struct cg *g, bool store)
         as_rm(&g->s, OP_F2 | OP_0F | (store ? 0x11 : 0x10), false, i, save);
 }
 
-/* System mode: an access that isn't in the table. Behind the call is a struct slow_access. */
+/* System mode: an access that isn't in the table. Behind the call is what it is (slow_encode). */
 static void emit_slow(struct cg *g)
 {
     struct host_thunks *t = &g->dbt->thunks;
@@ -193,10 +216,10 @@ static void emit_slow(struct cg *g)
     as_rr(&g->s, 0xff, false, 2, RAX); /* call rax */
     as_load(&g->s, RSP, cpu_mem(CPU_DISP(return_stack)));
     mxcsr(g, false, cpu_mem(CPU_DISP(mxcsr)));
-    as_rr8(&g->s, 0x84, false, RAX, RAX); /* test al, al */
+    as_rr(&g->s, 0x85, true, RAX, RAX); /* test rax, rax */
     uint8_t *fault = as_jcc_short(&g->s, CC_E);
     load_tlb(g);
-    as_alu_mi(&g->s, ALU_ADD, true, mem_base(RSP, 0), sizeof(struct slow_access));
+    as_store(&g->s, mem_base(RSP, 0), RAX);
     uint8_t *done = as_jmp_short(&g->s);
     as_short_here(&g->s, fault);
     as_lea(&g->s, true, RCX, mem_base(RSP, 8));
@@ -240,6 +263,7 @@ void host_emit_thunks(struct dbt *dbt)
     emit_constants(g);
     emit_enter(g);
     emit_exit(g);
+    emit_leaves(g);
     emit_indirect(g);
     emit_helpers(g);
     emit_slow(g);
