@@ -9,7 +9,7 @@ BENCH  ?=
 
 NINJA = ninja -C $(BUILD)
 
-.PHONY: all build deps guest-root guest-image run run-user check check-random check-clang check-sanitize bench bench-quick bench-mmdebstrap \
+.PHONY: all build deps guest-root guest-image run run-user check check-random check-qcow2-random check-clang check-sanitize bench bench-quick bench-mmdebstrap \
         install install-qemu-names install-binfmt install-qemu-binfmt \
         uninstall-binfmt clean
 
@@ -58,6 +58,11 @@ check: ready guest-root guest-image
 check-random: ready
 	@NANDU_RANDOM_SEQUENCES=10000 tests/run --build $(BUILD) test_random
 
+# COUNT=N sequences, from seed SEED on.
+check-qcow2-random: ready
+	@NANDU_BUILD=$(BUILD) NANDU_QCOW2_SEQUENCES=$(or $(COUNT),2000) NANDU_QCOW2_SEED=$(or $(SEED),1) \
+		/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/functional/test_qcow2_random.py
+
 check-clang: deps
 	@CC=clang $(MAKE) --no-print-directory check BUILD=build-clang
 
@@ -81,13 +86,13 @@ install: build
 	@meson configure $(BUILD) -Dprefix=$(abspath $(PREFIX)) >/dev/null
 	@$(NINJA) >/dev/null
 	@meson install -C $(BUILD) --quiet --no-rebuild $(if $(DESTDIR),--destdir $(DESTDIR))
-	@echo "installed nandu, nandu-system-riscv64, nandu-user and nandu-riscv64 in $(DESTDIR)$(PREFIX)/bin"
+	@echo "installed nandu, nandu-system-riscv64, nandu-img, nandu-io, nandu-user and nandu-riscv64 in $(DESTDIR)$(PREFIX)/bin"
 
 install-qemu-names: install
 	@ln -sf nandu-user $(DESTDIR)$(PREFIX)/bin/qemu-riscv64
 	@ln -sf nandu $(DESTDIR)$(PREFIX)/bin/qemu-system-riscv64
-	@ln -sf nandu $(DESTDIR)$(PREFIX)/bin/qemu-img
-	@ln -sf nandu $(DESTDIR)$(PREFIX)/bin/qemu-io
+	@ln -sf nandu-img $(DESTDIR)$(PREFIX)/bin/qemu-img
+	@ln -sf nandu-img $(DESTDIR)$(PREFIX)/bin/qemu-io
 	@echo "installed qemu-riscv64, qemu-system-riscv64, qemu-img and qemu-io in $(DESTDIR)$(PREFIX)/bin"
 
 install-binfmt: build

@@ -3,8 +3,9 @@
 
     bench/storage.py [--build DIR] [--reps N] [--size MIB] [--folder DIR] [--quick]
 
-Each workload is run by both in turn; a ratio is the median of the repetitions' ratios (above 1: Nandu is faster). Files
-are in a temporary folder of DIR (default: that of bench/results, a real disk). Writes storage.json to bench/results (--out).
+Each workload is run by both in turn, once before it counts; a ratio is the median of the repetitions' ratios (above 1: Nandu
+is faster). Files are in a temporary folder of DIR (default: bench/, a real disk, which is used past the host's cache) and in
+one of /dev/shm. Writes storage.json to bench/results (--out).
 """
 
 import argparse
@@ -24,10 +25,11 @@ TOP = os.path.dirname(HERE)
 
 
 class Bench:
-    def __init__(self, args, folder):
+    def __init__(self, args, folder, shm):
         self.reps = args.reps
         self.mib = args.size
         self.folder = folder
+        self.shm = shm
         self.rows = []
         qemu = shutil.which("qemu-img")
         if not qemu:
@@ -35,9 +37,9 @@ class Bench:
         self.tools = {"qemu": qemu, "nandu": os.path.join(args.build, "nandu-img")}
         self.io = {"qemu": shutil.which("qemu-io"), "nandu": os.path.join(args.build, "nandu-io")}
 
-    def run(self, program, *args):
+    def run(self, program, *args, folder=None):
         start = time.perf_counter()
-        done = subprocess.run([program, *args], cwd=self.folder, capture_output=True, text=True, check=False)
+        done = subprocess.run([program, *args], cwd=folder or self.folder, capture_output=True, text=True, check=False)
         seconds = time.perf_counter() - start
         if done.returncode:
             sys.exit(f"storage.py: {program} {' '.join(args)}: {done.stderr}")
@@ -47,14 +49,16 @@ class Bench:
         """What isn't measured is QEMU's work for both."""
         self.run(self.tools["qemu"], *args)
 
-    def compare(self, group, name, *args, seconds=lambda wall, _: wall, before=None):
-        """Runs the command by both, in turn and in turned order."""
+    def compare(self, group, name, *args, seconds=lambda wall, _: wall, before=None, folder=None):
+        """Runs the command by both, in turn and in turned order. The first time doesn't count: memory comes from the host."""
         times = {"qemu": [], "nandu": []}
-        for rep in range(self.reps):
+        for rep in range(self.reps + 1):
             for who in sorted(times, reverse=rep % 2):
                 if before:
                     before()
-                times[who].append(seconds(*self.run(self.tools[who], *args)))
+                sample = seconds(*self.run(self.tools[who], *args, folder=folder))
+                if rep:
+                    times[who].append(sample)
         row = {"group": group, "name": name, "qemu": statistics.median(times["qemu"]),
                "nandu": statistics.median(times["nandu"]),
                "ratio": statistics.median(q / n for q, n in zip(times["qemu"], times["nandu"]))}
@@ -63,13 +67,13 @@ class Bench:
 
     # ---- Workloads ----
 
-    def make_source(self):
-        """Half text, a quarter noise, a quarter holes."""
+    def make_sources(self, folder):
+        """Half text, a quarter noise, a quarter holes; and an image on top of it with an overwritten sixteenth."""
         rng = random.Random(1)
         with open(os.path.join(TOP, "docs", "architecture.md"), "rb") as f:
             text = f.read()
         text = (text * (1 + (1 << 20) // len(text)))[:1 << 20]
-        with open(os.path.join(self.folder, "src.raw"), "wb") as f:
+        with open(os.path.join(folder, "src.raw"), "wb") as f:
             f.truncate(self.mib << 20)
             for i in range(self.mib):
                 f.seek(i << 20)
@@ -77,41 +81,47 @@ class Bench:
                     f.write(rng.randbytes(1 << 20))
                 elif i % 4 < 3:
                     f.write(text)
+        qemu = self.tools["qemu"]
+        self.run(qemu, "convert", "-f", "raw", "-O", "qcow2", "src.raw", "src.qcow2", folder=folder)
+        self.run(qemu, "create", "-q", "-f", "qcow2", "-b", "src.qcow2", "-F", "qcow2", "top.qcow2", folder=folder)
+        self.run(self.io["qemu"], "-f", "qcow2", *[x for i in range(0, self.mib, 8) for x in ("-c", f"write -P 7 {i}M 512k")],
+                 "top.qcow2", folder=folder)
 
-    def remove(self, name):
-        path = os.path.join(self.folder, name)
+    def remove(self, name, folder=None):
+        path = os.path.join(folder or self.folder, name)
         return lambda: os.path.exists(path) and os.unlink(path)
 
-    def convert(self, direct):
-        cache = ["-T", "none", "-t", "none"] if direct else []
-        where = "past the cache" if direct else "in the cache"
-        cases = (("raw to qcow2", ["-f", "raw", "-O", "qcow2", "src.raw"]),
-                 ("qcow2 to raw", ["-f", "qcow2", "-O", "raw", "src.qcow2"]),
-                 ("raw to raw", ["-f", "raw", "-O", "raw", "src.raw"]),
-                 ("qcow2 with backing to qcow2", ["-f", "qcow2", "-O", "qcow2", "top.qcow2"]))
-        for name, args in cases:
-            self.compare("convert", f"{name}, {where}", "convert", *cache, *args, "out", before=self.remove("out"))
+    def convert(self):
+        cases = (("raw to qcow2", "raw", "src.raw", "qcow2"), ("qcow2 to raw", "qcow2", "src.qcow2", "raw"),
+                 ("qcow2 with backing to qcow2", "qcow2", "top.qcow2", "qcow2"))
+        for where, folder, cache in (("disk", self.folder, ("-T", "none", "-t", "none")), ("tmpfs", self.shm, ())):
+            for name, form, source, target in cases:
+                self.compare("convert", f"{name}, {where}", "convert", *cache, "-f", form, "-O", target, source, "out",
+                             before=self.remove("out", folder), folder=folder)
+        for name, form, source, _ in cases:
+            self.compare("convert", f"{name.rsplit(' to ', 1)[0]} to nothing (null-co), tmpfs", "convert", "-n", "-f", form,
+                         "--target-image-opts", source, f"driver=null-co,size={self.mib << 20}", folder=self.shm)
 
     def compressed(self):
         for kind in ("zlib", "zstd"):
             self.compare("packed", f"raw to compressed qcow2, {kind}", "convert", "-c", "-f", "raw", "-O", "qcow2",
-                         "-o", f"compression_type={kind}", "src.raw", "out", before=self.remove("out"))
+                         "-o", f"compression_type={kind}", "src.raw", "out", before=self.remove("out", self.shm), folder=self.shm)
 
     def requests(self, count):
         def own_time(_, out):
             return float(out.rsplit("completed in ", 1)[1].split()[0]) or 1e-6
 
-        images = (("null-co", ["--image-opts", "driver=null-co,size=1073741824,read-zeroes=on"]),
-                  ("raw", ["-f", "raw", "-t", "none", "full.raw"]),
-                  ("qcow2", ["-f", "qcow2", "-t", "none", "full.qcow2"]))
-        # A step that no power of 2 divides comes by everywhere, as if at random.
-        for order, step in (("sequential", 4096), ("scattered", 4096 * 7919)):
-            for image, where in images:
-                for write in ([], ["-w"]):
-                    for depth in (1, 32):
-                        n = count * (20 if image == "null-co" else 1)
-                        self.compare("requests", f"{order} {'write' if write else 'read'}, {image}, depth {depth}", "bench", *write,
-                                     "-c", str(n), "-d", str(depth), "-S", str(step), *where, seconds=own_time)
+        null = ["--image-opts", "driver=null-co,size=1073741824,read-zeroes=on"]
+        raw, qcow2 = ["-f", "raw", "-t", "none", "full.raw"], ["-f", "qcow2", "-t", "none", "full.qcow2"]
+        images = (("null-co", self.folder, null, 20), ("raw, disk", self.folder, raw, 1), ("qcow2, disk", self.folder, qcow2, 1),
+                  ("raw, tmpfs", self.shm, raw, 5), ("qcow2, tmpfs", self.shm, qcow2, 5))
+        for name, folder, where, times in images:
+            for write in ([], ["-w"]):
+                for depth in (1, 32):
+                    # A step that no power of 2 divides comes by everywhere, as if at random.
+                    self.compare("requests", f"{'write' if write else 'read'}, {name}, depth {depth}", "bench", *write,
+                                 "-c", str(count * times), "-d", str(depth), "-S", str(4096 * 7919), *where, seconds=own_time,
+                                 folder=folder)
 
     def large_image(self):
         self.prepare("create", "-q", "-f", "qcow2", "large.qcow2", "1T")
@@ -129,42 +139,43 @@ class Bench:
         for depth in (1, 16):
             self.compare("stable", f"write, raw, depth {depth}", "bench", "-w", "-c", str(count), "-d", str(depth), "-f", "raw",
                          "-t", "directsync", "job0.raw")
-        for jobs in (1, 16):
-            flush = self.jobs(jobs, count // jobs, "-t", "none", "--flush-interval", "1", "--no-drain")
-            fua = self.jobs(jobs, count // jobs, "-t", "directsync")
-            row = {"group": "FUA", "name": f"{jobs} jobs of depth 1", "flush": flush, "fua": fua, "ratio": flush / fua}
+        for jobs, depth in ((1, 1), (1, 16), (16, 1), (16, 16)):
+            samples = []
+            for _ in range(self.reps):
+                flush = self.jobs(jobs, depth, count // jobs, "-t", "none", "--flush-interval", "1", "--no-drain")
+                samples.append((flush, self.jobs(jobs, depth, count // jobs, "-t", "directsync")))
+            flush, fua = (statistics.median(sample[i] for sample in samples) for i in (0, 1))
+            row = {"group": "FUA", "name": f"{jobs} job{'s' if jobs > 1 else ''}, depth {depth}", "flush": flush, "fua": fua,
+                   "ratio": statistics.median(a / b for a, b in samples)}
             self.rows.append(row)
             print(f"{'FUA':8} {row['name'] + ', against write+flush':44} {flush * 1e3:10.1f} ms {fua * 1e3:10.1f} ms "
                   f"{row['ratio']:7.2f}x", flush=True)
 
-    def jobs(self, jobs, count, *options):
+    def jobs(self, jobs, depth, count, *options):
         """Seconds for all of them."""
-        times = []
-        for _ in range(self.reps):
-            start = time.perf_counter()
-            processes = [subprocess.Popen([self.tools["nandu"], "bench", "-q", "-w", "-d", "1", "-c", str(count), "-f", "raw",
-                                           "-i", "io_uring", *options, f"job{i}.raw"], cwd=self.folder, stdout=subprocess.DEVNULL)
-                         for i in range(jobs)]
-            if any([process.wait() for process in processes]):
-                sys.exit("storage.py: nandu-img bench failed")
-            times.append(time.perf_counter() - start)
-        return statistics.median(times)
+        start = time.perf_counter()
+        processes = [subprocess.Popen([self.tools["nandu"], "bench", "-q", "-w", "-d", str(depth), "-c", str(count), "-f", "raw",
+                                       "-i", "io_uring", *options, f"job{i}.raw"], cwd=self.folder, stdout=subprocess.DEVNULL)
+                     for i in range(jobs)]
+        if any([process.wait() for process in processes]):
+            sys.exit("storage.py: nandu-img bench failed")
+        return time.perf_counter() - start
 
     def all(self, quick):
         print(f"{'':8} {'':44} {'QEMU 10':>13} {'Nandu':>13} {'ratio':>8}")
-        self.make_source()
-        self.prepare("convert", "-f", "raw", "-O", "qcow2", "src.raw", "src.qcow2")
-        self.prepare("create", "-q", "-f", "qcow2", "-b", "src.qcow2", "-F", "qcow2", "top.qcow2")
-        self.run(self.io["qemu"], "-f", "qcow2", *[x for i in range(0, self.mib, 8) for x in ("-c", f"write -P 7 {i}M 512k")], "top.qcow2")
-        for direct in (False, True):
-            self.convert(direct)
+        for folder in (self.folder, self.shm):
+            self.make_sources(folder)
+        self.convert()
         self.compressed()
-        for name in ("src.qcow2", "src.raw", "top.qcow2", "out"):
-            self.remove(name)()
+        for folder in (self.folder, self.shm):
+            for name in ("src.qcow2", "src.raw", "top.qcow2", "out"):
+                self.remove(name, folder)()
         for i in range(16):
             self.prepare("create", "-q", "-f", "raw", "-o", "preallocation=full", f"job{i}.raw", "64M")
-        self.prepare("create", "-q", "-f", "raw", "-o", "preallocation=full", "full.raw", "256M")
-        self.prepare("create", "-q", "-f", "qcow2", "-o", "preallocation=full", "full.qcow2", "256M")
+        for folder in (self.folder, self.shm):
+            for form in ("raw", "qcow2"):
+                self.run(self.tools["qemu"], "create", "-q", "-f", form, "-o", "preallocation=full", f"full.{form}", "256M",
+                         folder=folder)
         self.requests(1000 if quick else 10000)
         self.stable_writes(64 if quick else 1024)
         self.large_image()
@@ -181,8 +192,8 @@ def main():
     args = parser.parse_args()
     args.build = os.path.abspath(args.build)
 
-    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        bench = Bench(args, folder)
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder, tempfile.TemporaryDirectory(dir="/dev/shm") as shm:
+        bench = Bench(args, folder, shm)
         bench.all(args.quick)
     means = {}
     for group in dict.fromkeys(row["group"] for row in bench.rows):

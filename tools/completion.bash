@@ -2,12 +2,26 @@
 
 _nandu_options()
 {
-    "$@" --help 2>/dev/null | sed -n 's/^  \(-[a-zA-Z], \)\{0,1\}\(--[a-z-]*\).*/\2/p'
+    "$@" --help 2>/dev/null | sed -n 's/^  *\(-[a-zA-Z], \)\{0,1\}\(--[a-z-]*\).*/\2/p'
 }
 
 _nandu_formats()
 {
     "$1" --help 2>/dev/null | sed '1,/^Supported image formats:/d'
+}
+
+# Of -o: what images of the format that was named have, or are of.
+_nandu_image_options()
+{
+    local program=${COMP_WORDS[0]} i format=raw
+
+    for ((i = 2; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i - 1]} in
+        -f | --format) [[ ${COMP_WORDS[1]} == @(convert|dd|measure) ]] || format=${COMP_WORDS[i]} ;;
+        -O | --target-format | --output-format) format=${COMP_WORDS[i]} ;;
+        esac
+    done
+    "$program" create -f "$format" -o help 2>/dev/null | sed -n 's/^  \([a-z][a-z0-9_.-]*=\).*/\1/p'
 }
 
 _nandu_img()
@@ -28,6 +42,13 @@ _nandu_img()
         return ;;
     --output)
         mapfile -t COMPREPLY < <(compgen -W 'human json' -- "$cur")
+        return ;;
+    -o | --options | --target-options)
+        compopt -o nospace 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -W "$(_nandu_image_options)" -- "$cur")
+        return ;;
+    --repair)
+        mapfile -t COMPREPLY < <(compgen -W 'leaks all' -- "$cur")
         return ;;
     --preallocation)
         mapfile -t COMPREPLY < <(compgen -W 'off metadata falloc full' -- "$cur")

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "qapi/error.h"
-#include "qapi/qapi_types.h"
 #include "util/clock.h"
 
 #define N_TIMED BLOCK_ACCOUNTING_UNMAP     /* kinds before it have their latencies looked at */
@@ -73,11 +72,17 @@ void block_accounting_free(struct block_accounting *a)
     g_free(a);
 }
 
-void block_accounting_set_policy(struct block_accounting *a, bool invalid, bool failed)
+static bool is_on(enum qapi_on_off_auto value, bool before)
+{
+    return value == QAPI_ON_OFF_AUTO_AUTO ? before : value == QAPI_ON_OFF_AUTO_ON;
+}
+
+void block_accounting_set_policy(struct block_accounting *a, enum qapi_on_off_auto invalid,
+                                 enum qapi_on_off_auto failed)
 {
     g_mutex_lock(&a->lock);
-    a->account_invalid = invalid;
-    a->account_failed = failed;
+    a->account_invalid = is_on(invalid, a->account_invalid);
+    a->account_failed = is_on(failed, a->account_failed);
     g_mutex_unlock(&a->lock);
 }
 

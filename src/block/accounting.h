@@ -9,10 +9,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "qapi/qapi_types.h"
 #include "util/auto.h"
 
 struct block_accounting;
-struct qapi_block_device_stats;
 
 enum block_accounting_kind {
     BLOCK_ACCOUNTING_READ,
@@ -35,8 +35,9 @@ void block_accounting_free(struct block_accounting *accounting);
 DEFINE_AUTO_PTR(block_accounting, block_accounting_free)
 
 /* Whether requests that were invalid, or failed, are a reason not to be idle, and whether the time
- * that the latter took counts (account-invalid, account-failed). */
-void block_accounting_set_policy(struct block_accounting *accounting, bool invalid, bool failed);
+ * that the latter took counts (account-invalid, account-failed); auto: as before. */
+void block_accounting_set_policy(struct block_accounting *accounting, enum qapi_on_off_auto invalid,
+                                 enum qapi_on_off_auto failed);
 /* Figures of the last so many seconds, besides the others (stats-intervals). False: that isn't a
  * length, or it is there already. */
 bool block_accounting_add_interval(struct block_accounting *accounting, uint32_t seconds,

@@ -75,7 +75,7 @@ enum block_flags {
     BLOCK_MAY_UNMAP = 2,   /* write_zeroes: may give space back */
     BLOCK_NO_FALLBACK = 4, /* write_zeroes: -ENOTSUP rather than writing zeroes */
     BLOCK_REGISTERED =
-        8, /* the buffer is in memory that stays for long, as guest RAM: a driver may pin it */
+        8, /* the buffer is in memory that stays for long, as guest RAM: block_register_buffer */
     BLOCK_COMPRESSED = 16, /* write: whole clusters, to be compressed */
     BLOCK_UNCHANGED = 32,  /* write: what can be read stays the same (copy on read, mirror) */
     BLOCK_SERIALISE = 64,  /* no other request that overlaps meanwhile */
@@ -207,12 +207,22 @@ struct block_request {
 };
 void block_submit(struct block_user *user, struct block_request *request);
 
+/*
+ * Memory that requests with BLOCK_REGISTERED come from: all of it may be made resident and pinned
+ * (io_uring's fixed buffers), as far as the limit of locked memory goes; beyond that, requests are
+ * as others. It must stay until it is unregistered, when no request from it is under way.
+ */
+void block_register_buffer(struct block_graph *graph, void *data, size_t size);
+void block_unregister_buffer(struct block_graph *graph, void *data);
+
 /* ---- The graph; main thread ---- */
 
 /* Of the program's object tree, whose context (loop, log, fdsets) it uses. */
 struct block_graph *block_graph_new(struct object *root);
 /* Where events of nodes (QUORUM_...) go; before the first node is opened. */
 void block_graph_set_events(struct block_graph *graph, struct qapi_event_sink *events);
+/* Where temporary images are made, instead of in /var/tmp; copied. */
+void block_graph_set_tmp_dir(struct block_graph *graph, const char *dir);
 /* Users must be gone; nodes are closed, caches written back. In a coroutine. */
 void co_block_graph_free(struct block_graph *graph);
 
@@ -245,6 +255,8 @@ enum block_open_flags {
         16, /* blockdev-add: the graph keeps a reference until blockdev-del */
     BLOCK_OPEN_GUESSED_RAW =
         32, /* the core's: nobody said that it is raw, and no guest may make it look like more */
+    BLOCK_OPEN_IMPLICIT =
+        64, /* the core's: a filter for an option of -drive; query-block shows what is below it */
     BLOCK_OPEN_LEVEL =
         1 << 16, /* added by each child to its parent's flags: ends backing images' loops */
     BLOCK_OPEN_MAX_LEVEL = 200,
@@ -260,6 +272,12 @@ struct block_node *co_block_open(struct block_graph *graph,
  * may be NULL. */
 struct block_node *co_block_open_loose(struct block_graph *graph, const char *filename,
                                        json_object *options, unsigned flags, GError **error);
+/*
+ * A temporary qcow2 image on top of base, whose reference it takes over, also when it fails. Its
+ * file has no name any more. options: further members, as those of co_block_open_loose.
+ */
+struct block_node *co_block_open_temporary(struct block_node *base, json_object *options,
+                                           GError **error);
 /* For drivers' open: an edge to the child that ref says, added to node. NULL ref: NULL without an
  * error. */
 enum block_role {
@@ -321,6 +339,8 @@ struct block_drive {
     struct block_user
         *user; /* who attached node first: it has the drive's name and write cache then */
     struct object *limits; /* a throttle-group, a reference; NULL: none */
+    /* Owned; that of user while there is one, which has the drive's meanwhile. */
+    struct block_accounting *accounting;
 };
 
 /* NULL: there is none. Borrowed. block_node_find finds a drive's node by this name, too. */

@@ -22,6 +22,8 @@ struct block_graph {
     uint64_t next_name;
     void *zeroes;         /* BLOCK_ZEROES bytes, never written */
     struct qapi_event_sink *events; /* NULL: nobody listens */
+    char *tmp_dir;                  /* of temporary images */
+    struct block_buffers *buffers;  /* memory that was registered (registered.c) */
     GMutex drain_lock;    /* of drainers; any thread that ends a request of a drained user */
     GQueue drainers;      /* struct coroutine, of the main loop: they wait for requests to end */
     unsigned n_busy;      /* commands at work, nodes that are being closed */
@@ -157,9 +159,15 @@ void block_user_resized(struct block_node *node);
 
 void block_user_leave_limits(struct block_user *user);
 
+/* ---- registered.c ---- */
+
+struct block_buffers *block_buffers_new(void);
+void block_buffers_unref(struct block_buffers *buffers);
+
 /* ---- drive.c; in a coroutine ---- */
 
 void block_drives_free(struct block_graph *graph);
+void block_drive_free(struct block_drive *drive); /* which isn't listed, and has no node */
 /* A user came to, or leaves, the node of a drive. */
 void block_drive_attach(struct block_user *user);
 void block_drive_detach(struct block_user *user);

@@ -197,9 +197,18 @@ struct device {
     struct block_node *node; /* held */
 };
 
+/* The node that people know of: not a filter that stands for an option of -drive. */
+static struct block_node *hold_explicit(struct block_node *node)
+{
+    while (node && (node->open_flags & BLOCK_OPEN_IMPLICIT)) {
+        node = block_node_filtered(node)->node;
+    }
+    return node ? block_node_ref(node) : NULL;
+}
+
 static void add_drive(const struct block_drive *drive, void *opaque)
 {
-    struct device device = {drive, drive->user, drive->node ? block_node_ref(drive->node) : NULL};
+    struct device device = {drive, drive->user, hold_explicit(drive->node)};
 
     g_array_append_val(opaque, device);
 }
@@ -225,7 +234,7 @@ static GArray *list_devices(struct block_graph *graph)
 
         if (user->ops && user->ops->describe && !has_drive(devices, user)) {
             struct device device = {NULL, user,
-                                    user->edge ? block_node_ref(user->edge->node) : NULL};
+                                    hold_explicit(user->edge ? user->edge->node : NULL)};
 
             g_array_append_val(devices, device);
         }
@@ -345,9 +354,8 @@ static void count_device(const struct device *device, struct qapi_block_stats *s
     stats->device = device->drive ? g_strdup(device->drive->id) : g_strdup("");
     stats->qdev = qdev_of(device->user);
     stats->stats = g_new0(struct qapi_block_device_stats, 1);
-    if (device->user) {
-        block_accounting_query(device->user->accounting, stats->stats);
-    }
+    block_accounting_query(device->user ? device->user->accounting : device->drive->accounting,
+                           stats->stats);
     if (device->node) {
         count_node(device->node, stats);
     }

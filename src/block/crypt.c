@@ -1,12 +1,15 @@
 /* LUKS headers in nodes (crypt.h). */
 #include "block/crypt.h"
 
-#include <gnutls/crypto.h>
 #include <string.h>
 
 #include "crypto/secret.h"
+#include "util/guest_random.h"
 
 enum { SECTOR = 512, ERASURES = 7 };
+
+/* The way to a thread and back takes as long as some KiB. */
+enum { POOL_BYTES = 32 << 10 };
 
 static bool complain(const struct crypt_place *place, GError **error, const char *text)
 {
@@ -302,8 +305,8 @@ static bool co_erase(const struct amend *a, unsigned slot, GError **error)
     memset(a->header->slots[slot].salt, 0, LUKS_SALT_BYTES);
     ok = co_write_header(a->place, a->header, error);
     for (int i = 0; i < ERASURES && ok; i++) {
-        ok = gnutls_rnd(GNUTLS_RND_NONCE, data, bytes) == 0 &&
-             co_write(a->place, (uint64_t)a->header->slots[slot].offset * SECTOR, data, bytes,
+        kernel_random(data, bytes);
+        ok = co_write(a->place, (uint64_t)a->header->slots[slot].offset * SECTOR, data, bytes,
                       error);
     }
     return ok;
@@ -359,8 +362,8 @@ static bool co_remove(const struct amend *a, GError **error)
     if (!a->o->has_keyslot) {
         return block_error(
             error,
-            "To erase keyslot(s), either explicit keyslot index or the password currently contained "
-            "in them must be given");
+            "To erase keyslot(s), either explicit keyslot index or the password currently "
+            "contained in them must be given");
     }
     if (!a->header->slots[slot].active && !a->force) {
         return block_error(error, "Given keyslot %u is already erased (inactive)", slot);
@@ -368,8 +371,8 @@ static bool co_remove(const struct amend *a, GError **error)
     if (count_active(a->header) == 1 && a->header->slots[slot].active && !a->force) {
         return block_error(
             error,
-            "Attempt to erase the only active keyslot %u which will erase all the data in the image "
-            "irreversibly - refusing operation",
+            "Attempt to erase the only active keyslot %u which will erase all the data in the "
+            "image irreversibly - refusing operation",
             slot);
     }
     return co_erase(a, slot, error);
@@ -391,4 +394,40 @@ bool co_crypt_amend(const struct crypt_place *place, struct luks_header *header,
                                                                   : co_remove(&a, error));
     qapi_clear(&qapi_type_qcrypto_block_amend_options_luks, &o);
     return ok;
+}
+
+/* ---- Data ---- */
+
+struct sectors_job {
+    void (*run)(const struct cipher *cipher, uint64_t sector, uint8_t *data, size_t bytes);
+    const struct cipher *cipher;
+    uint64_t sector;
+    void *data;
+    size_t bytes;
+};
+
+static void run_sectors(void *opaque)
+{
+    const struct sectors_job *job = opaque;
+
+    job->run(job->cipher, job->sector, job->data, job->bytes);
+}
+
+static void co_sectors(struct sectors_job job)
+{
+    if (job.bytes < POOL_BYTES) {
+        run_sectors(&job);
+    } else {
+        co_run_in_pool(run_sectors, &job);
+    }
+}
+
+void co_crypt_encrypt(const struct cipher *cipher, uint64_t sector, void *data, size_t bytes)
+{
+    co_sectors((struct sectors_job){cipher_encrypt, cipher, sector, data, bytes});
+}
+
+void co_crypt_decrypt(const struct cipher *cipher, uint64_t sector, void *data, size_t bytes)
+{
+    co_sectors((struct sectors_job){cipher_decrypt, cipher, sector, data, bytes});
 }

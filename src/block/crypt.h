@@ -37,4 +37,9 @@ bool co_crypt_amend(const struct crypt_place *place, struct luks_header *header,
                     struct object *root, const char *secret, json_object *options, bool force,
                     GError **error);
 
+/* As cipher_encrypt and cipher_decrypt; what takes long is done in a thread of the pool, while the
+ * loop goes on. */
+void co_crypt_encrypt(const struct cipher *cipher, uint64_t sector, void *data, size_t bytes);
+void co_crypt_decrypt(const struct cipher *cipher, uint64_t sector, void *data, size_t bytes);
+
 #endif

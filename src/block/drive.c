@@ -20,10 +20,25 @@ void block_drives_free(struct block_graph *graph)
         struct block_drive *drive = g_ptr_array_steal_index(graph->drives, graph->drives->len - 1);
 
         co_block_node_unref(drive->node);
-        block_limits_drop(drive->limits);
-        g_free(drive->id);
-        g_free(drive);
+        block_drive_free(drive);
     }
+}
+
+void block_drive_free(struct block_drive *drive)
+{
+    block_accounting_free(drive->accounting);
+    block_limits_drop(drive->limits);
+    g_free(drive->id);
+    g_free(drive);
+}
+
+/* What a drive counted stays when its device goes. */
+static void swap_accounting(struct block_drive *drive, struct block_user *user)
+{
+    struct block_accounting *accounting = drive->accounting;
+
+    drive->accounting = user->accounting;
+    user->accounting = accounting;
 }
 
 static struct block_drive *drive_of(const struct block_user *user)
@@ -45,6 +60,7 @@ void block_drive_attach(struct block_user *user)
 
         if (!drive->user && drive->node == user->edge->node) {
             drive->user = user;
+            swap_accounting(drive, user);
             user->write_cache = drive->write_cache;
             user->limits = drive->limits ? object_ref(drive->limits) : NULL;
             if (!user->name) {
@@ -60,6 +76,7 @@ void block_drive_detach(struct block_user *user)
     struct block_drive *drive = drive_of(user);
 
     if (drive) {
+        swap_accounting(drive, user);
         drive->user = NULL;
     }
 }

@@ -7,6 +7,7 @@
 #include "block/limits.h"
 #include "block/drive.h"
 #include "qapi/keyval.h"
+#include "util/log.h"
 
 static const char *const interface_names[BLOCK_N_IFS] = {
     "none", "ide", "scsi", "floppy", "pflash", "mtd", "sd", "virtio", "xen",
@@ -170,21 +171,58 @@ static bool take_format(json_object *options, GError **error)
     return true;
 }
 
-static bool refuse_missing(json_object *options, GError **error)
+static bool take_intervals(json_object *options, struct block_accounting *accounting,
+                           GError **error)
 {
-    bool snapshot = false, copy_on_read = false;
+    for (unsigned i = 0;; i++) {
+        g_autofree char *key = g_strdup_printf("stats-intervals.%u", i);
+        g_autofree char *text = take(options, key);
+        guint64 seconds;
 
-    if (!take_bool(options, "snapshot", &snapshot, error) ||
-        !take_bool(options, "copy-on-read", &copy_on_read, error)) {
+        if (!text) {
+            return true;
+        }
+        if (!g_ascii_string_to_unsigned(text, 10, 1, UINT_MAX, &seconds, NULL)) {
+            return block_error(error, "Invalid interval length: %s", text);
+        }
+        if (!block_accounting_add_interval(accounting, (uint32_t)seconds, error)) {
+            return false;
+        }
+    }
+}
+
+static bool take_accounting(json_object *options, struct block_accounting *accounting,
+                            GError **error)
+{
+    bool invalid = true, failed = true;
+
+    if (!take_bool(options, "stats-account-invalid", &invalid, error) ||
+        !take_bool(options, "stats-account-failed", &failed, error)) {
         return false;
     }
-    if (snapshot) {
-        return block_error(error, "snapshot=on is not built yet in Nandu " NANDU_VERSION
-                                  ": it needs a temporary qcow2 "
-                                  "overlay");
+    block_accounting_set_policy(accounting, invalid ? QAPI_ON_OFF_AUTO_ON : QAPI_ON_OFF_AUTO_OFF,
+                                failed ? QAPI_ON_OFF_AUTO_ON : QAPI_ON_OFF_AUTO_OFF);
+    return take_intervals(options, accounting, error);
+}
+
+/* What is put on top of the image that the other options say. */
+struct top {
+    bool snapshot, copy_on_read;
+};
+
+static bool take_top(struct block_graph *graph, json_object *options, struct top *top,
+                     GError **error)
+{
+    json_object *read_only;
+
+    if (!take_bool(options, "snapshot", &top->snapshot, error) ||
+        !take_bool(options, "copy-on-read", &top->copy_on_read, error)) {
+        return false;
     }
-    if (copy_on_read) {
-        return block_error(error, "copy-on-read=on is not built yet in Nandu " NANDU_VERSION);
+    if (top->copy_on_read && json_object_object_get_ex(options, "read-only", &read_only) &&
+        g_str_equal(json_object_get_string(read_only), "on")) {
+        log_warn(object_context(graph->root)->log, "disabling copy-on-read on read-only drive");
+        top->copy_on_read = false;
     }
     return true;
 }
@@ -294,14 +332,51 @@ static bool has_image(json_object *options)
     return false;
 }
 
-static void drive_free(struct block_drive *drive)
+/* What concerns the node that a device sees, rather than the image that it began as. */
+static json_object *take_uppermost(json_object *options)
 {
-    block_limits_drop(drive->limits);
-    g_free(drive->id);
-    g_free(drive);
+    static const char *const keys[] = {"read-only", "discard", "detect-zeroes"};
+    json_object *taken = json_object_new_object(), *value;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(keys); i++) {
+        if (json_object_object_get_ex(options, keys[i], &value)) {
+            json_object_object_add(taken, keys[i], json_object_get(value));
+            json_object_object_del(options, keys[i]);
+        }
+    }
+    return taken;
 }
 
-static bool co_open_image(struct block_graph *graph, json_object *options,
+/* The image itself is only read then. */
+static struct block_node *co_open_spared(struct block_graph *graph, const char *filename,
+                                         json_object *options, GError **error)
+{
+    g_autoptr(json_object) above = take_uppermost(options);
+    struct block_node *base;
+
+    json_object_object_add(options, "read-only", json_object_new_string("on"));
+    json_object_object_add(options, "auto-read-only", json_object_new_string("off"));
+    base = co_block_open_loose(graph, filename, options, BLOCK_OPEN_PROBE, error);
+    return base ? co_block_open_temporary(base, above, error) : NULL;
+}
+
+/* Takes the reference of node over, also when it fails. */
+static struct block_node *co_add_copy_on_read(struct block_node *node, GError **error)
+{
+    g_autoptr(json_object) options = json_object_new_object();
+    struct block_node *filter;
+
+    json_object_object_add(options, "driver", json_object_new_string("copy-on-read"));
+    json_object_object_add(options, "file", json_object_new_string(node->name));
+    put_default(options, "cache.direct", node->direct ? "on" : "off");
+    put_default(options, "cache.no-flush", node->no_flush ? "on" : "off");
+    put_default(options, "discard", "unmap"); /* node decides */
+    filter = co_block_open_loose(node->graph, NULL, options, BLOCK_OPEN_IMPLICIT, error);
+    co_block_node_unref(node);
+    return filter;
+}
+
+static bool co_open_image(struct block_graph *graph, json_object *options, const struct top *top,
                           struct block_drive *drive, GError **error)
 {
     g_autofree char *filename = take(options, "file");
@@ -313,7 +388,12 @@ static bool co_open_image(struct block_graph *graph, json_object *options,
         return true; /* no medium */
     }
     /* "file" is also the name of a node, but nobody could tell it from a file's. */
-    drive->node = co_block_open_loose(graph, filename, options, BLOCK_OPEN_PROBE, error);
+    drive->node = top->snapshot
+                      ? co_open_spared(graph, filename, options, error)
+                      : co_block_open_loose(graph, filename, options, BLOCK_OPEN_PROBE, error);
+    if (drive->node && top->copy_on_read) {
+        drive->node = co_add_copy_on_read(drive->node, error);
+    }
     return drive->node != NULL;
 }
 
@@ -322,7 +402,9 @@ const struct block_drive *co_block_drive_add(struct block_graph *graph, json_obj
 {
     struct block_drive *drive = g_new0(struct block_drive, 1);
     g_autoptr(json_object) options = NULL;
+    struct top top = {0};
 
+    drive->accounting = block_accounting_new();
     json_object_deep_copy(given, &options, NULL);
     if (!take_place(graph, options, usual, drive, error) || !take_media(options, drive, error) ||
         !take_id(graph, options, drive, error) ||
@@ -330,17 +412,18 @@ const struct block_drive *co_block_drive_add(struct block_graph *graph, json_obj
         !take_on_error(options, true, &drive->read_error, error) ||
         !take_on_error(options, false, &drive->write_error, error) ||
         !take_discard(options, error) || !take_format(options, error) ||
-        !refuse_missing(options, error) ||
+        !take_top(graph, options, &top, error) ||
+        !take_accounting(options, drive->accounting, error) ||
         !block_limits_take(graph, options, drive->id, &drive->limits, error)) {
-        drive_free(drive);
+        block_drive_free(drive);
         return NULL;
     }
     move_aio(options);
     /* Listed before it waits, so that nobody takes its name meanwhile. */
     g_ptr_array_add(graph->drives, drive);
-    if (!co_open_image(graph, options, drive, error)) {
+    if (!co_open_image(graph, options, &top, drive, error)) {
         g_ptr_array_remove(graph->drives, drive);
-        drive_free(drive);
+        block_drive_free(drive);
         return NULL;
     }
     return drive;
@@ -358,7 +441,7 @@ bool co_block_drive_delete(struct block_graph *graph, const char *id, GError **e
     }
     g_ptr_array_remove(graph->drives, drive);
     co_block_node_unref(drive->node);
-    drive_free(drive);
+    block_drive_free(drive);
     return true;
 }
 

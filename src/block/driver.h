@@ -39,6 +39,9 @@ struct block_driver {
      * called. *pending is theirs. NULL: it can't be reopened with other options. */
     bool (*co_reopen_prepare)(struct block_node *node, const struct qapi_blockdev_options *options,
                               bool read_only, void **pending, GError **error);
+    /* Members that prepare changes, the core refusing others; NULL-terminated. NULL: prepare looks
+     * at all. */
+    const char *const *mutable_options;
     void (*co_reopen_commit)(struct block_node *node, void *pending);
     void (*co_reopen_abort)(struct block_node *node, void *pending);
     /* Limits from those of its children, which are set. May be NULL: the strictest of the
@@ -59,6 +62,7 @@ struct block_driver {
     /* Its own caches to its children, or (protocols) the host's to the disk; the core flushes the
      * children after it, and merges flushes of which one does for all. */
     int (*co_flush)(struct block_node *node);
+    bool flushes_children; /* co_flush does, and knows what the error of one of them means */
     int (*co_status)(struct block_node *node, uint64_t offset, uint64_t bytes,
                      struct block_status *status);
     int (*co_truncate)(struct block_node *node, uint64_t size, bool exact,
@@ -165,6 +169,11 @@ static inline void co_block_debug_event(struct block_edge *child, enum qapi_blkd
 /* The first node, from here down through primary children, whose requests can be held; NULL: none.
  */
 struct block_node *block_debug_node(struct block_node *node);
+
+/* io_uring's number for registered memory (block_register_buffer) that has all of data; -1: none.
+ * In a request, on loop's thread. */
+int block_registered_index(struct block_graph *graph, struct event_loop *loop, const void *data,
+                           size_t size);
 
 /* Sets *error, as one line whatever an image has in its names; always false. */
 bool block_error(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);

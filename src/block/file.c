@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -66,12 +67,15 @@ static bool check_kind(struct block_node *node, const struct stat *st, GError **
     bool wants_device = node->driver->kind == QAPI_BLOCKDEV_DRIVER_HOST_DEVICE;
 
     s->is_device = S_ISBLK(st->st_mode);
-    if (wants_device && !s->is_device) {
-        return fail(error, "'host_device' driver requires '%s' to be a block device", s->path);
+    if (wants_device && !s->is_device && !S_ISCHR(st->st_mode)) {
+        return fail(error,
+                    "'host_device' driver requires '%s' to be either a character or block device",
+                    s->path);
     }
     if (!wants_device && !S_ISREG(st->st_mode)) {
         return fail(error, "'file' driver requires '%s' to be a regular file%s", s->path,
-                    s->is_device ? "; driver host_device is for block devices" : "");
+                    s->is_device || S_ISCHR(st->st_mode) ? "; driver host_device is for devices"
+                                                         : "");
     }
     return true;
 }
@@ -83,9 +87,9 @@ static bool open_first(struct block_node *node, GError **error)
     struct file_state *s = node->state;
     struct stat st;
 
-    if (stat(s->path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode) &&
-        !S_ISDIR(st.st_mode)) {
-        return check_kind(node, &st, error); /* opening a FIFO would wait */
+    /* Opening a FIFO would wait. */
+    if (stat(s->path, &st) == 0 && !S_ISDIR(st.st_mode) && !check_kind(node, &st, error)) {
+        return false;
     }
     s->writable = !node->read_only && !node->auto_read_only;
     s->fd = file_open_path(node, s->writable, error);
@@ -201,11 +205,42 @@ static void refresh_limits(struct block_node *node)
 
 /* ---- Options ---- */
 
+/* With s->direct set. False: nothing is changed. */
+static bool take_aio(struct block_node *node, const struct qapi_blockdev_options_file *options,
+                     GError **error)
+{
+    struct file_state *s = node->state;
+    struct event_loop *loop = object_context(block_graph_root(node->graph))->loop;
+
+    if (options->aio_max_batch < 0 || options->aio_max_batch > 1024) {
+        return fail(error, "aio-max-batch must be from 0 to 1024");
+    }
+    if (options->aio == QAPI_BLOCKDEV_AIO_OPTIONS_NATIVE && !s->direct) {
+        return fail(
+            error,
+            "aio=native was specified, but it requires cache.direct=on, which was not specified.");
+    }
+    if (options->aio == QAPI_BLOCKDEV_AIO_OPTIONS_NATIVE && !laio_available()) {
+        return fail(
+            error,
+            "aio=native was specified, but this kernel has no Linux AIO (or its limit fs.aio-max-nr is "
+            "reached); use aio=threads");
+    }
+    if (options->aio == QAPI_BLOCKDEV_AIO_OPTIONS_IO_URING && !event_loop_has_uring(loop)) {
+        return fail(
+            error,
+            "aio=io_uring was specified, but this kernel has no io_uring, or forbids it; use "
+            "aio=threads");
+    }
+    s->aio = options->aio;
+    s->max_batch = (unsigned)options->aio_max_batch;
+    return true;
+}
+
 static bool take_options(struct block_node *node, const struct qapi_blockdev_options_file *options,
                          GError **error)
 {
     struct file_state *s = node->state;
-    struct event_loop *loop = object_context(block_graph_root(node->graph))->loop;
 
     if (!*options->filename) {
         return fail(error, "The '%s' block driver requires a file name", node->driver->name);
@@ -218,31 +253,9 @@ static bool take_options(struct block_node *node, const struct qapi_blockdev_opt
             error,
             "drop-cache=off is not supported: the cache is dropped when an image is handed over");
     }
-    if (options->aio_max_batch < 0 || options->aio_max_batch > 1024) {
-        return fail(error, "aio-max-batch must be from 0 to 1024");
-    }
     s->path = g_strdup(options->filename);
     s->direct = node->direct;
-    s->aio = options->aio;
-    s->max_batch = (unsigned)options->aio_max_batch;
-    if (s->aio == QAPI_BLOCKDEV_AIO_OPTIONS_NATIVE && !s->direct) {
-        return fail(
-            error,
-            "aio=native was specified, but it requires cache.direct=on, which was not specified.");
-    }
-    if (s->aio == QAPI_BLOCKDEV_AIO_OPTIONS_NATIVE && !laio_available()) {
-        return fail(
-            error,
-            "aio=native was specified, but this kernel has no Linux AIO (or its limit fs.aio-max-nr is "
-            "reached); use aio=threads");
-    }
-    if (s->aio == QAPI_BLOCKDEV_AIO_OPTIONS_IO_URING && !event_loop_has_uring(loop)) {
-        return fail(
-            error,
-            "aio=io_uring was specified, but this kernel has no io_uring, or forbids it; use "
-            "aio=threads");
-    }
-    return true;
+    return take_aio(node, options, error);
 }
 
 static bool take_locking(struct block_node *node, const struct qapi_blockdev_options_file *options,
@@ -263,21 +276,30 @@ static bool take_locking(struct block_node *node, const struct qapi_blockdev_opt
            fail(error, "Could not duplicate a descriptor: %s", g_strerror(errno));
 }
 
+static const struct qapi_blockdev_options_file *
+file_options(const struct block_node *node, const struct qapi_blockdev_options *options)
+{
+    return node->driver->kind == QAPI_BLOCKDEV_DRIVER_FILE ? &options->u.file
+                                                           : &options->u.host_device;
+}
+
 static bool co_open(struct block_node *node, const struct qapi_blockdev_options *options,
                     GError **error)
 {
-    const struct qapi_blockdev_options_file *file = node->driver->kind == QAPI_BLOCKDEV_DRIVER_FILE
-                                                        ? &options->u.file
-                                                        : &options->u.host_device;
+    const struct qapi_blockdev_options_file *file = file_options(node, options);
     struct file_state *s = node->state;
+    struct statfs fs;
     int64_t size;
 
     s->fd = s->lock_fd = s->pending_fd = -1;
+    co_serial_init(&s->writes);
     s->shared = BLOCK_PERM_ALL;
     if (!take_options(node, file, error) || !open_first(node, error) ||
         !take_locking(node, file, error)) {
         return false;
     }
+    s->in_memory = !s->is_device && fstatfs(s->fd, &fs) == 0 &&
+                   (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
     size = file_size(s->fd, s->is_device);
     if (size < 0) {
         return fail(error, "Could not get the size of '%s': %s", s->path, g_strerror((int)-size));
@@ -296,6 +318,10 @@ static void co_close(struct block_node *node)
     if (s->path) { /* else it wasn't opened at all */
         int fds[] = {s->fd, s->lock_fd, s->pending_fd};
 
+        /* The kernel may keep a fixed file open for a moment, and with it its locks. */
+        file_lock_commit(s, 0, BLOCK_PERM_ALL);
+        file_fixed_close(s);
+        co_serial_clear(&s->writes);
         for (size_t i = 0; i < G_N_ELEMENTS(fds); i++) {
             if (fds[i] >= 0) {
                 close(fds[i]);
@@ -303,6 +329,68 @@ static void co_close(struct block_node *node)
         }
     }
     g_free(s->path);
+}
+
+/* ---- Other options ---- */
+
+static const char *const mutable_options[] = {"aio", "aio-max-batch", NULL};
+
+/* What it was. */
+struct reopen {
+    bool direct;
+    enum qapi_blockdev_aio_options aio;
+    unsigned max_batch;
+};
+
+/* Of the open file, so that a set's descriptor or a file that has no name any more will do, too. */
+static bool set_direct(struct file_state *s, bool direct)
+{
+    int flags = fcntl(s->fd, F_GETFL);
+
+    if (flags < 0 || fcntl(s->fd, F_SETFL, direct ? flags | O_DIRECT : flags & ~O_DIRECT) < 0) {
+        return false;
+    }
+    s->direct = direct;
+    return true;
+}
+
+/* At once, since what the nodes above write meanwhile must be aligned as the file needs it then. */
+static bool co_reopen_prepare(struct block_node *node, const struct qapi_blockdev_options *options,
+                              bool read_only, void **pending, GError **error)
+{
+    struct file_state *s = node->state;
+    struct reopen old = {s->direct, s->aio, s->max_batch};
+    bool direct = options->cache && options->cache->direct;
+
+    if (direct != s->direct && !set_direct(s, direct)) {
+        return fail(error, "Could not reopen '%s' with cache.direct=%s: %s", s->path,
+                    direct ? "on" : "off", g_strerror(errno));
+    }
+    if (!take_aio(node, file_options(node, options), error)) {
+        set_direct(s, old.direct);
+        return false;
+    }
+    refresh_limits(node);
+    *pending = g_memdup2(&old, sizeof(old));
+    return true;
+}
+
+static void co_reopen_commit(struct block_node *node, void *pending)
+{
+    g_free(pending);
+}
+
+static void co_reopen_abort(struct block_node *node, void *pending)
+{
+    struct file_state *s = node->state;
+    const struct reopen *old = pending;
+
+    if (s->direct != old->direct) {
+        set_direct(s, old->direct); /* as it was, which it could be */
+    }
+    s->aio = old->aio;
+    s->max_batch = old->max_batch;
+    g_free(pending);
 }
 
 /* ---- Permissions ---- */
@@ -346,6 +434,7 @@ static void perm_commit(struct block_node *node, unsigned perm, unsigned shared)
         if (dup3(s->pending_fd, s->fd, O_CLOEXEC) >= 0) {
             s->writable = true;
             node->read_only = false;
+            file_fixed_replace(s);
         }
         close(s->pending_fd);
         s->pending_fd = -1;
@@ -366,9 +455,6 @@ static struct qapi_image_info_specific *co_info(struct block_node *node, GError 
     struct qapi_image_info_specific *info;
     struct fsxattr attributes;
 
-    if (s->is_device) {
-        return NULL;
-    }
     info = g_new0(struct qapi_image_info_specific, 1);
     info->type = QAPI_IMAGE_INFO_SPECIFIC_KIND_FILE;
     info->u.file.data = g_new0(struct qapi_image_info_specific_file, 1);
@@ -396,7 +482,9 @@ static const struct block_create_option create_options[] = {
 #define FILE_DRIVER(...)                                                                         \
     {                                                                                            \
         .state_size = sizeof(struct file_state), .parse_filename = parse_filename,               \
-        .co_open = co_open, .co_close = co_close, .refresh_limits = refresh_limits,              \
+        .co_open = co_open, .co_close = co_close, .co_reopen_prepare = co_reopen_prepare,        \
+        .co_reopen_commit = co_reopen_commit, .co_reopen_abort = co_reopen_abort,                \
+        .mutable_options = mutable_options, .refresh_limits = refresh_limits,                    \
         .co_read = co_file_read, .co_write = co_file_write,                                      \
         .co_write_zeroes = co_file_write_zeroes, .co_discard = co_file_discard,                  \
         .co_flush = co_file_flush, .co_status = co_file_status, .co_truncate = co_file_truncate, \

@@ -1,6 +1,7 @@
 /*
  * Drivers file and host_device. file.c opens, file_lock.c keeps others out, file_io.c moves data,
- * file_space.c knows about holes and sizes, file_laio.c is Linux AIO.
+ * file_space.c knows about holes and sizes, file_laio.c is Linux AIO, file_ring.c has io_uring's
+ * numbers for files.
  */
 #ifndef NANDU_BLOCK_FILE_H
 #define NANDU_BLOCK_FILE_H
@@ -9,6 +10,8 @@
 
 #include "block/driver.h"
 
+enum { FILE_MAX_LOOPS = 8 }; /* that have a number for the file */
+
 struct file_state {
     /* Replaced in place (dup3) when it becomes writable: requests under way go on. */
     int fd;
@@ -16,6 +19,7 @@ struct file_state {
     int pending_fd; /* between perm_check and perm_commit: writable; -1: none */
     char *path;
     bool is_device; /* a block device */
+    bool in_memory; /* of a file system that has no other place: nothing is waited for */
     bool direct;    /* O_DIRECT */
     enum qapi_blockdev_aio_options aio;
     unsigned max_batch; /* aio-max-batch; 0: the loop's */
@@ -26,8 +30,17 @@ struct file_state {
     /* An fdatasync failed: the page cache may have dropped data. Never 0 again. */
     _Atomic int sync_error;
     /* What the file system turned out not to have. */
-    _Atomic bool no_zero_range, no_punch_hole, no_dsync;
+    _Atomic bool no_zero_range, no_punch_hole, no_dsync, no_nowait;
+    struct co_serial writes; /* through the cache, for which the kernel locks the whole file */
+    GMutex data_lock; /* of the next ones: where there was data, no hole, when it was looked at */
+    uint64_t data_start, data_end;
     _Atomic uint64_t discards_ok, discards_failed, discarded_bytes;
+    /* Event loops' numbers for the file; filled from the beginning, each by its loop's thread. */
+    struct {
+        _Atomic(struct event_loop *) loop; /* a reference; NULL: free */
+        _Atomic int index;                 /* -1: it has none */
+    } fixed[FILE_MAX_LOOPS];
+    GMutex fixed_lock; /* of changing fixed, and fd */
 };
 
 /* ---- file.c ---- */
@@ -53,6 +66,14 @@ int co_file_flush(struct block_node *node);
 /* Runs fn(opaque) where it may block. fn returns 0 or -errno. */
 typedef int file_job(void *opaque);
 int co_file_run(file_job *fn, void *opaque);
+
+/* ---- file_ring.c ---- */
+
+/* io_uring's number for the file; -1: none. On loop's thread. */
+int file_fixed_index(struct file_state *s, struct event_loop *loop);
+/* fd was replaced. */
+void file_fixed_replace(struct file_state *s);
+void file_fixed_close(struct file_state *s);
 
 /* ---- file_laio.c ---- */
 

@@ -7,7 +7,7 @@
 
 #include "block/file.h"
 
-enum { STACK_IOV = 8 };
+enum { STACK_IOV = 8, MAX_HERE = 64 << 10 /* bytes */ };
 
 /* ---- Threads ---- */
 
@@ -35,6 +35,7 @@ int co_file_run(file_job *fn, void *opaque)
 struct transfer {
     struct file_state *s;
     bool is_write, dsync;
+    struct block_graph *registered; /* whose memory it may be in; NULL: it isn't */
     const struct iovec *iov;
     unsigned n;
     uint64_t offset;
@@ -69,6 +70,37 @@ static int transfer_job(void *opaque)
     return result < 0 ? -errno : (int)result;
 }
 
+/*
+ * What is in memory is copied here: that takes less than to wake a thread, and most of an image's
+ * tables are in the host's cache. False: it isn't, or is much.
+ */
+static bool transfer_here(const struct transfer *t, int *result)
+{
+    struct file_state *s = t->s;
+    size_t bytes = 0;
+    ssize_t n;
+
+    for (unsigned i = 0; i < t->n; i++) {
+        bytes += t->iov[i].iov_len;
+    }
+    if (bytes > MAX_HERE) {
+        return false;
+    }
+    if (s->in_memory) {
+        *result = transfer_job((void *)t);
+        return true;
+    }
+    if (t->is_write || s->direct || atomic_load_explicit(&s->no_nowait, memory_order_relaxed)) {
+        return false;
+    }
+    n = preadv2(s->fd, t->iov, (int)t->n, (off_t)t->offset, RWF_NOWAIT);
+    if (n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) {
+        atomic_store(&s->no_nowait, true);
+    }
+    *result = (int)n;
+    return n >= 0;
+}
+
 /* ---- io_uring ---- */
 
 struct uring_wait {
@@ -95,23 +127,50 @@ static int uring_wait(struct uring_wait *wait)
     return wait->result;
 }
 
-static void prepare(struct io_uring_sqe *sqe, const struct transfer *t)
+/* One piece of memory, at the number that io_uring has for it, or -1. */
+static void prepare_one(struct io_uring_sqe *sqe, const struct transfer *t, int index)
 {
-    /* user_data is the loop's; preparing an entry doesn't touch it. */
+    void *data = t->iov->iov_base;
+    unsigned size = (unsigned)t->iov->iov_len;
+
+    if (index < 0 && t->is_write) {
+        io_uring_prep_write(sqe, t->s->fd, data, size, t->offset);
+    } else if (index < 0) {
+        io_uring_prep_read(sqe, t->s->fd, data, size, t->offset);
+    } else if (t->is_write) {
+        io_uring_prep_write_fixed(sqe, t->s->fd, data, size, t->offset, index);
+    } else {
+        io_uring_prep_read_fixed(sqe, t->s->fd, data, size, t->offset, index);
+    }
+    sqe->rw_flags = t->dsync ? RWF_DSYNC : 0;
+}
+
+/* Instead of its descriptor, if the loop's ring has a number for the file. */
+static void use_fixed_file(struct io_uring_sqe *sqe, struct file_state *s, struct event_loop *loop)
+{
+    int index = file_fixed_index(s, loop);
+
+    if (index >= 0) {
+        sqe->fd = index;
+        sqe->flags |= IOSQE_FIXED_FILE;
+    }
+}
+
+static void prepare(struct io_uring_sqe *sqe, const struct transfer *t, struct event_loop *loop)
+{
     int fd = t->s->fd, flags = t->dsync ? RWF_DSYNC : 0;
 
     if (t->n == 1) {
-        if (t->is_write) {
-            io_uring_prep_write(sqe, fd, t->iov->iov_base, (unsigned)t->iov->iov_len, t->offset);
-        } else {
-            io_uring_prep_read(sqe, fd, t->iov->iov_base, (unsigned)t->iov->iov_len, t->offset);
-        }
-        sqe->rw_flags = flags;
+        prepare_one(sqe, t,
+                    t->registered ? block_registered_index(t->registered, loop, t->iov->iov_base,
+                                                           t->iov->iov_len)
+                                  : -1);
     } else if (t->is_write) {
         io_uring_prep_writev2(sqe, fd, t->iov, t->n, t->offset, flags);
     } else {
         io_uring_prep_readv(sqe, fd, t->iov, t->n, t->offset);
     }
+    use_fixed_file(sqe, t->s, loop);
 }
 
 /* False: this loop has no ring. */
@@ -119,14 +178,15 @@ static bool co_uring_transfer(const struct transfer *t, int *result)
 {
     do {
         struct uring_wait wait = {{uring_done}, coroutine_self(), 0, false};
-        struct io_uring_sqe *sqe = event_loop_sqe(coroutine_loop(wait.co), &wait.request);
+        struct event_loop *loop = coroutine_loop(wait.co);
+        struct io_uring_sqe *sqe = event_loop_sqe(loop, &wait.request);
         uint64_t data;
 
         if (!sqe) {
             return false;
         }
         data = sqe->user_data;
-        prepare(sqe, t);
+        prepare(sqe, t, loop);
         sqe->user_data = data;
         *result = uring_wait(&wait);
     } while (*result == -EINTR || *result == -EAGAIN);
@@ -136,7 +196,8 @@ static bool co_uring_transfer(const struct transfer *t, int *result)
 static bool co_uring_sync(struct file_state *s, int *result)
 {
     struct uring_wait wait = {{uring_done}, coroutine_self(), 0, false};
-    struct io_uring_sqe *sqe = event_loop_sqe(coroutine_loop(wait.co), &wait.request);
+    struct event_loop *loop = coroutine_loop(wait.co);
+    struct io_uring_sqe *sqe = event_loop_sqe(loop, &wait.request);
     uint64_t data;
 
     if (!sqe) {
@@ -144,6 +205,7 @@ static bool co_uring_sync(struct file_state *s, int *result)
     }
     data = sqe->user_data;
     io_uring_prep_fsync(sqe, s->fd, IORING_FSYNC_DATASYNC);
+    use_fixed_file(sqe, s, loop);
     sqe->user_data = data;
     *result = uring_wait(&wait);
     return true;
@@ -157,7 +219,7 @@ static int transfer_once(struct transfer *t)
     ssize_t moved;
     int result;
 
-    switch (s->aio) {
+    switch (s->in_memory ? QAPI_BLOCKDEV_AIO_OPTIONS_THREADS : s->aio) {
     case QAPI_BLOCKDEV_AIO_OPTIONS_IO_URING:
         if (!(t->dsync && s->no_dsync) && co_uring_transfer(t, &result)) {
             if (t->dsync && result == -EOPNOTSUPP) {
@@ -174,7 +236,16 @@ static int transfer_once(struct transfer *t)
             return (int)moved;
         }
         break;
-    default: break;
+    default:
+        if (transfer_here(t, &result)) {
+            return result;
+        }
+    }
+    if (t->is_write && !t->dsync && !s->direct && !s->is_device) {
+        struct job job = {transfer_job, t, 0};
+
+        co_run_serially(&s->writes, run_job, &job);
+        return job.result;
     }
     return co_file_run(transfer_job, t);
 }
@@ -221,7 +292,9 @@ static int transfer_all(struct transfer *t, uint64_t bytes, struct block_buffer 
 int co_file_read(struct block_node *node, uint64_t offset, uint64_t bytes,
                  struct block_buffer buffer, unsigned flags)
 {
-    struct transfer t = {.s = node->state, .offset = offset};
+    struct transfer t = {.s = node->state,
+                         .registered = flags & BLOCK_REGISTERED ? node->graph : NULL,
+                         .offset = offset};
 
     return transfer_all(&t, bytes, buffer);
 }
@@ -229,8 +302,11 @@ int co_file_read(struct block_node *node, uint64_t offset, uint64_t bytes,
 int co_file_write(struct block_node *node, uint64_t offset, uint64_t bytes,
                   struct block_buffer buffer, unsigned flags)
 {
-    struct transfer t = {
-        .s = node->state, .is_write = true, .dsync = flags & BLOCK_FUA, .offset = offset};
+    struct transfer t = {.s = node->state,
+                         .is_write = true,
+                         .dsync = flags & BLOCK_FUA,
+                         .registered = flags & BLOCK_REGISTERED ? node->graph : NULL,
+                         .offset = offset};
 
     return transfer_all(&t, bytes, buffer);
 }
@@ -250,7 +326,9 @@ int co_file_flush(struct block_node *node)
     if (result) {
         return result;
     }
-    if (s->aio != QAPI_BLOCKDEV_AIO_OPTIONS_IO_URING || !co_uring_sync(s, &result)) {
+    if (s->in_memory) {
+        result = sync_job(s);
+    } else if (s->aio != QAPI_BLOCKDEV_AIO_OPTIONS_IO_URING || !co_uring_sync(s, &result)) {
         result = co_file_run(sync_job, s);
     }
     if (result < 0 && result != -EINTR && !s->direct) {

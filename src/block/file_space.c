@@ -89,6 +89,31 @@ static int zero_device(const struct space *r, unsigned long request)
     return errno == ENOTTY || errno == EOPNOTSUPP || errno == EINVAL ? -ENOTSUP : -errno;
 }
 
+/*
+ * Some file systems look at every page up to the hole, so where data ends is remembered. That others
+ * have made a hole meanwhile does no harm: it reads as zeroes, which are data, too.
+ */
+static bool is_known_data(struct file_state *s, uint64_t offset, uint64_t *bytes)
+{
+    bool known;
+
+    g_mutex_lock(&s->data_lock);
+    known = offset >= s->data_start && offset < s->data_end;
+    if (known) {
+        *bytes = MIN(*bytes, s->data_end - offset);
+    }
+    g_mutex_unlock(&s->data_lock);
+    return known;
+}
+
+static void know_data(struct file_state *s, uint64_t start, uint64_t end)
+{
+    g_mutex_lock(&s->data_lock);
+    s->data_start = start;
+    s->data_end = end;
+    g_mutex_unlock(&s->data_lock);
+}
+
 static int zeroes_job(void *opaque)
 {
     struct space *r = opaque;
@@ -125,6 +150,7 @@ static int zeroes_job(void *opaque)
 int co_file_write_zeroes(struct block_node *node, uint64_t offset, uint64_t bytes, unsigned flags)
 {
     struct space r = {node->state, offset, bytes, flags & BLOCK_MAY_UNMAP};
+    int result;
 
     /* A device that zeroes by writing is no better than the caller, who would rather know. */
     if (r.s->is_device && (flags & BLOCK_NO_FALLBACK)) {
@@ -133,7 +159,9 @@ int co_file_write_zeroes(struct block_node *node, uint64_t offset, uint64_t byte
     if (!r.s->is_device && r.s->no_zero_range && (!r.may_unmap || r.s->no_punch_hole)) {
         return -ENOTSUP;
     }
-    return co_file_run(zeroes_job, &r);
+    result = co_file_run(zeroes_job, &r);
+    know_data(r.s, 0, 0);
+    return result;
 }
 
 static int discard_job(void *opaque)
@@ -148,6 +176,7 @@ int co_file_discard(struct block_node *node, uint64_t offset, uint64_t bytes)
     struct space r = {node->state, offset, bytes, true};
     int result = !r.s->is_device && r.s->no_punch_hole ? -ENOTSUP : co_file_run(discard_job, &r);
 
+    know_data(r.s, 0, 0);
     if (result >= 0) {
         atomic_fetch_add(&r.s->discards_ok, 1);
         atomic_fetch_add(&r.s->discarded_bytes, bytes);
@@ -160,10 +189,15 @@ int co_file_discard(struct block_node *node, uint64_t offset, uint64_t bytes)
 /* ---- Holes ---- */
 
 /* Whether there is data at offset, and to where it is so; the file has bytes behind offset. */
-static bool find_extent(int fd, uint64_t offset, uint64_t *bytes)
+static bool find_extent(struct file_state *s, uint64_t offset, uint64_t *bytes)
 {
-    off_t data = lseek(fd, (off_t)offset, SEEK_DATA), hole;
+    int fd = s->fd;
+    off_t data, hole;
 
+    if (is_known_data(s, offset, bytes)) {
+        return true;
+    }
+    data = lseek(fd, (off_t)offset, SEEK_DATA);
     if (data < 0) {
         return errno != ENXIO; /* ENXIO: a hole to the end; else nobody knows: data */
     }
@@ -173,6 +207,7 @@ static bool find_extent(int fd, uint64_t offset, uint64_t *bytes)
     }
     hole = lseek(fd, (off_t)offset, SEEK_HOLE);
     if (hole >= 0 && (uint64_t)hole > offset) {
+        know_data(s, offset, (uint64_t)hole);
         *bytes = MIN(*bytes, (uint64_t)hole - offset);
     }
     return true;
@@ -181,8 +216,8 @@ static bool find_extent(int fd, uint64_t offset, uint64_t *bytes)
 int co_file_status(struct block_node *node, uint64_t offset, uint64_t bytes,
                    struct block_status *status)
 {
-    const struct file_state *s = node->state;
-    bool data = s->is_device || find_extent(s->fd, offset, &bytes);
+    struct file_state *s = node->state;
+    bool data = s->is_device || find_extent(s, offset, &bytes);
 
     *status = (struct block_status){
         .flags = BLOCK_STATUS_OFFSET | BLOCK_STATUS_ALLOCATED |
@@ -286,7 +321,7 @@ static bool check_prealloc(enum qapi_prealloc_mode prealloc, bool grows, GError 
 int co_file_truncate(struct block_node *node, uint64_t size, bool exact,
                      enum qapi_prealloc_mode prealloc, unsigned flags, GError **error)
 {
-    const struct file_state *s = node->state;
+    struct file_state *s = node->state;
     int64_t old = file_size(s->fd, s->is_device);
     struct resize r = {s->fd, (uint64_t)MAX(old, 0), size, prealloc, NULL};
     g_autofree char *what = NULL;
@@ -300,7 +335,8 @@ int co_file_truncate(struct block_node *node, uint64_t size, bool exact,
             return fail(error, -ENOTSUP, "Preallocation is for regular files");
         }
         if (size > r.old) {
-            return fail(error, -EINVAL, "Cannot grow device files");
+            g_set_error_literal(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "Cannot grow device files");
+            return -EINVAL;
         }
         return size != r.old && exact ? fail(error, -ENOTSUP, "Cannot resize device files") : 0;
     }
@@ -308,6 +344,7 @@ int co_file_truncate(struct block_node *node, uint64_t size, bool exact,
         return -ENOTSUP;
     }
     result = co_file_run(resize_job, &r);
+    know_data(s, 0, 0);
     if (result < 0) {
         what = g_strdup_printf("%s: '%s'", r.failed, s->path);
         return fail(error, result, what);

@@ -34,6 +34,8 @@ struct block_graph *block_graph_new(struct object *root)
     struct block_graph *graph = g_new0(struct block_graph, 1);
 
     graph->root = root;
+    graph->tmp_dir = g_strdup("/var/tmp");
+    graph->buffers = block_buffers_new();
     graph->delays = block_delays_new();
     graph->nodes = g_ptr_array_new();
     graph->by_name = g_hash_table_new(g_str_hash, g_str_equal);
@@ -79,6 +81,8 @@ void co_block_graph_free(struct block_graph *graph)
     assert(!graph->users->len);
     drop_owned(graph);
     assert(!graph->nodes->len && !graph->drains->len);
+    g_free(graph->tmp_dir);
+    block_buffers_unref(graph->buffers);
     g_ptr_array_unref(graph->nodes);
     g_ptr_array_unref(graph->users);
     g_ptr_array_unref(graph->drives);
@@ -94,6 +98,12 @@ void co_block_graph_free(struct block_graph *graph)
 void block_graph_set_events(struct block_graph *graph, struct qapi_event_sink *events)
 {
     graph->events = events;
+}
+
+void block_graph_set_tmp_dir(struct block_graph *graph, const char *dir)
+{
+    g_free(graph->tmp_dir);
+    graph->tmp_dir = g_strdup(dir);
 }
 
 struct object *block_graph_root(const struct block_graph *graph)

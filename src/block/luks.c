@@ -103,7 +103,7 @@ static int co_read(struct block_node *node, uint64_t offset, uint64_t bytes,
 
         result = co_child_read(node->file, s->payload + offset, n, BLOCK_BUFFER(bounce, n), 0);
         if (result >= 0) {
-            cipher_decrypt(s->cipher, offset / SECTOR, bounce, n);
+            co_crypt_decrypt(s->cipher, offset / SECTOR, bounce, n);
             block_buffer_from(buffer, bounce, n);
         }
         offset += n;
@@ -125,7 +125,7 @@ static int co_write(struct block_node *node, uint64_t offset, uint64_t bytes,
         uint64_t n = MIN(bytes, MAX_BOUNCE);
 
         block_buffer_to(buffer, bounce, n);
-        cipher_encrypt(s->cipher, offset / SECTOR, bounce, n);
+        co_crypt_encrypt(s->cipher, offset / SECTOR, bounce, n);
         result = co_child_write(node->file, s->payload + offset, n, BLOCK_BUFFER(bounce, n), flags);
         offset += n;
         bytes -= n;

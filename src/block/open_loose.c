@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "block/block_priv.h"
+#include "qapi/keyval.h"
 #include "util/log.h"
 
 enum { PROBE_BYTES = 2048 };
@@ -91,6 +92,42 @@ static json_object *to_strings(json_object *value)
     }
 }
 
+/* {"0": A, "1": B} as a list; NULL: it isn't one. */
+static json_object *as_list(json_object *value)
+{
+    int n = json_object_is_type(value, json_type_object) ? json_object_object_length(value) : 0;
+    json_object *list = n ? json_object_new_array() : NULL;
+
+    for (int i = 0; i < n && list; i++) {
+        g_autofree char *key = g_strdup_printf("%d", i);
+        json_object *element;
+
+        if (json_object_object_get_ex(value, key, &element)) {
+            json_object_array_add(list, json_object_get(element));
+        } else {
+            g_clear_pointer(&list, json_object_put);
+        }
+    }
+    return list;
+}
+
+/* Lists that were written with dots ("children.0.driver"). */
+static void make_lists(json_object *options)
+{
+    json_object_object_foreach(options, key, value)
+    {
+        json_object *list;
+
+        if (json_object_is_type(value, json_type_object)) {
+            make_lists(value);
+        }
+        list = as_list(value);
+        if (list) {
+            json_object_object_add(options, key, list); /* in its place */
+        }
+    }
+}
+
 static const char *get(json_object *object, const char *key)
 {
     json_object *value;
@@ -136,7 +173,8 @@ static const char *driver_of_path(const char *path)
 {
     struct stat st;
 
-    return stat(path, &st) == 0 && S_ISBLK(st.st_mode) ? "host_device" : "file";
+    return stat(path, &st) == 0 && (S_ISBLK(st.st_mode) || S_ISCHR(st.st_mode)) ? "host_device"
+                                                                                : "file";
 }
 
 /* filename becomes members of file, whose driver may be known. */
@@ -168,23 +206,41 @@ static bool take_filename(json_object *file, const char *filename, GError **erro
     return true;
 }
 
-/* Structures of protocol drivers that have a file name and no driver yet. */
-static bool complete_file(json_object *options, GError **error)
+static bool complete_children(json_object *options, GError **error);
+
+static bool complete_child(json_object *child, bool is_image, GError **error)
 {
-    json_object *file;
     const char *filename;
 
-    if (!json_object_object_get_ex(options, "file", &file) ||
-        !json_object_is_type(file, json_type_object)) {
+    if (!json_object_is_type(child, json_type_object)) {
         return true;
     }
-    filename = get(file, "filename");
-    if (filename && !get(file, "driver")) {
+    filename = is_image || get(child, "driver") ? NULL : get(child, "filename");
+    if (filename) {
         g_autofree char *copy = g_strdup(filename);
 
-        return take_filename(file, copy, error);
+        return take_filename(child, copy, error);
     }
-    return complete_file(file, error);
+    return complete_children(child, error);
+}
+
+/* Children that have a file name and no driver yet are what a protocol gives, but for those that
+ * are images with a format of their own. */
+static bool complete_children(json_object *options, GError **error)
+{
+    json_object_object_foreach(options, key, value)
+    {
+        if (json_object_is_type(value, json_type_array)) {
+            for (size_t i = 0; i < json_object_array_length(value); i++) {
+                if (!complete_child(json_object_array_get_idx(value, i), true, error)) {
+                    return false;
+                }
+            }
+        } else if (!complete_child(value, g_str_equal(key, "backing"), error)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool place_filename(json_object *options, const char *filename, GError **error)
@@ -278,6 +334,81 @@ static bool co_find_format(struct block_graph *graph, json_object *options, unsi
     return true;
 }
 
+/* ---- Sizes ---- */
+
+/* Members that -drive, --image-opts and json: may write as "64k". The schema has them as numbers,
+ * and those of -blockdev are. */
+static const struct {
+    const char *driver, *member;
+} sizes[] = {
+    {"blkdebug", "align"},
+    {"blkdebug", "max-discard"},
+    {"blkdebug", "max-transfer"},
+    {"blkdebug", "max-write-zero"},
+    {"blkdebug", "opt-discard"},
+    {"blkdebug", "opt-write-zero"},
+    {"blklogwrites", "log-sector-size"},
+    {"null-aio", "size"},
+    {"null-co", "size"},
+    {"preallocate", "prealloc-align"},
+    {"preallocate", "prealloc-size"},
+    {"qcow2", "cache-size"},
+    {"qcow2", "l2-cache-entry-size"},
+    {"qcow2", "l2-cache-size"},
+    {"qcow2", "refcount-cache-size"},
+    {"raw", "offset"},
+    {"raw", "size"},
+};
+
+static bool take_size(json_object *options, const char *member, GError **error)
+{
+    const char *text = get(options, member);
+    g_autofree char *number = NULL;
+    uint64_t bytes;
+
+    if (!text) {
+        return true;
+    }
+    if (!keyval_parse_size(text, 'B', &bytes, NULL) || bytes > INT64_MAX) {
+        return block_error(error,
+                           "Parameter '%s' expects a size: a number of bytes below 2^63, or with "
+                           "k, M, G, T, P or E after it",
+                           member);
+    }
+    number = g_strdup_printf("%" G_GUINT64_FORMAT, bytes);
+    put(options, member, number);
+    return true;
+}
+
+/* Those of the node and of the children that are described in place. */
+static bool take_sizes(json_object *options, GError **error)
+{
+    const char *driver = get(options, "driver");
+
+    for (size_t i = 0; driver && i < G_N_ELEMENTS(sizes); i++) {
+        if (g_str_equal(driver, sizes[i].driver) && !take_size(options, sizes[i].member, error)) {
+            return false;
+        }
+    }
+    json_object_object_foreach(options, key, value)
+    {
+        (void)key;
+        if (json_object_is_type(value, json_type_object) && !take_sizes(value, error)) {
+            return false;
+        }
+        for (size_t i = 0;
+             json_object_is_type(value, json_type_array) && i < json_object_array_length(value);
+             i++) {
+            json_object *element = json_object_array_get_idx(value, i);
+
+            if (json_object_is_type(element, json_type_object) && !take_sizes(element, error)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 /* ---- All together ---- */
 
 static bool take_json(json_object *options, const char *text, GError **error)
@@ -309,7 +440,9 @@ struct block_node *co_block_open_loose(struct block_graph *graph, const char *fi
     } else if (filename && !place_filename(options, filename, error)) {
         return NULL;
     }
-    if (!complete_file(options, error) || !co_find_format(graph, options, &flags, error) ||
+    make_lists(options);
+    if (!complete_children(options, error) || !take_sizes(options, error) ||
+        !co_find_format(graph, options, &flags, error) || !take_sizes(options, error) ||
         !qapi_from_keyval(&qapi_type_blockdev_options, options, &strict, error)) {
         return NULL;
     }

@@ -438,7 +438,7 @@ static void co_close(struct block_node *node)
     qcow2_header_clear(&q->header);
     g_free(q->l1);
     g_free(q->reftable);
-    g_array_unref(q->frees);
+    g_clear_pointer(&q->frees, g_array_unref); /* none if opening failed early */
     co_queue_clear(&q->trimmed);
     co_mutex_clear(&q->lock);
     g_mutex_clear(&q->tables);
@@ -467,7 +467,8 @@ static int co_write_zeroes(struct block_node *node, uint64_t offset, uint64_t by
     int ret;
 
     if (offset % q->subcluster_size || (bytes % q->subcluster_size && !at_end)) {
-        return -ENOTSUP;
+        /* A part of a cluster: nothing needs to be done, or it is written. */
+        return co_qcow2_reads_zero(q, offset, bytes) ? 0 : -ENOTSUP;
     }
     ret = co_qcow2_bitmaps_before_write(q, offset, bytes);
     if (ret < 0) {
@@ -612,6 +613,7 @@ static const struct block_driver qcow2_driver = {
     .co_truncate = co_qcow2_truncate,
     .co_create = co_qcow2_create,
     .create_options = qcow2_create_options,
+    .co_create_prepare = co_qcow2_create_prepare,
     .co_info = co_info,
     .co_change_backing = co_qcow2_change_backing,
     .co_make_empty = co_qcow2_make_empty,

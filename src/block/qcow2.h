@@ -10,8 +10,10 @@
  *   qcow2_overlap.c   which clusters are metadata, that nothing else may be written to
  *   qcow2_order.c     in which order metadata gets to the disk
  *   qcow2_check.c     check and repair; qcow2_count.c: what refers to clusters; qcow2_rebuild.c: new refcounts
+ *   qcow2_bitmap_check.c    the same of persistent dirty bitmaps
  *   qcow2_bitmap.c    persistent dirty bitmaps, valid at each moment; qcow2_bitmap_format.c: their directory
- *   qcow2_create.c, _amend.c, _backing.c, _reopen.c, _snapshot.c, _compress.c, _crypt.c
+ *   qcow2_bitmap_resize.c   the same bitmaps of an image that gets another size
+ *   qcow2_create.c, _amend.c, _downgrade.c, _backing.c, _reopen.c, _snapshot.c, _compress.c, _crypt.c
  *
  * Order on the disk. Whatever is lost when the host stops, an image refers to no cluster that it doesn't count,
  * and to no cluster whose contents aren't there; clusters that are counted and not used (leaks) may remain.
@@ -79,6 +81,7 @@ enum qcow2_compression { QCOW2_ZLIB, QCOW2_ZSTD };
 struct qcow2_cache;
 struct qcow2_allocation;
 struct qcow2_bitmaps;
+struct qcow2_bitmaps_change;
 struct qcow2_crypto;
 struct qcow2_snapshot;
 
@@ -175,10 +178,20 @@ static inline uint64_t qcow2_clusters(const struct qcow2 *q, uint64_t bytes)
 {
     return (bytes >> q->cluster_bits) + !!(bytes & (q->cluster_size - 1));
 }
+/* Entries of an L1 table for a disk of so many bytes. */
+static inline uint64_t qcow2_l1_entries(const struct qcow2 *q, uint64_t size)
+{
+    unsigned shift = q->cluster_bits + q->l2_bits;
+
+    return (size >> shift) + !!(size & ((1ull << shift) - 1));
+}
 static inline uint64_t qcow2_in_cluster(const struct qcow2 *q, uint64_t offset)
 {
     return offset & (q->cluster_size - 1);
 }
+
+/* What the image is about to do to its file, for blkdebug below it: `event` without its prefix. */
+#define co_qcow2_event(q, event) co_block_debug_event((q)->file, QAPI_BLKDEBUG_EVENT_##event)
 
 /* Damage: says so once (event BLOCK_IMAGE_CORRUPTED, the log), sets the corrupt bit if the image is
  * writable, and nothing is written any more if fatal. -EIO. offset, size: -1 if there is no such
@@ -364,6 +377,10 @@ int co_qcow2_unmap(struct qcow2 *q, uint64_t offset, uint64_t bytes, enum qcow2_
                    bool full);
 /* With q->lock. At least so many entries; the new ones are 0. */
 int co_qcow2_grow_l1(struct qcow2 *q, uint64_t entries, bool exact);
+/* With q->lock. L1 entries from first on become empty; their L2 tables are given back. What these
+ * refer to was unmapped. */
+void co_qcow2_drop_l2(struct qcow2 *q, uint64_t first);
+
 /* ---- the rest ---- */
 
 /* qcow2_create.c */
@@ -377,6 +394,11 @@ int co_qcow2_truncate(struct block_node *node, uint64_t size, bool exact,
 bool co_qcow2_snapshots_open(struct qcow2 *q, GError **error);
 void qcow2_snapshots_free(struct qcow2 *q);
 extern const struct block_snapshot_ops qcow2_snapshot_ops;
+/* The L1 table of snapshot number i, host byte order; zeroes follow up to so many entries. Caller
+ * frees. NULL: it can't be read. */
+uint64_t *co_qcow2_snapshot_table(struct qcow2 *q, uint32_t i, uint32_t entries, GError **error);
+/* NULL, or why an image with such snapshots can't be one of version 2. */
+const char *qcow2_snapshots_need_v3(const struct qcow2 *q);
 
 int co_qcow2_read(struct block_node *node, uint64_t offset, uint64_t bytes,
                   struct block_buffer buffer, unsigned flags);
@@ -406,6 +428,12 @@ void qcow2_crypto_free(struct qcow2 *q);
 bool co_qcow2_create_crypto(struct qcow2 *q,
                             const struct qapi_qcrypto_block_create_options *options,
                             GError **error);
+/* Bytes of clusters that a new image's encryption (NULL: none) takes. */
+uint64_t qcow2_crypto_overhead(const struct qapi_qcrypto_block_create_options *options,
+                               uint64_t cluster_size);
+/* What of encryption isn't in the schema: driver.h's co_create_prepare. */
+bool co_qcow2_create_prepare(struct block_graph *graph, const char *filename, json_object *options,
+                             GError **error);
 /* Key slots: members of QCryptoBlockAmendOptionsLUKS, strings. */
 bool co_qcow2_amend_crypto(struct qcow2 *q, json_object *options, bool force, GError **error);
 extern const struct block_create_option qcow2_amend_options[];
@@ -436,6 +464,10 @@ bool co_qcow2_measure(json_object *options, struct block_node *source, uint64_t 
                       uint64_t *required, uint64_t *fully_allocated, uint64_t *bitmaps,
                       GError **error);
 
+/* qcow2_downgrade.c. With q->lock, settled, no external data file, no subclusters: clusters of
+ * zeroes of the disk and of all snapshots become what version 2 has. -errno. */
+int co_qcow2_expand_zeroes(struct qcow2 *q);
+
 /* With q->lock, settled. A new refcount structure of q's width by what the image refers to;
  * q->refcount_cache must be empty. False: the image is damaged, or a count is too large for the
  * width. */
@@ -450,8 +482,20 @@ void qcow2_bitmaps_free(struct qcow2 *q);
 /* Before data are changed, without q->lock, any loop: bitmaps that record are dirty there on stable
  * storage. */
 int co_qcow2_bitmaps_before_write(struct qcow2 *q, uint64_t offset, uint64_t bytes);
-/* Everything may have changed (another snapshot). Drained. */
-bool co_qcow2_bitmaps_set_all(struct qcow2 *q, GError **error);
+/* qcow2_bitmap_resize.c: bitmaps of an image that gets another size or another active state. Their
+ * lock, which is taken before q->lock; drained. */
+void co_qcow2_bitmaps_lock(struct qcow2 *q);
+void qcow2_bitmaps_unlock(struct qcow2 *q);
+/* Whether they can follow: none is busy, or would be too large. */
+bool qcow2_bitmaps_can_change(const struct qcow2 *q, uint64_t size, GError **error);
+/* With both locks, and only if they can; there are some. New tables and a new directory are on the
+ * disk, and q->header leads to them: the caller writes it, with the size. all_dirty: those that
+ * record have all their bits set. NULL and *error: they can't be written. */
+struct qcow2_bitmaps_change *co_qcow2_bitmaps_change(struct qcow2 *q, uint64_t size, bool all_dirty,
+                                                     GError **error);
+/* The header is on the disk (success): the old tables are given back. Else the caller makes
+ * q->header old again, and the new ones are leaks. Frees it. */
+void qcow2_bitmaps_changed(struct qcow2 *q, struct qcow2_bitmaps_change *change, bool success);
 void qcow2_bitmaps_describe(const struct qcow2 *q, struct qapi_qcow2_bitmap_info_list *list);
 bool co_qcow2_measure_bitmaps(struct block_node *source, uint64_t cluster_size, uint64_t *bytes,
                               GError **error);

@@ -5,8 +5,6 @@
 
 #include "qapi/keyval.h"
 
-enum { ZERO_STEP = 2 << 20 };
-
 static bool has(json_object *options, const char *member)
 {
     return json_object_object_get_ex(options, member, NULL);
@@ -120,37 +118,10 @@ static bool co_upgrade(struct qcow2 *q, GError **error)
     return co_write_changed_header(q, &old, "Could not write a header of version 3", error);
 }
 
-/* Version 2 has no clusters of zeroes: what can't just be unallocated is written. */
-static int co_expand_zeroes(struct qcow2 *q)
-{
-    uint64_t offset = 0;
-    struct qcow2_extent extent;
-    void *zeroes = g_malloc0(ZERO_STEP);
-    int ret = 0;
-
-    while (ret == 0 && offset < q->header.size) {
-        uint64_t bytes = MIN(q->header.size - offset, ZERO_STEP);
-
-        co_mutex_lock(&q->lock);
-        ret = co_qcow2_map(q, offset, bytes, &extent);
-        bytes = extent.bytes;
-        if (ret == 0 && (extent.kind == QCOW2_ZERO_PLAIN || extent.kind == QCOW2_ZERO_ALLOC) &&
-            !q->node->backing) {
-            ret = co_qcow2_unmap(q, offset, bytes, QCOW2_DISCARD_OTHER, true);
-            extent.kind = QCOW2_UNALLOCATED;
-        }
-        co_mutex_unlock(&q->lock);
-        if (ret == 0 && (extent.kind == QCOW2_ZERO_PLAIN || extent.kind == QCOW2_ZERO_ALLOC)) {
-            ret = co_qcow2_write(q->node, offset, bytes, BLOCK_BUFFER(zeroes, bytes), 0);
-        }
-        offset += bytes;
-    }
-    g_free(zeroes);
-    return ret;
-}
-
+/* With q->lock. */
 static bool co_downgrade(struct qcow2 *q, GError **error)
 {
+    const char *reason = qcow2_snapshots_need_v3(q);
     struct qcow2_header old;
     int ret;
 
@@ -163,26 +134,28 @@ static bool co_downgrade(struct qcow2 *q, GError **error)
     if (q->header.n_bitmaps) {
         return block_error(error, "Cannot downgrade an image with bitmaps: remove them first");
     }
-    if (q->header.n_snapshots) {
-        return block_error(error,
-                      "Cannot downgrade an image with internal snapshots: delete them first");
+    if (reason) {
+        return block_error(error, "Internal snapshots prevent downgrade of image: %s", reason);
     }
-    ret = co_expand_zeroes(q);
+    ret = co_qcow2_settle(q);
+    if (ret == 0) {
+        ret = co_qcow2_expand_zeroes(q);
+    }
+    if (ret == 0) {
+        ret = co_qcow2_settle(q);
+    }
     if (ret < 0) {
         return block_error_errno(error, ret, "Failed to turn zero into data clusters");
     }
-    co_mutex_lock(&q->lock);
-    ret = co_qcow2_settle(q);
     old = q->header;
     q->header.version = 2;
     q->header.length = QCOW2_V2_HEADER_SIZE;
     q->header.incompatible = q->header.compatible = q->header.autoclear = 0;
+    if (!co_write_changed_header(q, &old, "Could not write a header of version 2", error)) {
+        return false;
+    }
     q->dirty = q->lazy_refcounts = false;
-    ret = ret < 0
-              ? block_error_errno(error, ret, "Could not write metadata")
-              : co_write_changed_header(q, &old, "Could not write a header of version 2", error);
-    co_mutex_unlock(&q->lock);
-    return ret;
+    return true;
 }
 
 /* ---- Width of counts ---- */
@@ -310,7 +283,12 @@ static bool co_change(struct block_node *node, json_object *options,
         ok = co_qcow2_truncate(node, o->size, false, QAPI_PREALLOC_MODE_OFF, 0, error) == 0;
     }
     /* Last, for what was wanted besides may be needed for it. */
-    return ok && version < q->header.version ? co_downgrade(q, error) : ok;
+    if (ok && version < q->header.version) {
+        co_mutex_lock(&q->lock);
+        ok = co_downgrade(q, error);
+        co_mutex_unlock(&q->lock);
+    }
+    return ok;
 }
 
 bool co_qcow2_amend(struct block_node *node, json_object *options, bool force, GError **error)
@@ -421,7 +399,8 @@ static bool co_measure(const struct qapi_blockdev_create_options_qcow2 *o,
                                  o->preallocation == QAPI_PREALLOC_MODE_FALLOC)) {
         needed = size;
     }
-    *full = full_size(size, cluster_size, refcount_bits, entry_size);
+    *full = full_size(size, cluster_size, refcount_bits, entry_size) +
+            qcow2_crypto_overhead(o->encrypt, cluster_size);
     *required = *full - size + needed;
     return true;
 }
@@ -434,7 +413,7 @@ bool co_qcow2_measure(json_object *options, struct block_node *source, uint64_t 
     uint64_t cluster_size;
     bool ok;
 
-    if (!parse(options, &all, error)) {
+    if (!co_qcow2_create_prepare(NULL, NULL, options, error) || !parse(options, &all, error)) {
         return false;
     }
     cluster_size = all.u.qcow2.has_cluster_size ? all.u.qcow2.cluster_size : 65536;

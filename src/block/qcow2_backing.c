@@ -66,6 +66,7 @@ bool co_qcow2_make_empty(struct block_node *node, GError **error)
                             "The data file is a raw image (data_file_raw), which can't be empty");
         return false;
     }
+    co_qcow2_event(q, EMPTY_IMAGE_PREPARE);
     co_mutex_lock(&q->lock);
     ret = co_qcow2_unmap(q, 0, q->header.size, QCOW2_DISCARD_REQUEST, true);
     if (ret >= 0) {

@@ -28,13 +28,6 @@ struct wanted {
     int result;
 };
 
-struct qcow2_bitmaps {
-    GPtrArray *list; /* struct qcow2_stored_bitmap, owned */
-    struct co_mutex store;
-    GMutex lock;
-    GQueue waiting; /* struct wanted */
-};
-
 static struct qcow2_bitmaps *bitmaps_of(struct qcow2 *q)
 {
     if (!q->bitmaps) {
@@ -78,10 +71,9 @@ static uint64_t n_bits(const struct dirty_bitmap *live)
     return live->size / live->granularity + !!(live->size % live->granularity);
 }
 
-/* Entries of a table: clusters for so many bits. */
 static uint64_t table_entries(const struct qcow2 *q, const struct dirty_bitmap *live)
 {
-    return qcow2_clusters(q, (n_bits(live) + 7) / 8);
+    return qcow2_bitmap_entries(q, live->size, live->granularity);
 }
 
 /* The bits of a word that mean something. */
@@ -188,8 +180,9 @@ bool co_qcow2_bitmaps_open(struct qcow2 *q, GError **error)
     if (!q->header.n_bitmaps) {
         return true;
     }
-    list = co_qcow2_read_directory(q, error);
+    list = co_qcow2_read_directory(q, NULL, error);
     if (!list) {
+        g_prefix_error(error, "Bitmaps are damaged (nandu-img check -r all repairs that): ");
         return false;
     }
     g_ptr_array_unref(bitmaps_of(q)->list);
@@ -651,23 +644,6 @@ static bool co_remove(struct block_node *node, const char *name, GError **error)
     co_mutex_unlock(&q->bitmaps->store);
     return ret == 0 ||
            block_error(error, "The directory of bitmaps can't be written: %s", g_strerror(-ret));
-}
-
-bool co_qcow2_bitmaps_set_all(struct qcow2 *q, GError **error)
-{
-    guint i;
-
-    for (i = 0; q->bitmaps && i < q->bitmaps->list->len; i++) {
-        struct qcow2_stored_bitmap *b = q->bitmaps->list->pdata[i];
-
-        if (b->live && b->live->enabled) {
-            dirty_bitmap_set(b->live, 0, b->live->size);
-            if (!co_store(q->node, b->live, error)) {
-                return false;
-            }
-        }
-    }
-    return true;
 }
 
 void qcow2_bitmaps_describe(const struct qcow2 *q, struct qapi_qcow2_bitmap_info_list *list)

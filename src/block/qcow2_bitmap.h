@@ -1,4 +1,4 @@
-/* Persistent dirty bitmaps, as they are stored; shared by qcow2_bitmap.c and qcow2_bitmap_format.c. */
+/* Persistent dirty bitmaps, as they are stored: what the files qcow2_bitmap*.c share. */
 #ifndef NANDU_BLOCK_QCOW2_BITMAP_H
 #define NANDU_BLOCK_QCOW2_BITMAP_H
 
@@ -27,8 +27,26 @@ struct qcow2_stored_bitmap {
 };
 void qcow2_stored_bitmap_free(void *bitmap);
 
-/* struct qcow2_stored_bitmap, owned by the array. NULL: it can't be read or makes no sense. */
-GPtrArray *co_qcow2_read_directory(struct qcow2 *q, GError **error);
+/* Those of an open image (struct qcow2). */
+struct qcow2_bitmaps {
+    GPtrArray *list; /* struct qcow2_stored_bitmap, owned */
+    struct co_mutex store;
+    GMutex lock;
+    GQueue waiting; /* of requests, for bits on the disk */
+};
+
+/* Entries of the table of a bitmap: clusters for its bits. */
+static inline uint64_t qcow2_bitmap_entries(const struct qcow2 *q, uint64_t size,
+                                            uint64_t granularity)
+{
+    uint64_t bits = size / granularity + !!(size % granularity);
+
+    return qcow2_clusters(q, (bits + 7) / 8);
+}
+
+/* struct qcow2_stored_bitmap, owned by the array. NULL: it can't be read or makes no sense. With lost
+ * the entries that make sense, and how many don't, as far as can be seen. */
+GPtrArray *co_qcow2_read_directory(struct qcow2 *q, unsigned *lost, GError **error);
 /* Caller frees. */
 GByteArray *qcow2_format_directory(const GPtrArray *list);
 

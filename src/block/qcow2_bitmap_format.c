@@ -3,15 +3,12 @@
 
 #include <string.h>
 
-#include "block/qcow2_check.h"
-
 enum {
     ENTRY_SIZE = 24,
     MAX_NAME = 1023,
     MAX_TABLE = 0x8000000,
     MIN_GRANULARITY_BITS = 9,
     MAX_GRANULARITY_BITS = 31,
-    READ_AT_ONCE = 1 << 20,
     TYPE_DIRTY = 1
 };
 
@@ -65,8 +62,9 @@ static struct qcow2_stored_bitmap *parse_entry(const uint8_t *raw, uint64_t size
     name_size = get(raw + 18, 2);
     extra_size = get(raw + 20, 4);
     entry_size = (ENTRY_SIZE + name_size + extra_size + 7) & ~7ull;
-    if (entry_size > size - *at || !name_size || name_size > MAX_NAME) {
-        block_error(error, "An entry of the directory of bitmaps has a size that can't be");
+    if (entry_size > size - *at || !name_size || name_size > MAX_NAME ||
+        memchr(raw + ENTRY_SIZE + extra_size, 0, name_size)) {
+        block_error(error, "An entry of the directory of bitmaps has a size or name that can't be");
         return NULL;
     }
     b = g_new0(struct qcow2_stored_bitmap, 1);
@@ -95,9 +93,38 @@ static bool check_entry(const struct qcow2 *q, const struct qcow2_stored_bitmap 
     return true;
 }
 
-GPtrArray *co_qcow2_read_directory(struct qcow2 *q, GError **error)
+/* The entries; of those that make no sense *lost is how many, or NULL, and then there is none. */
+static bool parse(const struct qcow2 *q, const uint8_t *raw, uint64_t size, GPtrArray *list,
+                  unsigned *lost, GError **error)
 {
-    uint64_t size = q->header.bitmaps_size, at = 0;
+    uint64_t at = 0;
+
+    while (at < size) {
+        struct qcow2_stored_bitmap *b = parse_entry(raw, size, &at, lost ? NULL : error);
+
+        if (!b && lost) {
+            ++*lost; /* where the next one would begin isn't known */
+            return true;
+        }
+        if (!b) {
+            return false;
+        }
+        if (check_entry(q, b, lost ? NULL : error)) {
+            g_ptr_array_add(list, b);
+            continue;
+        }
+        qcow2_stored_bitmap_free(b);
+        if (!lost) {
+            return false;
+        }
+        ++*lost;
+    }
+    return true;
+}
+
+GPtrArray *co_qcow2_read_directory(struct qcow2 *q, unsigned *lost, GError **error)
+{
+    uint64_t size = q->header.bitmaps_size;
     g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func(qcow2_stored_bitmap_free);
     g_autofree uint8_t *raw = g_try_malloc(size + 1);
     int ret =
@@ -105,22 +132,16 @@ GPtrArray *co_qcow2_read_directory(struct qcow2 *q, GError **error)
             : -ENOMEM;
 
     if (ret < 0) {
-        g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-ret),
-                    "Could not read the directory of bitmaps: %s", g_strerror(-ret));
+        block_error_errno(error, ret, "Could not read the directory of bitmaps");
         return NULL;
     }
-    while (at < size) {
-        struct qcow2_stored_bitmap *b = parse_entry(raw, size, &at, error);
-
-        if (!b) {
-            return NULL;
-        }
-        g_ptr_array_add(list, b);
-        if (!check_entry(q, b, error)) {
-            return NULL;
-        }
+    if (lost) {
+        *lost = 0;
     }
-    if (list->len != q->header.n_bitmaps) {
+    if (!parse(q, raw, size, list, lost, error)) {
+        return NULL;
+    }
+    if (list->len != q->header.n_bitmaps && !lost) {
         block_error(error,
                "The directory of bitmaps has another number of entries than the header says");
         return NULL;
@@ -153,64 +174,4 @@ GByteArray *qcow2_format_directory(const GPtrArray *list)
         g_byte_array_append(out, zeroes, -out->len & 7);
     }
     return out;
-}
-
-/* ---- For the check ---- */
-
-static void co_count_table(struct qcow2_checker *c, const struct qcow2_stored_bitmap *b)
-{
-    struct qcow2 *q = c->q;
-    uint64_t bytes = (uint64_t)b->table_size * sizeof(uint64_t), done, here, i;
-    g_autofree uint64_t *big = g_malloc(MIN(bytes, READ_AT_ONCE) + 1);
-    bool zero;
-
-    qcow2_count_region(c, b->table_offset, bytes, 1);
-    for (done = 0; done < bytes; done += here) {
-        int ret;
-
-        here = MIN(bytes - done, READ_AT_ONCE);
-        ret = co_qcow2_check_read(c, b->table_offset + done, here, big, &zero);
-        if (ret < 0) {
-            qcow2_check_say(c, "ERROR: I/O error in the table of bitmap '%s': %s", b->name,
-                            g_strerror(-ret));
-            c->result->check_errors++;
-            return;
-        }
-        for (i = 0; i < here / sizeof(uint64_t) && !zero; i++) {
-            uint64_t entry = GUINT64_FROM_BE(big[i]), offset = entry & QCOW2_OFFSET_MASK;
-
-            if (entry & QCOW2_BITMAP_TABLE_RESERVED ||
-                (offset && (entry & 1 || qcow2_in_cluster(q, offset)))) {
-                qcow2_check_say(c,
-                                "ERROR entry %" PRIu64
-                                " of the table of bitmap '%s' makes no sense: %" PRIx64,
-                                done / sizeof(uint64_t) + i, b->name, entry);
-                c->result->corruptions++;
-            } else if (offset) {
-                qcow2_count_region(c, offset, q->cluster_size, 1);
-            }
-        }
-    }
-}
-
-void co_qcow2_count_bitmaps(struct qcow2_checker *c)
-{
-    struct qcow2 *q = c->q;
-    g_autoptr(GPtrArray) list = NULL;
-    g_autoptr(GError) error = NULL;
-    guint i;
-
-    if (!q->header.n_bitmaps) {
-        return;
-    }
-    qcow2_count_region(c, q->header.bitmaps_offset, q->header.bitmaps_size, 1);
-    list = co_qcow2_read_directory(q, &error);
-    if (!list) {
-        qcow2_check_say(c, "ERROR: %s", error->message);
-        c->result->corruptions++;
-        return;
-    }
-    for (i = 0; i < list->len && !c->too_sparse; i++) {
-        co_count_table(c, list->pdata[i]);
-    }
 }

@@ -213,6 +213,11 @@ int co_qcow2_cache_get(struct qcow2_cache *cache, uint64_t offset, void **result
     if (ret < 0) {
         return ret;
     }
+    if (cache == q->l2_cache) {
+        co_qcow2_event(q, L2_LOAD);
+    } else {
+        co_qcow2_event(q, REFBLOCK_LOAD);
+    }
     ret = co_child_read(q->file, offset, cache->size,
                         BLOCK_BUFFER(contents(cache, table), cache->size), 0);
     if (ret < 0) {
@@ -304,6 +309,11 @@ static int co_write_run(struct qcow2_cache *cache, struct table **tables, unsign
         tables[0]->offset, i * cache->size);
     if (ret < 0) {
         return ret;
+    }
+    if (cache == cache->q->l2_cache) {
+        co_qcow2_event(cache->q, L2_UPDATE);
+    } else {
+        co_qcow2_event(cache->q, REFBLOCK_UPDATE_PART);
     }
     ret = co_child_write(cache->q->file, tables[0]->offset, i * cache->size,
                          (struct block_buffer){iov, i, 0}, 0);

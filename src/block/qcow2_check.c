@@ -16,6 +16,9 @@
  * of clusters may be. */
 enum { LEAST_PIECES = 4096, SPARSENESS = 32 };
 
+/* Bytes that a file may lack at its end: data that were on their way when the host stopped. */
+enum { MAX_EXTENSION = 1 << 30 };
+
 void qcow2_check_say(struct qcow2_checker *c, const char *format, ...)
 {
     const struct block_node *node = c->q->node;
@@ -332,6 +335,10 @@ static bool co_check_all(struct qcow2_checker *c)
     if (!co_qcow2_count_all(c) || !co_qcow2_count_refcounts(c)) {
         return false;
     }
+    if (co_qcow2_void_bitmaps(c) < 0) {
+        r->check_errors++;
+        return false;
+    }
     corruptions = r->corruptions;
     co_compare(c, 0);
     if (c->rebuild && c->fix & BLOCK_FIX_ERRORS) {
@@ -363,6 +370,7 @@ static bool checker_init(struct qcow2_checker *c, struct qcow2 *q, unsigned fix,
                                 .fix = fix,
                                 .result = result,
                                 .file_length = length,
+                                .max_length = MIN(length, INT64_MAX / 2) + MAX_EXTENSION,
                                 .file_clusters = qcow2_clusters(q, length)};
     c->l1 = g_try_malloc0((size_t)q->header.l1_size * sizeof(uint64_t) + 1);
     if (!c->l1) {
@@ -384,6 +392,7 @@ static void checker_clear(struct qcow2_checker *c)
     g_hash_table_unref(c->on_disk);
     g_array_unref(c->l2_tables);
     g_hash_table_unref(c->l2_by_offset);
+    g_clear_pointer(&c->bitmaps, g_ptr_array_unref);
     g_free(c->l1);
 }
 
@@ -397,6 +406,9 @@ static bool co_finish(struct qcow2_checker *c, GError **error)
 
     if (ret == 0 && !co_qcow2_check_reload(c, error)) {
         return false;
+    }
+    if (ret == 0 && c->bitmap_errors && c->fix & BLOCK_FIX_ERRORS) {
+        ret = co_qcow2_finish_bitmaps(c, !r->check_errors && r->corruptions == c->bitmap_errors);
     }
     if (ret == 0 && (r->leaks_fixed || r->corruptions_fixed) &&
         q->header.autoclear & ~(uint64_t)QCOW2_AUTOCLEAR_ALL) {
@@ -479,6 +491,12 @@ bool co_qcow2_recount(struct qcow2 *q, GError **error)
                     q->refcount_bits);
     } else {
         ret = co_qcow2_rebuild_refcounts(&c);
+    }
+    if (ok && ret == 0) {
+        /* Leaks are gone now: what they kept from being written in place may be. */
+        c.fix = BLOCK_FIX_ERRORS;
+        co_check_copied(&c);
+        ret = result.check_errors ? -EIO : 0;
     }
     if (ret < 0) {
         g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-ret),

@@ -28,6 +28,12 @@ struct qcow2_checker {
     uint64_t highest;            /* cluster that is in use or counted */
     uint64_t hole_from, hole_to; /* of the file: bytes that are known to be zeroes */
     uint64_t data_from, data_to; /* and not to be */
+    uint64_t max_length;         /* up to which the file may be made longer */
+    uint64_t extended;           /* references to clusters for which that is to be done */
+    GPtrArray *bitmaps;          /* struct checked_bitmap of qcow2_bitmap_check.c */
+    int64_t bitmap_errors;       /* of result->corruptions: in bitmaps alone */
+    bool new_directory;          /* of bitmaps: some are lost, or the old one isn't its own */
+    bool directory_counted;
     uint64_t *l1;                /* the active one, as it is in the file; host byte order */
 };
 
@@ -65,7 +71,19 @@ int co_qcow2_rebuild_refcounts(struct qcow2_checker *c);
 /* Everything in memory is read again. */
 bool co_qcow2_check_reload(struct qcow2_checker *c, GError **error);
 
-/* qcow2_bitmap_format.c: the clusters of persistent bitmaps. */
+/* Whether all of a region is referred to so many times as was counted, and isn't part of the
+ * refcount structure, which is counted last: what it holds may be written to without harm. */
+bool qcow2_is_only(struct qcow2_checker *c, uint64_t offset, uint64_t bytes, uint64_t times);
+
+/* ---- qcow2_bitmap_check.c ---- */
+
+/* The clusters of persistent bitmaps, after all but the refcount structure. */
 void co_qcow2_count_bitmaps(struct qcow2_checker *c);
+/* Before anything is repaired: if some bitmaps will be dropped, all are void until that is done. */
+int co_qcow2_void_bitmaps(struct qcow2_checker *c);
+/* Afterwards. repair: with counts that are right, read again; where a part is damaged a bitmap
+ * becomes all dirty there, and where that isn't enough it is dropped. Else they are what they were.
+ */
+int co_qcow2_finish_bitmaps(struct qcow2_checker *c, bool repair);
 
 #endif

@@ -253,6 +253,9 @@ static int co_own_l2(struct qcow2 *q, uint64_t l1_index)
     if (l2 < 0) {
         return l2;
     }
+    if (old) {
+        co_qcow2_event(q, L2_ALLOC_COW_READ);
+    }
     for (at = 0; at < q->cluster_size && ret == 0; at += slice_size(q)) {
         from = NULL;
         if (old) {
@@ -276,6 +279,7 @@ static int co_own_l2(struct qcow2 *q, uint64_t l1_index)
         qcow2_free(q, l2, q->cluster_size, QCOW2_DISCARD_NEVER);
         return ret;
     }
+    co_qcow2_event(q, L2_ALLOC_WRITE);
     set_l1(q, l1_index, l2 | QCOW2_COPIED);
     qcow2_metadata_add(q, l2, 1, QCOW2_META_ACTIVE_L2);
     if (old) {
@@ -568,7 +572,9 @@ int co_qcow2_finish_write(struct qcow2 *q, struct qcow2_allocation *a, bool succ
     int ret = 0;
 
     if (success) {
-        if (a->copied) {
+        /* If the counts got to the disk before the data, nothing else makes L2 wait for these. */
+        if (a->copied || (a->new_clusters && !q->lazy_refcounts && !q->counts_unflushed &&
+                          !qcow2_cache_is_dirty(q->refcount_cache))) {
             q->data_unflushed = true;
             q->write_generation++;
         }
@@ -599,6 +605,7 @@ int co_qcow2_set_compressed(struct qcow2 *q, uint64_t offset, uint64_t host,
     if (ret < 0) {
         return ret;
     }
+    co_qcow2_event(q, L2_UPDATE_COMPRESSED);
     old = get_entry(q, slice, place.index);
     set_entry(q, slice, place.index, QCOW2_COMPRESSED | sectors << bits | host, 0);
     qcow2_free_entry(q, old, QCOW2_DISCARD_NEVER);
@@ -743,6 +750,24 @@ int co_qcow2_unmap(struct qcow2 *q, uint64_t offset, uint64_t bytes, enum qcow2_
 
 /* ---- L1 ---- */
 
+void co_qcow2_drop_l2(struct qcow2 *q, uint64_t first)
+{
+    uint64_t i, l2;
+
+    if (first >= q->header.l1_size) {
+        return;
+    }
+    co_qcow2_event(q, L1_SHRINK_WRITE_TABLE);
+    co_qcow2_event(q, L1_SHRINK_FREE_L2_CLUSTERS);
+    for (i = first; i < q->header.l1_size; i++) {
+        l2 = q->l1[i] & QCOW2_OFFSET_MASK;
+        if (l2) {
+            set_l1(q, i, 0);
+            qcow2_free(q, l2, q->cluster_size, QCOW2_DISCARD_OTHER);
+        }
+    }
+}
+
 /* The header leads to the new table, which is on the disk. */
 static int co_switch_l1(struct qcow2 *q, uint64_t offset, uint32_t size)
 {
@@ -752,6 +777,7 @@ static int co_switch_l1(struct qcow2 *q, uint64_t offset, uint32_t size)
 
     q->header.l1_offset = offset;
     q->header.l1_size = size;
+    co_qcow2_event(q, L1_GROW_ACTIVATE_TABLE);
     ret = co_qcow2_write_header(q);
     if (ret == 0) {
         ret = co_qcow2_flush_file(q);
@@ -788,6 +814,7 @@ int co_qcow2_grow_l1(struct qcow2 *q, uint64_t entries, bool exact)
     if (ret < 0) {
         return ret;
     }
+    co_qcow2_event(q, L1_GROW_ALLOC_TABLE);
     offset = co_qcow2_allocate(q, entries * sizeof(uint64_t));
     if (offset < 0) {
         return offset;
@@ -800,6 +827,7 @@ int co_qcow2_grow_l1(struct qcow2 *q, uint64_t entries, bool exact)
     }
     ret = co_qcow2_write_back(q);
     if (ret == 0) {
+        co_qcow2_event(q, L1_GROW_WRITE_TABLE);
         ret = co_child_write(q->file, offset, entries * sizeof(uint64_t),
                              BLOCK_BUFFER(big, entries * sizeof(uint64_t)), 0);
     }

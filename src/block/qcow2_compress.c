@@ -79,12 +79,51 @@ static void compress_zstd(struct job *job)
     job->result = ZSTD_isError(size) ? -ENOMEM : (int64_t)size;
 }
 
+/*
+ * Data that is packed or encrypted already: each byte is about as frequent as the others, and hardly
+ * any four bytes come again. To find this out takes a small part of what zlib's compressing in vain
+ * does (zstd sees it for itself).
+ */
+static bool is_dense(const uint8_t *data, size_t size)
+{
+    enum { HASH_BITS = 12, KINDS = 256 };
+    uint32_t count[2][KINDS] = {0}, last[1 << HASH_BITS] = {0};
+    uint64_t sum = 0, even = (uint64_t)size * size / KINDS;
+    size_t again = 0;
+
+    for (size_t i = 0; i + 2 <= size; i += 2) {
+        count[0][data[i]]++;
+        count[1][data[i + 1]]++;
+    }
+    for (unsigned i = 0; i < KINDS; i++) {
+        uint64_t n = count[0][i] + count[1][i];
+
+        sum += n * n;
+    }
+    /* Chance alone adds size to the least that the sum can be. */
+    if (sum > even + even / 64 + 2 * size) {
+        return false;
+    }
+    for (size_t i = 0; i + sizeof(uint32_t) <= size; i++) {
+        uint32_t four, before, *slot;
+
+        memcpy(&four, data + i, sizeof(four));
+        slot = &last[four * 2654435761u >> (32 - HASH_BITS)];
+        memcpy(&before, data + *slot, sizeof(before));
+        again += before == four && *slot != i;
+        *slot = (uint32_t)i;
+    }
+    return again < size / 256;
+}
+
 static void compress_job(void *opaque)
 {
     struct job *job = opaque;
 
     if (job->q->header.compression == QCOW2_ZSTD) {
         compress_zstd(job);
+    } else if (is_dense(job->in, job->in_size)) {
+        job->result = -ENOMEM;
     } else {
         compress_zlib(job);
     }

@@ -351,6 +351,39 @@ static bool check_alignment(struct qcow2_checker *c, struct l2_walk *w, uint32_t
     return true;
 }
 
+/* Data that a stop of the host kept from the file read as zeroes, as soon as it is long enough. */
+static void make_room(struct qcow2_checker *c, uint64_t offset, uint64_t times)
+{
+    uint64_t end = offset + c->q->cluster_size;
+
+    if (c->fix & BLOCK_FIX_ERRORS && end > c->file_length &&
+        end - c->file_length >= c->q->cluster_size && end <= c->max_length) {
+        c->file_length = end;
+        c->file_clusters = qcow2_clusters(c->q, end);
+        c->extended += times;
+    }
+}
+
+static int co_extend_file(struct qcow2_checker *c)
+{
+    int ret;
+
+    if (!c->extended) {
+        return 0;
+    }
+    qcow2_check_say(c, "Repairing the file's length: %" PRIu64 " references were behind its end",
+                    c->extended);
+    ret = co_child_truncate(c->q->file, c->file_length, false, QAPI_PREALLOC_MODE_OFF, 0, NULL);
+    if (ret < 0) {
+        c->result->check_errors++;
+        return ret;
+    }
+    c->hole_from = c->hole_to = c->data_from = c->data_to = 0;
+    c->result->corruptions_fixed += c->extended;
+    c->extended = 0;
+    return 0;
+}
+
 static void count_l2_entry(struct qcow2_checker *c, struct l2_walk *w, uint32_t i)
 {
     struct qcow2 *q = c->q;
@@ -390,25 +423,30 @@ static void count_l2_entry(struct qcow2_checker *c, struct l2_walk *w, uint32_t 
     }
     w->next = offset + q->cluster_size;
     if (q->data == q->file) {
+        make_room(c, offset, w->table->times);
         qcow2_count_region(c, offset, q->cluster_size, w->table->times);
     }
 }
 
-/* A cluster that is nothing but this table: to write to it does no harm. Counts of other L2 tables,
- * data and bitmaps may follow. */
-static bool is_table_only(struct qcow2_checker *c, const struct qcow2_l2_table *table)
+bool qcow2_is_only(struct qcow2_checker *c, uint64_t offset, uint64_t bytes, uint64_t times)
 {
     const struct qcow2 *q = c->q;
-    uint64_t start = q->header.reftable_offset, i;
+    uint64_t end = offset + bytes, start = q->header.reftable_offset, at, i;
 
-    if (qcow2_in_cluster(q, table->offset) ||
-        qcow2_counts_get(c, table->offset >> q->cluster_bits) != table->times ||
-        (table->offset >= start &&
-         table->offset < start + ((uint64_t)q->header.reftable_clusters << q->cluster_bits))) {
+    if (qcow2_in_cluster(q, offset) ||
+        (end > start &&
+         offset < start + ((uint64_t)q->header.reftable_clusters << q->cluster_bits))) {
         return false;
     }
+    for (at = offset; at < end; at += q->cluster_size) {
+        if (qcow2_counts_get(c, at >> q->cluster_bits) != times) {
+            return false;
+        }
+    }
     for (i = 0; i < q->reftable_size; i++) {
-        if ((q->reftable[i] & QCOW2_REFTABLE_MASK) == table->offset) {
+        uint64_t block = q->reftable[i] & QCOW2_REFTABLE_MASK;
+
+        if (block < end && block + q->cluster_size > offset) {
             return false;
         }
     }
@@ -423,7 +461,9 @@ static bool co_count_l2(struct qcow2_checker *c, const struct qcow2_l2_table *ta
     uint32_t i;
     int ret = co_qcow2_check_read(c, table->offset, q->cluster_size, big, &zero);
 
-    w.may_repair = c->fix & BLOCK_FIX_ERRORS && is_table_only(c, table);
+    /* Counts of other L2 tables, data and bitmaps may follow. */
+    w.may_repair = c->fix & BLOCK_FIX_ERRORS &&
+                   qcow2_is_only(c, table->offset, q->cluster_size, table->times);
     for (i = 0; ret == 0 && !zero && i < 1u << q->l2_bits; i++) {
         count_l2_entry(c, &w, i);
     }
@@ -450,7 +490,7 @@ static bool co_count_l2_tables(struct qcow2_checker *c)
             return false;
         }
     }
-    return true;
+    return co_extend_file(c) >= 0;
 }
 
 /* ---- All ---- */

@@ -17,12 +17,17 @@ const struct block_create_option qcow2_create_options[] = {
      "The external data file must stay valid as a raw image", "off", true},
     {"encrypt.cipher-alg", NULL, "str", "Name of encryption cipher algorithm", NULL, false},
     {"encrypt.cipher-mode", NULL, "str", "Name of encryption cipher mode", NULL, false},
-    {"encrypt.format", NULL, "str", "Encrypt the image, format choices: 'luks'", NULL, false},
+    {"encrypt.format", NULL, "str", "Encrypt the image, format choices: 'aes', 'luks'", NULL,
+     false},
     {"encrypt.hash-alg", NULL, "str", "Name of encryption hash algorithm", NULL, false},
     {"encrypt.iter-time", NULL, "num", "Time to spend in PBKDF in milliseconds", NULL, false},
     {"encrypt.ivgen-alg", NULL, "str", "Name of IV generator algorithm", NULL, false},
     {"encrypt.ivgen-hash-alg", NULL, "str", "Name of IV generator hash algorithm", NULL, false},
-    {"encrypt.key-secret", NULL, "str", "ID of secret providing the passphrase", NULL, false},
+    {"encrypt.key-secret", NULL, "str", "ID of secret providing qcow AES key or LUKS passphrase",
+     NULL, false},
+    {"encryption", NULL, "bool (on/off)",
+     "Encrypt the image with format 'aes'. (Deprecated in favor of encrypt.format=aes)", NULL,
+     false},
     {"extended_l2", "extended-l2", "bool (on/off)", "Extended L2 tables", "off", false},
     {"lazy_refcounts", "lazy-refcounts", "bool (on/off)", "Postpone refcount updates", "off", true},
     {"preallocation", NULL, "str",
@@ -187,7 +192,7 @@ static bool co_write_first_clusters(struct block_user *user, const struct qcow2_
     memcpy(first, header->data, header->len);
     memcpy(first + cluster, &block, sizeof(block));
     fill_counts(first + 2 * cluster, h->refcount_order);
-    ret = co_block_truncate(user, 0, true, QAPI_PREALLOC_MODE_OFF, 0, error) ? -EIO : 0;
+    ret = co_block_truncate(user, 0, false, QAPI_PREALLOC_MODE_OFF, 0, error) ? -EIO : 0;
     if (ret < 0) {
         return false;
     }
@@ -292,35 +297,46 @@ bool co_qcow2_create(struct block_graph *graph, const struct qapi_blockdev_creat
 
 /* ---- Size ---- */
 
-static uint64_t l1_entries(const struct qcow2 *q, uint64_t size)
+/* Space in the file for new clusters, in which nobody has looked yet. */
+static int co_make_space(struct qcow2 *q, struct qcow2_allocation *a,
+                         enum qapi_prealloc_mode prealloc, GError **error)
 {
-    unsigned shift = q->cluster_bits + q->l2_bits;
+    uint64_t end = a->host + a->bytes;
+    int ret = 0;
 
-    return (size >> shift) + !!(size & ((1ull << shift) - 1));
+    if (!a->fresh) {
+        ret = co_child_write_zeroes(q->data, a->host, a->bytes, 0);
+        a->copied = true;
+    }
+    /* Before tables that come behind them make the file longer, by which there would be holes. */
+    if (ret == 0 && prealloc != QAPI_PREALLOC_MODE_METADATA && end > q->data->node->length) {
+        return co_child_truncate(q->data, end, false, prealloc, 0, error);
+    }
+    return ret < 0 ? block_error_errno(error, ret, "Could not zero the new clusters"), ret : 0;
 }
 
 /* Host clusters for the range, which hold nothing yet. */
-static int co_preallocate(struct qcow2 *q, uint64_t offset, uint64_t end)
+static int co_preallocate(struct qcow2 *q, uint64_t offset, uint64_t end,
+                          enum qapi_prealloc_mode prealloc, GError **error)
 {
     while (offset < end) {
         struct qcow2_allocation *a;
         uint64_t bytes = end - offset, host;
-        int ret = co_qcow2_prepare_write(q, offset, &bytes, &host, &a);
+        int ret = co_qcow2_prepare_write(q, offset, &bytes, &host, &a), result;
 
-        if (ret < 0) {
-            return ret;
-        }
-        if (a && q->data == q->file && !a->fresh) {
-            ret = co_child_write_zeroes(q->data, a->host, a->bytes, 0);
-            a->copied = true;
-        }
-        if (a) {
+        if (ret == 0 && a) {
+            ret = q->data == q->file ? co_make_space(q, a, prealloc, error) : 0;
             /* All subclusters count as unallocated still: what is below shows through until they
              * are written. */
             a->reserve_only = q->subclusters > 1;
-            ret = co_qcow2_finish_write(q, a, ret == 0) < 0 && ret == 0 ? -EIO : ret;
+            result = co_qcow2_finish_write(q, a, ret == 0);
+            if (ret < 0) {
+                return ret;
+            }
+            ret = result;
         }
         if (ret < 0) {
+            block_error_errno(error, ret, "Could not preallocate metadata");
             return ret;
         }
         offset += bytes;
@@ -350,27 +366,38 @@ static int co_extend_file(struct qcow2 *q, uint64_t size, enum qapi_prealloc_mod
     return co_child_truncate(q->data, MAX(end, q->data->node->length), false, prealloc, 0, error);
 }
 
+/* One write of the header says how large the image is, and where bitmaps of that size are. */
 static int co_set_size(struct qcow2 *q, uint64_t size, GError **error)
 {
-    uint64_t old = q->header.size;
+    struct qcow2_header old = q->header;
+    struct qcow2_bitmaps_change *bitmaps = NULL;
     int ret;
 
+    if (size != old.size && old.n_bitmaps) {
+        bitmaps = co_qcow2_bitmaps_change(q, size, false, error);
+        if (!bitmaps) {
+            return -EIO;
+        }
+    }
     q->header.size = size;
     ret = co_qcow2_write_header(q);
     if (ret < 0) {
-        q->header.size = old;
+        q->header = old;
         block_error_errno(error, ret, "Failed to update the image size");
-        return ret;
+    } else {
+        q->node->length = size;
     }
-    q->node->length = size;
-    return 0;
+    if (bitmaps) {
+        qcow2_bitmaps_changed(q, bitmaps, ret == 0);
+    }
+    return ret;
 }
 
 static int co_grow(struct qcow2 *q, uint64_t size, enum qapi_prealloc_mode prealloc, GError **error)
 {
     uint64_t old = q->header.size, below = q->node->backing ? q->node->backing->node->length : 0,
              start;
-    int ret = co_qcow2_grow_l1(q, l1_entries(q, size), true);
+    int ret = co_qcow2_grow_l1(q, qcow2_l1_entries(q, size), true);
 
     if (ret < 0) {
         block_error_errno(error, ret, "Failed to grow the L1 table");
@@ -394,9 +421,8 @@ static int co_grow(struct qcow2 *q, uint64_t size, enum qapi_prealloc_mode preal
         }
     }
     if (prealloc != QAPI_PREALLOC_MODE_OFF) {
-        ret = co_preallocate(q, old - qcow2_in_cluster(q, old), size);
+        ret = co_preallocate(q, old - qcow2_in_cluster(q, old), size, prealloc, error);
         if (ret < 0) {
-            block_error_errno(error, ret, "Could not preallocate metadata");
             return ret;
         }
         if (q->data == q->file) {
@@ -406,7 +432,11 @@ static int co_grow(struct qcow2 *q, uint64_t size, enum qapi_prealloc_mode preal
             }
         }
     }
+    /* What hides old data behind the old end is on the disk before they come to be in the image. */
     ret = co_qcow2_write_back(q);
+    if (ret == 0) {
+        ret = co_qcow2_flush_file(q);
+    }
     if (ret < 0) {
         block_error_errno(error, ret, "Could not write metadata");
         return ret;
@@ -427,6 +457,7 @@ static int co_shrink(struct qcow2 *q, uint64_t size, GError **error)
         block_error_errno(error, ret, "Failed to discard cropped clusters");
         return ret;
     }
+    co_qcow2_drop_l2(q, qcow2_l1_entries(q, size));
     ret = co_set_size(q, size, error);
     if (ret < 0) {
         return ret;
@@ -483,18 +514,19 @@ int co_qcow2_truncate(struct block_node *node, uint64_t size, bool exact,
         block_error(error, "Preallocation can't be used for shrinking an image");
         return -EINVAL;
     }
-    if (size != q->header.size && q->header.n_bitmaps) {
-        block_error(error, "An image with persistent bitmaps can't be resized: remove them first");
-        return -ENOTSUP;
-    }
     ret = co_clear_tail(q, size);
     if (ret < 0) {
         block_error_errno(error, ret, "Failed to zero out the new area");
         return ret;
     }
+    co_qcow2_bitmaps_lock(q);
     co_mutex_lock(&q->lock);
+    q->data_unflushed = true; /* the zeroes, and what was cut off before */
+    q->write_generation++;
     if (q->header.version < 3 && q->header.n_snapshots && size != q->header.size) {
         block_error(error, "Can't resize a version 2 image which has snapshots");
+        ret = -ENOTSUP;
+    } else if (!qcow2_bitmaps_can_change(q, size, error)) {
         ret = -ENOTSUP;
     } else if (size < q->header.size) {
         ret = co_shrink(q, size, error);
@@ -502,5 +534,6 @@ int co_qcow2_truncate(struct block_node *node, uint64_t size, bool exact,
         ret = co_grow(q, size, prealloc, error);
     }
     co_mutex_unlock(&q->lock);
+    qcow2_bitmaps_unlock(q);
     return ret;
 }

@@ -1,7 +1,7 @@
 /*
  * Encrypted qcow2 images: LUKS, whose header has clusters of its own and whose sector numbers are
- * of the file, and the old way, where the password is the key and sector numbers are of the disk,
- * which is only read.
+ * of the file, and the old way ("aes"), where the password is the key and sector numbers are of the
+ * disk. That one hides little: it is there for images that exist.
  */
 #include "block/crypt.h"
 #include "block/qcow2.h"
@@ -24,7 +24,7 @@ int co_qcow2_encrypt(struct qcow2 *q, uint64_t guest, uint64_t host, void *data,
     if (!q->crypto->cipher || bytes % SECTOR) {
         return -EACCES;
     }
-    cipher_encrypt(q->crypto->cipher, (q->crypto->by_host ? host : guest) / SECTOR, data, bytes);
+    co_crypt_encrypt(q->crypto->cipher, (q->crypto->by_host ? host : guest) / SECTOR, data, bytes);
     return 0;
 }
 
@@ -33,7 +33,7 @@ int co_qcow2_decrypt(struct qcow2 *q, uint64_t guest, uint64_t host, void *data,
     if (!q->crypto->cipher || bytes % SECTOR) {
         return -EACCES;
     }
-    cipher_decrypt(q->crypto->cipher, (q->crypto->by_host ? host : guest) / SECTOR, data, bytes);
+    co_crypt_decrypt(q->crypto->cipher, (q->crypto->by_host ? host : guest) / SECTOR, data, bytes);
     return 0;
 }
 
@@ -82,7 +82,8 @@ static bool co_open_luks(struct qcow2 *q, bool locked, GError **error)
     return locked || c->cipher;
 }
 
-static bool open_aes(struct qcow2 *q, bool locked, GError **error)
+/* The first bytes of the password are the key. */
+static struct cipher *aes_cipher(const struct qcow2 *q, const char *secret, GError **error)
 {
     static const struct cipher_kind kind = {
         QAPI_QCRYPTO_CIPHER_ALGO_AES_128,
@@ -91,30 +92,33 @@ static bool open_aes(struct qcow2 *q, bool locked, GError **error)
         true,
         0,
     };
-    struct qcow2_crypto *c = q->crypto;
     g_autofree char *password = NULL;
     uint8_t key[AES_KEY_BYTES] = {0};
+    struct cipher *cipher;
 
-    if (locked) {
-        return true;
+    if (!secret) {
+        block_error(error, "Parameter 'encrypt.key-secret' is required for cipher");
+        return NULL;
     }
-    if (!q->node->read_only && !q->node->auto_read_only) {
-        return block_error(error,
-                            "images with the old AES encryption are only read: convert it to LUKS");
-    }
-    q->node->read_only = true;
-    if (!c->secret) {
-        return block_error(error,
-                            "Parameter 'encrypt.key-secret' is required for cipher");
-    }
-    password = secret_get_text(block_graph_root(q->node->graph), c->secret, error);
+    password = secret_get_text(block_graph_root(q->node->graph), secret, error);
     if (!password) {
-        return false;
+        return NULL;
     }
     memcpy(key, password, MIN(strlen(password), sizeof(key)));
-    c->cipher = cipher_new(&kind, key, sizeof(key), error);
+    cipher = cipher_new(&kind, key, sizeof(key), error);
     explicit_bzero(key, sizeof(key));
-    return c->cipher != NULL;
+    explicit_bzero(password, strlen(password));
+    return cipher;
+}
+
+static bool open_aes(struct qcow2 *q, bool locked, GError **error)
+{
+    struct qcow2_crypto *c = q->crypto;
+
+    if (!locked) {
+        c->cipher = aes_cipher(q, c->secret, error);
+    }
+    return locked || c->cipher;
 }
 
 bool co_qcow2_open_crypto(struct qcow2 *q, const struct qapi_blockdev_options_qcow2 *o,
@@ -178,6 +182,31 @@ static int co_place_header(struct qcow2 *q, const struct luks_header *header, in
     return result;
 }
 
+static bool co_write_image_header(struct qcow2 *q, enum qcow2_crypt kind, GError **error)
+{
+    int result;
+
+    q->header.crypt = kind;
+    co_mutex_lock(&q->lock);
+    result = co_qcow2_write_header(q);
+    co_mutex_unlock(&q->lock);
+    return result >= 0 ||
+           block_error(error, "Could not write the header: %s", g_strerror(-result));
+}
+
+static bool co_create_aes(struct qcow2 *q, const char *secret, GError **error)
+{
+    auto_ptr(cipher) cipher = aes_cipher(q, secret, error);
+
+    if (!cipher || !co_write_image_header(q, QCOW2_CRYPT_AES, error)) {
+        return false;
+    }
+    q->crypto = g_new0(struct qcow2_crypto, 1);
+    q->crypto->secret = g_strdup(secret);
+    q->crypto->cipher = g_steal_pointer(&cipher);
+    return true;
+}
+
 bool co_qcow2_create_crypto(struct qcow2 *q,
                             const struct qapi_qcrypto_block_create_options *options, GError **error)
 {
@@ -188,9 +217,8 @@ bool co_qcow2_create_crypto(struct qcow2 *q,
     int64_t offset;
     int result;
 
-    if (options->format != QAPI_QCRYPTO_BLOCK_FORMAT_LUKS) {
-        return block_error(
-            error, "new images aren't made with the old AES encryption: use encrypt.format=luks");
+    if (options->format == QAPI_QCRYPTO_BLOCK_FORMAT_QCOW) {
+        return co_create_aes(q, options->u.qcow.key_secret, error);
     }
     if (!co_crypt_prepare(&options->u.luks, block_graph_root(q->node->graph), &header, key,
                           &material, error)) {
@@ -207,12 +235,8 @@ bool co_qcow2_create_crypto(struct qcow2 *q,
     if (!co_crypt_write(&place, &header, material, error)) {
         return false;
     }
-    q->header.crypt = QCOW2_CRYPT_LUKS;
-    co_mutex_lock(&q->lock);
-    result = co_qcow2_write_header(q);
-    co_mutex_unlock(&q->lock);
-    if (result < 0) {
-        return block_error(error, "Could not write the header: %s", g_strerror(-result));
+    if (!co_write_image_header(q, QCOW2_CRYPT_LUKS, error)) {
+        return false;
     }
     q->crypto = g_new0(struct qcow2_crypto, 1);
     q->crypto->luks = header;
@@ -243,6 +267,46 @@ const struct block_create_option qcow2_amend_options[] = {
     {"size", NULL, "size", "Virtual disk size", NULL, true},
     {0},
 };
+
+uint64_t qcow2_crypto_overhead(const struct qapi_qcrypto_block_create_options *options,
+                               uint64_t cluster_size)
+{
+    if (!options || options->format != QAPI_QCRYPTO_BLOCK_FORMAT_LUKS) {
+        return 0;
+    }
+    return (luks_overhead(&options->u.luks) + cluster_size - 1) & ~(cluster_size - 1);
+}
+
+/* The format is "aes" where people write it and "qcow" in the schema of images that are made. */
+bool co_qcow2_create_prepare(struct block_graph *graph, const char *filename, json_object *options,
+                             GError **error)
+{
+    json_object *encrypt = NULL, *format = NULL, *old;
+    bool aes;
+
+    if (json_object_object_get_ex(options, "encrypt", &encrypt) &&
+        json_object_is_type(encrypt, json_type_object)) {
+        json_object_object_get_ex(encrypt, "format", &format);
+    }
+    aes = format && g_str_equal(json_object_get_string(format), "aes");
+    if (json_object_object_get_ex(options, "encryption", &old)) {
+        if (format) {
+            return block_error(
+                error,
+                "'encrypt.format' and its alias 'encryption' can't be used at the same time");
+        }
+        aes = g_str_equal(json_object_get_string(old), "on");
+        json_object_object_del(options, "encryption");
+    }
+    if (aes && !encrypt) {
+        encrypt = json_object_new_object();
+        json_object_object_add(options, "encrypt", encrypt);
+    }
+    if (aes) {
+        json_object_object_add(encrypt, "format", json_object_new_string("qcow"));
+    }
+    return true;
+}
 
 bool co_qcow2_amend_crypto(struct qcow2 *q, json_object *options, bool force, GError **error)
 {

@@ -23,6 +23,7 @@ static int co_read_backing(struct qcow2 *q, uint64_t offset, uint64_t bytes,
         block_buffer_zero(buffer, bytes);
         return 0;
     }
+    co_qcow2_event(q, READ_BACKING_AIO);
     /* What is behind its end reads as zeroes. */
     return co_child_read(q->node->backing, offset, bytes, buffer, 0);
 }
@@ -56,6 +57,7 @@ static int co_read_compressed(struct qcow2 *q, uint64_t offset, const struct qco
     int ret = -ENOMEM;
 
     if (bounce && cluster) {
+        co_qcow2_event(q, READ_COMPRESSED);
         ret = co_child_read(q->file, extent->host, extent->compressed_bytes,
                             BLOCK_BUFFER(bounce, extent->compressed_bytes), 0);
         if (ret == 0) {
@@ -201,6 +203,7 @@ static int co_write_with_copy(struct qcow2 *q, struct qcow2_allocation *a, uint6
     if (!bounce) {
         return -ENOMEM;
     }
+    co_qcow2_event(q, COW_READ);
     if (head) {
         ret = co_read_range(q, a->copy_offset, head, BLOCK_BUFFER(bounce, head), 0);
         iov[n++] = (struct iovec){bounce, head};
@@ -212,6 +215,7 @@ static int co_write_with_copy(struct qcow2 *q, struct qcow2_allocation *a, uint6
     }
     if (ret == 0) {
         a->copied = true;
+        co_qcow2_event(q, COW_WRITE);
         ret = co_write_data(q, a->copy_offset, host, head + a->write_bytes + tail,
                             (struct block_buffer){iov, n, 0}, flags & ~(unsigned)BLOCK_REGISTERED);
     }
@@ -230,6 +234,7 @@ static int co_write_allocation(struct qcow2 *q, struct qcow2_allocation *a,
 
     if (zeroes && !a->fresh) {
         /* Cheap where the file can do it, and then only what the guest wrote is written. */
+        co_block_debug_event(q->data, QAPI_BLKDEBUG_EVENT_CLUSTER_ALLOC_SPACE);
         zeroes = co_child_write_zeroes(q->data, a->host + (a->copy_offset - a->offset),
                                        a->copy_end - a->copy_offset, BLOCK_NO_FALLBACK) == 0;
         a->copied = zeroes;
@@ -275,6 +280,10 @@ static int co_write_some(struct qcow2 *q, uint64_t offset, uint64_t *bytes,
         return co_write_data(q, offset, host, *bytes, buffer, flags);
     }
     ret = co_write_allocation(q, a, buffer, flags);
+    if (ret == -ENOSPC && a->new_clusters && q->data == q->file) {
+        /* What there was space for is what the tables need now, so that earlier writes can be kept. */
+        co_child_discard(q->file, a->host, a->bytes);
+    }
     co_mutex_lock(&q->lock);
     result = co_qcow2_finish_write(q, a, ret == 0);
     co_mutex_unlock(&q->lock);
@@ -309,6 +318,7 @@ static int co_write_compressed(struct qcow2 *q, uint64_t offset, uint64_t bytes,
     }
     ret = co_qcow2_check_overlap(q, 0, host, size);
     if (ret == 0) {
+        co_qcow2_event(q, WRITE_COMPRESSED);
         ret = co_child_write(q->file, host, size, BLOCK_BUFFER(out, size), 0);
     }
     co_mutex_lock(&q->lock);

@@ -60,6 +60,11 @@ static int co_write_entries(struct qcow2 *q, const uint64_t *entries, uint64_t n
     if (ret < 0) {
         return ret;
     }
+    if (sort == QCOW2_META_ACTIVE_L1) {
+        co_qcow2_event(q, L1_UPDATE);
+    } else {
+        co_qcow2_event(q, REFBLOCK_ALLOC_HOOKUP);
+    }
     return co_child_write(q->file, table + from * sizeof(uint64_t), bytes, BLOCK_BUFFER(big, bytes),
                           0);
 }
@@ -67,8 +72,12 @@ static int co_write_entries(struct qcow2 *q, const uint64_t *entries, uint64_t n
 /* Refcount blocks, then the table that refers to them. */
 static int co_write_counts(struct qcow2 *q)
 {
-    int ret = co_qcow2_cache_write(q->refcount_cache);
+    int ret;
 
+    if (q->reftable_dirty) {
+        co_qcow2_event(q, REFBLOCK_ALLOC_WRITE);
+    }
+    ret = co_qcow2_cache_write(q->refcount_cache);
     if (ret < 0 || !q->reftable_dirty) {
         return ret;
     }
@@ -234,12 +243,14 @@ int co_qcow2_flush(struct block_node *node)
     bool needed;
     int ret;
 
+    co_qcow2_event(q, FLUSH_TO_OS);
     co_mutex_lock(&q->lock);
     ret = co_qcow2_write_back(q);
     generation = q->write_generation;
     frees_written = q->frees_written;
     needed = q->counts_unflushed || q->l2_unflushed || q->data_unflushed || q->frees->len;
     co_mutex_unlock(&q->lock);
+    co_qcow2_event(q, FLUSH_TO_DISK);
     /* Else nothing of the image's own is to be flushed: the core flushes what guests wrote. */
     return ret < 0 || !needed ? ret : co_flush_unlocked(q, generation, frees_written);
 }

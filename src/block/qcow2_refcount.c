@@ -57,6 +57,7 @@ bool co_qcow2_read_reftable(struct qcow2 *q, GError **error)
                     "There is no memory for a refcount table of %" PRIu64 " bytes", bytes);
         return false;
     }
+    co_qcow2_event(q, REFTABLE_LOAD);
     ret = co_child_read(q->file, q->header.reftable_offset, bytes, BLOCK_BUFFER(q->reftable, bytes),
                         0);
     if (ret < 0) {
@@ -235,6 +236,7 @@ static int co_make_blocks(struct qcow2 *q, uint64_t *reftable, uint64_t i, uint6
     void *block;
     int ret;
 
+    co_qcow2_event(q, REFBLOCK_ALLOC);
     for (k = i >> q->refblock_bits; k <= (i + n - 1) >> q->refblock_bits; k++) {
         if (reftable[k] & QCOW2_REFTABLE_MASK) {
             continue;
@@ -265,6 +267,7 @@ static int co_switch_reftable(struct qcow2 *q, uint64_t offset, uint32_t cluster
 
     q->header.reftable_offset = offset;
     q->header.reftable_clusters = clusters;
+    co_qcow2_event(q, REFBLOCK_ALLOC_SWITCH_TABLE);
     ret = co_qcow2_write_header(q);
     if (ret == 0) {
         ret = co_qcow2_flush_file(q);
@@ -296,6 +299,7 @@ static int co_grow_reftable(struct qcow2 *q, uint64_t last)
     if (clusters << q->cluster_bits > QCOW2_MAX_REFTABLE_BYTES) {
         clusters = QCOW2_MAX_REFTABLE_BYTES >> q->cluster_bits;
     }
+    co_qcow2_event(q, REFTABLE_GROW);
     ret = co_find_with_blocks(q, q->free_hint, clusters, &run, &blocks);
     if (ret < 0) {
         return ret;
@@ -323,9 +327,11 @@ static int co_grow_reftable(struct qcow2 *q, uint64_t last)
         ret = co_qcow2_refcount_add(q, run, clusters + blocks, 1);
     }
     if (ret == 0) {
+        co_qcow2_event(q, REFBLOCK_ALLOC_WRITE_BLOCKS);
         ret = co_qcow2_cache_write(q->refcount_cache);
     }
     if (ret == 0) {
+        co_qcow2_event(q, REFBLOCK_ALLOC_WRITE_TABLE);
         ret = co_child_write(q->file, run << q->cluster_bits, bytes, BLOCK_BUFFER(big, bytes), 0);
     }
     if (ret == 0) {
@@ -356,6 +362,7 @@ int64_t co_qcow2_allocate(struct qcow2 *q, uint64_t bytes)
     if (q->broken) {
         return -EIO;
     }
+    co_qcow2_event(q, CLUSTER_ALLOC);
     for (;;) {
         ret = co_find_with_blocks(q, q->free_hint, n, &run, &blocks);
         if (ret < 0) {
@@ -424,6 +431,7 @@ int64_t co_qcow2_allocate_bytes(struct qcow2 *q, uint64_t bytes)
     int64_t ret, offset = q->compressed_next;
 
     g_assert(bytes && bytes <= q->cluster_size);
+    co_qcow2_event(q, CLUSTER_ALLOC_BYTES);
     cluster = offset >> q->cluster_bits;
     if (room && room < bytes) {
         /* On into the next cluster, if it is free. Both count it. */
@@ -545,6 +553,7 @@ int co_qcow2_count_down(struct qcow2 *q, const struct qcow2_free *what)
     void *block;
     int ret;
 
+    co_qcow2_event(q, CLUSTER_FREE);
     for (; i < end; i++) {
         ret = co_get_block(q, i >> q->refblock_bits, &block);
         if (ret < 0) {

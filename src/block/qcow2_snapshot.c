@@ -4,7 +4,8 @@
  *
  * A snapshot is an L1 table. Whatever it and the active one refer to both is counted twice, and has COPIED clear in
  * the active tables. Each step leaves leaks at most when it is the last that gets to the disk: counts go up and are
- * flushed before something refers to them, and go down after nothing does.
+ * flushed before something refers to them, and go down after nothing does. To go to a snapshot is one write of the
+ * header: before it everything is as it was, after it everything as it was then.
  */
 #include "block/qcow2.h"
 
@@ -356,6 +357,21 @@ static void l1_changed(struct qcow2 *q)
     }
 }
 
+const char *qcow2_snapshots_need_v3(const struct qcow2 *q)
+{
+    uint32_t i;
+
+    for (i = 0; i < q->n_snapshots; i++) {
+        if (q->snapshots[i].disk_size != q->header.size) {
+            return "version 2 has no snapshots of another size than the disk's";
+        }
+        if (q->snapshots[i].vm_state_size > UINT32_MAX) {
+            return "version 2 has no snapshots with 4 GiB or more of a machine's state";
+        }
+    }
+    return NULL;
+}
+
 static uint64_t *co_read_l1(struct qcow2 *q, const struct qcow2_snapshot *s, uint32_t entries,
                             GError **error)
 {
@@ -373,6 +389,11 @@ static uint64_t *co_read_l1(struct qcow2 *q, const struct qcow2_snapshot *s, uin
         l1[i] = GUINT64_FROM_BE(l1[i]);
     }
     return l1;
+}
+
+uint64_t *co_qcow2_snapshot_table(struct qcow2 *q, uint32_t i, uint32_t entries, GError **error)
+{
+    return co_read_l1(q, &q->snapshots[i], entries, error);
 }
 
 static int co_write_l1(struct qcow2 *q, const uint64_t *l1, uint32_t entries, uint64_t offset)
@@ -493,41 +514,111 @@ static bool co_create(struct block_node *node, const struct qapi_snapshot_info *
     return ok;
 }
 
-/* The active table becomes the snapshot's. */
-static bool co_switch_to(struct qcow2 *q, const struct qcow2_snapshot *s, GError **error)
+/* A disk: what is exchanged when the image goes to a snapshot. */
+struct state {
+    uint64_t *l1; /* host byte order; owned */
+    uint64_t l1_offset, size;
+    uint32_t entries;
+};
+
+static void exchange(struct qcow2 *q, struct state *s)
 {
-    uint32_t entries = q->header.l1_size, old_entries = entries;
-    g_autofree uint64_t *l1 = NULL, *old = NULL;
+    struct state old = {q->l1, q->header.l1_offset, q->header.size, q->header.l1_size};
+
+    g_mutex_lock(&q->tables);
+    q->l1 = s->l1;
+    q->header.l1_offset = s->l1_offset;
+    q->header.l1_size = s->entries;
+    q->header.size = s->size;
+    g_mutex_unlock(&q->tables);
+    q->node->length = s->size;
+    *s = old;
+}
+
+/* A copy of the snapshot's table, counted and on the disk; nothing refers to it yet. */
+static bool co_copy_state(struct qcow2 *q, const struct qcow2_snapshot *s, struct state *copy,
+                          GError **error)
+{
+    uint64_t entries = MAX(s->l1_size, qcow2_l1_entries(q, s->disk_size));
+    uint64_t bytes = entries * sizeof(uint64_t);
+    int64_t offset = 0;
+    int ret;
+
+    if (bytes > QCOW2_MAX_L1_BYTES) {
+        return block_error(error, "The size of snapshot '%s' is more than an image can have",
+                           s->name);
+    }
+    copy->size = s->disk_size;
+    copy->entries = entries;
+    copy->l1 = co_read_l1(q, s, entries, error);
+    if (!copy->l1) {
+        return false;
+    }
+    ret = co_count_table(q, copy->l1, s->l1_size, 1);
+    if (ret == 0 && bytes) {
+        offset = co_qcow2_allocate(q, bytes);
+        ret = MIN(offset, 0);
+    }
+    if (ret == 0) {
+        ret = co_qcow2_write_back(q);
+    }
+    if (ret == 0) {
+        copy->l1_offset = offset;
+        ret = co_write_l1(q, copy->l1, entries, offset);
+    }
+    if (ret == 0) {
+        ret = co_qcow2_flush_file(q);
+    }
+    return ret == 0 ? true
+                    : block_error_errno(error, ret, "Failed to count the snapshot's clusters");
+}
+
+/* One write of the header leads to the new state. *s is the old one then. */
+static bool co_switch_header(struct qcow2 *q, struct state *s, GError **error)
+{
+    struct qcow2_header old = q->header;
+    struct qcow2_bitmaps_change *bitmaps = NULL;
+    int ret;
+
+    if (old.n_bitmaps) {
+        bitmaps = co_qcow2_bitmaps_change(q, s->size, true, error);
+        if (!bitmaps) {
+            return false;
+        }
+    }
+    exchange(q, s);
+    ret = co_qcow2_write_header(q);
+    if (ret == 0) {
+        ret = co_qcow2_flush_file(q);
+    }
+    if (ret < 0) {
+        exchange(q, s);
+        q->header = old;
+        block_error_errno(error, ret, "Failed to write the header");
+    }
+    if (bitmaps) {
+        qcow2_bitmaps_changed(q, bitmaps, ret == 0);
+    }
+    return ret == 0;
+}
+
+static bool co_switch_to(struct qcow2 *q, const struct qcow2_snapshot *snapshot, GError **error)
+{
+    struct state s = {0};
     int ret = co_qcow2_settle(q);
 
     if (ret < 0) {
         return block_error_errno(error, ret, "Could not write metadata");
     }
-    if (s->l1_size > entries) {
-        ret = co_qcow2_grow_l1(q, s->l1_size, true);
-        if (ret < 0) {
-            return block_error_errno(error, ret, "Failed to grow the L1 table");
-        }
-        old_entries = entries = q->header.l1_size;
-    }
-    l1 = co_read_l1(q, s, entries, error);
-    if (!l1) {
+    if (!co_copy_state(q, snapshot, &s, error) || !co_switch_header(q, &s, error)) {
+        g_free(s.l1);
         return false;
     }
-    ret = co_count_table(q, l1, s->l1_size, 1);
-    if (ret == 0) {
-        ret = co_qcow2_write_back(q);
-    }
-    if (ret < 0) {
-        return block_error_errno(error, ret, "Failed to count the snapshot's clusters");
-    }
-    /* In memory from here on; the next write back puts it down, after all that it refers to. */
-    old = g_memdup2(q->l1, (size_t)old_entries * sizeof(uint64_t));
-    g_mutex_lock(&q->tables);
-    memcpy(q->l1, l1, (size_t)entries * sizeof(uint64_t));
-    g_mutex_unlock(&q->tables);
-    l1_changed(q);
-    ret = co_count_table(q, old, old_entries, -1);
+    qcow2_metadata_add(q, q->header.l1_offset, (uint64_t)q->header.l1_size * sizeof(uint64_t),
+                       QCOW2_META_ACTIVE_L1);
+    ret = co_count_table(q, s.l1, s.entries, -1);
+    qcow2_free(q, s.l1_offset, (uint64_t)s.entries * sizeof(uint64_t), QCOW2_DISCARD_SNAPSHOT);
+    g_free(s.l1);
     if (ret == 0) {
         ret = co_qcow2_settle(q);
     }
@@ -546,7 +637,6 @@ static bool co_goto(struct block_node *node, const char *id, GError **error)
 {
     struct qcow2 *q = node->state;
     int i = find(q, id, NULL);
-    GError *resize_error = NULL;
     bool ok;
 
     if (q->data != q->file) {
@@ -558,19 +648,12 @@ static bool co_goto(struct block_node *node, const char *id, GError **error)
     if (i < 0) {
         return block_error(error, "Can't find snapshot '%s'", id);
     }
-    if (!co_qcow2_bitmaps_set_all(q, error)) {
-        return false;
-    }
-    if (q->snapshots[i].disk_size != q->header.size) {
-        if (co_qcow2_truncate(node, q->snapshots[i].disk_size, true, QAPI_PREALLOC_MODE_OFF, 0,
-                              &resize_error) < 0) {
-            g_propagate_error(error, resize_error);
-            return false;
-        }
-    }
+    co_qcow2_bitmaps_lock(q);
     co_mutex_lock(&q->lock);
-    ok = co_switch_to(q, &q->snapshots[i], error);
+    ok = qcow2_bitmaps_can_change(q, q->snapshots[i].disk_size, error) &&
+         co_switch_to(q, &q->snapshots[i], error);
     co_mutex_unlock(&q->lock);
+    qcow2_bitmaps_unlock(q);
     return ok;
 }
 

@@ -438,6 +438,7 @@ static const struct block_driver quorum = {
     .co_write = co_write,
     .co_write_zeroes = co_write_zeroes,
     .co_flush = co_flush,
+    .flushes_children = true,
     .co_status = co_status,
     .co_allocated_size = co_allocated_size,
 };

@@ -114,6 +114,13 @@ static bool take_backing(struct change *c, json_object *value, GError **error)
     return true;
 }
 
+/* Whether the driver has a say in what becomes of the member. */
+static bool is_mutable(const struct block_driver *driver, const char *key)
+{
+    return driver->mutable_options ? g_strv_contains(driver->mutable_options, key)
+                                   : driver->co_reopen_prepare != NULL;
+}
+
 static bool take_member(GPtrArray *queue, struct change *c, const char *key, json_object *value,
                         GError **error)
 {
@@ -133,8 +140,24 @@ static bool take_member(GPtrArray *queue, struct change *c, const char *key, jso
         return true;
     }
     json_object_object_get_ex(c->node->options, key, &old);
-    if (edge || (!c->node->driver->co_reopen_prepare && !json_object_equal(old, value))) {
+    if (edge || (!is_mutable(c->node->driver, key) && !json_object_equal(old, value))) {
         return block_error(error, "Cannot change the option '%s' of node '%s'", key, c->node->name);
+    }
+    return true;
+}
+
+/* What is left out would have its default again. */
+static bool check_left_out(const struct change *c, GError **error)
+{
+    json_object_object_foreach(c->node->options, key, value)
+    {
+        (void)value;
+        if (!is_common(key) && !is_mutable(c->node->driver, key) && !find_child(c->node, key) &&
+            !json_object_object_get_ex(c->json, key, NULL)) {
+            return block_error(error,
+                               "Option '%s' of node '%s' cannot be reset to its default value", key,
+                               c->node->name);
+        }
     }
     return true;
 }
@@ -179,7 +202,7 @@ static bool enqueue(GPtrArray *queue, struct block_node *node,
             return false;
         }
     }
-    return true;
+    return check_left_out(c, error);
 }
 
 /* ---- Doing it, and taking it back ---- */
@@ -233,6 +256,19 @@ static bool refresh_all(GPtrArray *queue, GError **error)
     return true;
 }
 
+/* Those of what is above follow from the node's. */
+static void refresh_limits(struct block_node *node)
+{
+    block_node_refresh_limits(node);
+    for (guint i = 0; i < node->parents->len; i++) {
+        const struct block_edge *edge = node->parents->pdata[i];
+
+        if (edge->parent) {
+            refresh_limits(edge->parent);
+        }
+    }
+}
+
 static void co_finish(struct change *c, bool ok)
 {
     const struct block_driver *driver = c->node->driver;
@@ -244,9 +280,7 @@ static void co_finish(struct change *c, bool ok)
             driver->co_reopen_abort(c->node, c->pending);
         }
     }
-    if (ok) {
-        block_node_refresh_limits(c->node);
-    }
+    refresh_limits(c->node); /* prepare may have changed them */
 }
 
 static bool co_apply(GPtrArray *queue, GError **error)

@@ -405,7 +405,7 @@ static int flush_now(struct block_node *node)
     bool mine = node->driver->co_flush && !(node->no_flush && !node->children->len);
     int result = mine ? node->driver->co_flush(node) : 0;
 
-    for (guint i = 0; i < node->children->len; i++) {
+    for (guint i = 0; i < node->children->len && !node->driver->flushes_children; i++) {
         struct block_edge *edge = node->children->pdata[i];
 
         if (!(edge->role & BLOCK_ROLE_BACKING) && !edge->node->read_only) {

@@ -80,9 +80,12 @@ static void co_create(void *opaque)
     }
     for (guint i = 0; c->ok && i < o->drives->len; i++) {
         const struct drive_given *given = &g_array_index(o->drives, struct drive_given, i);
-        const struct block_drive *drive =
-            co_block_drive_add(c->graph, given->value, usual_interface(o), c->error);
+        const struct block_drive *drive;
 
+        if (o->snapshot && !json_object_object_get_ex(given->value, "snapshot", NULL)) {
+            json_object_object_add(given->value, "snapshot", json_object_new_string("on"));
+        }
+        drive = co_block_drive_add(c->graph, given->value, usual_interface(o), c->error);
         c->ok = drive && (drive->interface != BLOCK_IF_PFLASH || place_flash(o, drive, c->error));
         if (!c->ok) {
             g_prefix_error(c->error, "-%s %s: ", given->given->row->name,
@@ -95,7 +98,11 @@ bool blocks_create(struct block_graph *graph, struct event_loop *loop,
                    struct system_options *options, GError **error)
 {
     struct create c = {graph, options, error, true};
+    const char *tmp_dir = g_getenv("TMPDIR");
 
+    if (tmp_dir) {
+        block_graph_set_tmp_dir(graph, tmp_dir);
+    }
     block_run(loop, co_create, &c);
     return c.ok;
 }

@@ -83,8 +83,10 @@ static void co_work(void *opaque)
         offset = next_offset(b);
         b->begun++;
         b->under_way++;
-        ret = b->write ? co_block_write(b->user, offset, b->size, BLOCK_BUFFER(data, b->size), 0)
-                       : co_block_read(b->user, offset, b->size, BLOCK_BUFFER(data, b->size), 0);
+        ret = b->write ? co_block_write(b->user, offset, b->size, BLOCK_BUFFER(data, b->size),
+                                        BLOCK_REGISTERED)
+                       : co_block_read(b->user, offset, b->size, BLOCK_BUFFER(data, b->size),
+                                       BLOCK_REGISTERED);
         if (--b->under_way == 0 && b->flushing) {
             co_queue_wake_all(&b->flushed);
         }
@@ -180,7 +182,7 @@ static bool parse(struct bench *b, const struct img_args *args, uint64_t *patter
         img_fail(b->img, "--flush-interval is only available in write tests");
         return false;
     }
-    if (b->flush_interval && b->flush_interval < b->depth) {
+    if (b->flush_interval && b->drain && b->flush_interval < b->depth) {
         img_fail(b->img, "Flush interval can't be smaller than depth");
         return false;
     }
@@ -234,6 +236,7 @@ static bool co_bench_opened(struct bench *b, bool quiet, uint64_t pattern)
         return false;
     }
     memset(b->data, (int)pattern, b->size * MIN(b->depth, b->n));
+    block_register_buffer(b->img->graph, b->data, b->size * MIN(b->depth, b->n));
     if (!quiet) {
         printf("Sending %" G_GUINT64_FORMAT " %s requests, %" G_GUINT64_FORMAT
                " bytes each, %" G_GUINT64_FORMAT
@@ -267,6 +270,7 @@ static int co_bench(struct img *img, const struct img_args *args)
     b.user = co_open(img, args, aio);
     ok = b.user && co_bench_opened(&b, args->quiet, pattern);
     co_img_close(b.user);
+    block_unregister_buffer(img->graph, b.data);
     free(b.data);
     return !ok;
 }

@@ -329,7 +329,7 @@ static int co_convert(struct img *img, const struct img_args *args)
     if (!img_cache_mode(args->cache, &direct, &no_flush, &writethrough)) {
         return img_fail(img, "Invalid source cache option: %s", args->cache);
     }
-    if (!img_cache_mode(args->target_cache, &direct, &no_flush, &writethrough)) {
+    if (!img_cache_mode(args->target_cache, &v.copy.direct, &no_flush, &writethrough)) {
         return img_fail(img, "Invalid cache option: %s", args->target_cache);
     }
     v.names = args->operands;

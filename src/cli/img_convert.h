@@ -26,8 +26,8 @@ struct img_copy {
     uint64_t sparse;      /* what is zeroes for so long isn't written; 0: write everything */
     uint64_t rate;        /* bytes a second; 0: as fast as it goes */
     unsigned n_workers;
-    bool has_base, zero, compress, salvage, copy_range, in_order,
-        quiet; /* zero: the target reads as zeroes */
+    /* zero: the target reads as zeroes; direct: it is written to past the host's cache. */
+    bool has_base, zero, compress, salvage, copy_range, in_order, direct, quiet;
 };
 
 /* False after a message. */

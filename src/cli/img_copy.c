@@ -7,7 +7,7 @@
 
 #include "util/clock.h"
 
-enum { CHUNK = 2 << 20, ALIGN = 4096, VECTOR = 64 };
+enum { ALIGN = 4096, VECTOR = 64 };
 enum kind { PIECE_DATA, PIECE_ZERO, PIECE_BASE }; /* BASE: the target's backing image has it */
 
 struct piece {
@@ -15,8 +15,12 @@ struct piece {
     enum kind kind;
 };
 
+/* A disk wants large pieces; a processor's cache should hold what comes and goes through the host's. */
+enum { CHUNK_DIRECT = 2 << 20, CHUNK_CACHED = 512 << 10 };
+
 struct copy {
     const struct img_copy *c;
+    uint64_t chunk; /* bytes */
     struct co_mutex planning; /* of the next four, while the status of a source is asked for */
     uint64_t position;        /* up to where pieces were given out */
     uint64_t known;           /* up to where it is of known_kind */
@@ -102,7 +106,7 @@ static bool co_look(struct copy *copy)
     if (ret < 0 && c->salvage) {
         status = (struct block_status){
             .flags = BLOCK_STATUS_DATA,
-            .bytes = MIN(CHUNK, source->start + source->length - copy->position)};
+            .bytes = MIN(copy->chunk, source->start + source->length - copy->position)};
     } else if (ret < 0) {
         img_fail(c->img, "error while reading block status at offset %" G_GUINT64_FORMAT ": %s",
                  copy->position, g_strerror(-ret));
@@ -148,7 +152,7 @@ static bool co_next(struct copy *copy, struct piece *piece)
             cut_cluster(copy, piece);
         } else if (piece->kind == PIECE_DATA) {
             /* Ends where the next chunk begins, so that clusters aren't cut. */
-            piece->bytes = MIN(piece->bytes, CHUNK - piece->offset % CHUNK);
+            piece->bytes = MIN(piece->bytes, copy->chunk - piece->offset % copy->chunk);
         }
         copy->position += piece->bytes;
         if (piece->kind == PIECE_BASE || (piece->kind == PIECE_ZERO && copy->c->zero)) {
@@ -165,12 +169,21 @@ static bool co_next(struct copy *copy, struct piece *piece)
 
 /* ---- Reading ---- */
 
+/* The first failure is told; those of others that were under way say nothing new. */
+static bool fails_first(struct copy *copy)
+{
+    bool first = !copy->failed;
+
+    copy->failed = true;
+    return first;
+}
+
 static bool read_failed(struct copy *copy, uint64_t offset, int ret)
 {
-    if (!copy->c->salvage) {
+    if (!copy->c->salvage && fails_first(copy)) {
         img_fail(copy->c->img, "error while reading at byte %" G_GUINT64_FORMAT ": %s", offset,
                  g_strerror(-ret));
-    } else if (!copy->c->quiet) {
+    } else if (copy->c->salvage && !copy->c->quiet) {
         log_warn(copy->c->img->log, "error while reading offset %" G_GUINT64_FORMAT ": %s", offset,
                  g_strerror(-ret));
     }
@@ -252,7 +265,7 @@ static void co_keep_rate(struct copy *copy, uint64_t bytes)
 
 static bool check_write(struct copy *copy, uint64_t offset, int ret)
 {
-    if (ret < 0) {
+    if (ret < 0 && fails_first(copy)) {
         img_fail(copy->c->img, "error while writing at byte %" G_GUINT64_FORMAT ": %s", offset,
                  g_strerror(-ret));
     }
@@ -345,7 +358,7 @@ static bool co_do_piece(struct copy *copy, const struct piece *piece, uint8_t *b
 static void co_work(void *opaque)
 {
     struct copy *copy = opaque;
-    size_t size = copy->c->compress ? copy->c->cluster : CHUNK;
+    size_t size = copy->c->compress ? copy->c->cluster : copy->chunk;
     g_autofree uint8_t *memory = g_malloc(size + ALIGN);
     uint8_t *buffer = (uint8_t *)(((uintptr_t)memory + ALIGN - 1) & ~(uintptr_t)(ALIGN - 1));
     struct piece piece;
@@ -365,7 +378,12 @@ static void co_work(void *opaque)
 
 bool co_img_copy(const struct img_copy *c)
 {
-    struct copy copy = {.c = c, .start = clocks_now(NULL, CLOCK_REAL), .n_running = c->n_workers};
+    struct copy copy = {
+        .c = c,
+        .chunk = MAX(c->direct ? CHUNK_DIRECT : CHUNK_CACHED, c->cluster),
+        .start = clocks_now(NULL, CLOCK_REAL),
+        .n_running = c->n_workers,
+    };
 
     co_mutex_init(&copy.planning);
     co_queue_init(&copy.turns);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "qapi/error.h"
+#include "qapi/json.h"
 #include "qapi/keyval.h"
 #include "qapi/qapi_types.h"
 
@@ -98,26 +99,6 @@ static const struct block_create_option *rows_of(const struct block_driver *driv
     return is_plain(driver) ? file_rows() : driver->create_options;
 }
 
-/* "encrypt.format" goes into a structure "encrypt". */
-static void put_nested(json_object *object, const char *path, json_object *value)
-{
-    const char *dot;
-
-    while ((dot = strchr(path, '.'))) {
-        g_autofree char *name = g_strndup(path, (gsize)(dot - path));
-        json_object *next;
-
-        if (!json_object_object_get_ex(object, name, &next) ||
-            !json_object_is_type(next, json_type_object)) {
-            next = json_object_new_object();
-            json_object_object_add(object, name, next);
-        }
-        object = next;
-        path = dot + 1;
-    }
-    json_object_object_add(object, path, value);
-}
-
 static bool version_of(const char *compat, const char **version, GError **error)
 {
     if (g_str_equal(compat, "0.10") || g_str_equal(compat, "v2")) {
@@ -155,7 +136,7 @@ json_object *img_schema_options(const struct block_driver *driver, json_object *
             json_object_put(result);
             return NULL;
         }
-        put_nested(result, row->member ? row->member : row->name, json_object_new_string(text));
+        json_put_path(result, row->member ? row->member : row->name, json_object_new_string(text));
     }
     return result;
 }
@@ -250,6 +231,34 @@ static void put_number(json_object *members, const char *name, uint64_t number)
     json_object_object_add(members, name, json_object_new_string(text));
 }
 
+static struct block_node *co_open_file(struct img *img, const char *filename, GError **error)
+{
+    g_autoptr(json_object) options = json_object_new_object();
+    struct stat st;
+    bool device = stat(path_of(filename), &st) == 0 && S_ISBLK(st.st_mode);
+
+    json_object_object_add(options, "driver",
+                           json_object_new_string(device ? "host_device" : "file"));
+    json_object_object_add(options, "filename", json_object_new_string(path_of(filename)));
+    json_object_object_add(options, "discard", json_object_new_string("unmap"));
+    return co_block_open_loose(img->graph, NULL, options, 0, error);
+}
+
+/* A device is as large as it is. */
+static bool co_check_device(struct img *img, const char *filename, uint64_t size, GError **error)
+{
+    struct block_node *node = co_open_file(img, filename, error);
+    bool fits = node && size <= node->length;
+
+    if (node && !fits) {
+        g_set_error_literal(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "Cannot grow device files");
+    }
+    if (node) {
+        co_block_node_unref(node);
+    }
+    return fits;
+}
+
 /* The file itself, with those of options that are its. size: 0 for what a format lays out itself.
  */
 static bool co_create_file(struct img *img, const char *filename, const struct block_driver *format,
@@ -260,7 +269,7 @@ static bool co_create_file(struct img *img, const char *filename, const struct b
     struct stat st;
 
     if (stat(path_of(filename), &st) == 0 && S_ISBLK(st.st_mode)) {
-        return true; /* a device is as large as it is */
+        return co_check_device(img, filename, size, error);
     }
     json_object_object_foreach(options, key, value)
     {
@@ -275,19 +284,6 @@ static bool co_create_file(struct img *img, const char *filename, const struct b
     json_object_object_add(members, "filename", json_object_new_string(path_of(filename)));
     put_number(members, "size", size);
     return create_by(img->graph, driver, members, error);
-}
-
-static struct block_node *co_open_file(struct img *img, const char *filename, GError **error)
-{
-    g_autoptr(json_object) options = json_object_new_object();
-    struct stat st;
-    bool device = stat(path_of(filename), &st) == 0 && S_ISBLK(st.st_mode);
-
-    json_object_object_add(options, "driver",
-                           json_object_new_string(device ? "host_device" : "file"));
-    json_object_object_add(options, "filename", json_object_new_string(path_of(filename)));
-    json_object_object_add(options, "discard", json_object_new_string("unmap"));
-    return co_block_open_loose(img->graph, NULL, options, 0, error);
 }
 
 static void put_node(json_object *members, const char *name, const struct block_node *node)

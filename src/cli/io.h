@@ -1,8 +1,9 @@
 /*
  * nandu-io: reads and writes an image by commands, for tests.
  *
- *   io_main.c       options, the loop over commands      io_commands.c    the table, and what isn't a request
- *   io_requests.c   requests                             io_print.c       numbers, reports, dumps
+ *   io_main.c       options, opening, the loop       io_commands.c    table, the rest
+ *   io_requests.c   requests                         io_print.c       numbers, reports, dumps
+ *   io_zones.c      zones of disks                   io_lines.c       where lines come from
  *
  * The language and the output are an interface that tests parse (qemu-io's).
  */
@@ -23,9 +24,6 @@ struct io_open {
 struct io {
     struct img img;
     struct block_user *user; /* NULL: no image is open */
-    struct block_node
-        *below; /* what the user's node was put on (-s, -C); a reference. NULL: nothing */
-    struct block_node *middle;
     bool misalign, quit, failed;
     unsigned n_aio; /* requests under way */
     struct co_queue aio_done;
@@ -45,11 +43,14 @@ struct io_command {
 };
 
 extern const struct io_command io_request_commands[]; /* ends with a NULL name */
+extern const struct io_command io_zone_commands[];
 
 int io_main(int argc, char **argv);
 
 /* ---- io_main.c; in coroutines ---- */
 
+/* Whether its modes are some. False after a message. */
+bool io_check_open(struct io *io, const struct io_open *open);
 /* False after a message. */
 bool co_io_open(struct io *io, const char *filename, const struct io_open *open);
 void co_io_close(struct io *io);
@@ -62,6 +63,18 @@ void co_io_run(struct io *io, const char *line);
 bool io_usage(const struct io_command *command);
 /* A number with a suffix; -1 after a message. */
 int64_t io_number(const char *text);
+
+/* Adds the names of commands that begin so. */
+void io_find_names(const char *prefix, GPtrArray *names);
+
+/* ---- io_lines.c ---- */
+
+struct io_lines;
+/* The program's name is the prompt. */
+struct io_lines *io_lines_new(const char *program);
+void io_lines_free(struct io_lines *lines);
+/* NULL: there are no more. Caller frees by free(). In a coroutine. */
+char *co_io_read_line(struct io_lines *lines);
 
 /* ---- io_print.c ---- */
 

@@ -7,15 +7,27 @@
 #include <string.h>
 
 #include "cli/io.h"
+#include "qapi/json.h"
 #include "qapi/keyval.h"
 #include "qapi/qapi_types.h"
+
+/* A number, but not one from 0 to INT64_MAX. */
+static bool is_out_of_range(const char *text)
+{
+    size_t sign = *text == '-', digits = strspn(text + sign, "0123456789.");
+    const char *end = text + sign + digits;
+
+    return g_ascii_isdigit(text[sign]) && (!*end || (strchr("bkKmMgGtTpPeE", *end) && !end[1]));
+}
 
 int64_t io_number(const char *text)
 {
     int64_t number = img_size(text, INT64_MAX);
 
     if (number < 0) {
-        printf("Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- %s\n",
+        printf("Parsing error: %s -- %s\n",
+               is_out_of_range(text) ? "argument too large"
+                                     : "non-numeric argument, or extraneous/unrecognized suffix",
                text);
     }
     return number;
@@ -38,13 +50,13 @@ static bool co_truncate(struct io *io, const struct io_command *command, int arg
     int64_t size;
 
     optind = 0;
-    while ((c = getopt(argc, argv, "+m:")) != -1) {
+    while ((c = getopt(argc, argv, "m:")) != -1) {
         if (c != 'm') {
             return io_usage(command);
         }
-        mode = qapi_enum_parse(&qapi_type_prealloc_mode, optarg, &error);
+        mode = qapi_enum_parse(&qapi_type_prealloc_mode, optarg, NULL);
         if (mode < 0) {
-            img_fail_error(&io->img, &error, NULL);
+            img_fail(&io->img, "Invalid preallocation mode '%s'", optarg);
             return false;
         }
     }
@@ -61,9 +73,9 @@ static bool co_truncate(struct io *io, const struct io_command *command, int arg
     return true;
 }
 
-/* How many bytes from offset on are allocated in the image itself, or aren't. False after a
- * message. */
-static bool co_run_at(struct io *io, uint64_t offset, uint64_t end, uint64_t *bytes,
+/* How many bytes from offset on are allocated in the image itself, or aren't. -errno: it can't be
+ * found out. */
+static int co_run_at(struct io *io, uint64_t offset, uint64_t end, uint64_t *bytes,
                       bool *allocated)
 {
     *bytes = 0;
@@ -74,8 +86,7 @@ static bool co_run_at(struct io *io, uint64_t offset, uint64_t end, uint64_t *by
         bool here = status.flags & BLOCK_STATUS_ALLOCATED;
 
         if (ret < 0) {
-            img_fail(&io->img, "Failed to get allocation status: %s", g_strerror(-ret));
-            return false;
+            return ret;
         }
         if (!status.bytes || (*bytes && here != *allocated)) {
             break;
@@ -83,7 +94,7 @@ static bool co_run_at(struct io *io, uint64_t offset, uint64_t end, uint64_t *by
         *allocated = here;
         *bytes += status.bytes;
     }
-    return true;
+    return 0;
 }
 
 static bool co_map(struct io *io, const struct io_command *command, int argc, char **argv)
@@ -93,8 +104,10 @@ static bool co_map(struct io *io, const struct io_command *command, int argc, ch
 
     for (uint64_t offset = 0; offset < length; offset += bytes) {
         g_autofree char *size = NULL, *place = io_size((double)offset);
+        int ret = co_run_at(io, offset, length, &bytes, &allocated);
 
-        if (!co_run_at(io, offset, length, &bytes, &allocated) || !bytes) {
+        if (ret < 0 || !bytes) {
+            img_fail(&io->img, "Failed to get allocation status: %s", g_strerror(-ret));
             return false;
         }
         size = io_size((double)bytes);
@@ -115,10 +128,13 @@ static bool co_alloc(struct io *io, const struct io_command *command, int argc, 
     if (offset < 0 || count < 0) {
         return false;
     }
+    count = MIN(count, (int64_t)length - MIN(offset, (int64_t)length));
     while (done < (uint64_t)count && (uint64_t)offset + done < length) {
         uint64_t end = MIN(length, (uint64_t)offset + (uint64_t)count);
+        int ret = co_run_at(io, (uint64_t)offset + done, end, &bytes, &allocated);
 
-        if (!co_run_at(io, (uint64_t)offset + done, end, &bytes, &allocated) || !bytes) {
+        if (ret < 0 || !bytes) {
+            printf("is_allocated failed: %s\n", g_strerror(-ret));
             return false;
         }
         sum += allocated ? bytes : 0;
@@ -165,7 +181,7 @@ static bool parse_open(struct io *io, const struct io_command *command, int argc
     int c;
 
     optind = 0;
-    while ((c = getopt(argc, argv, "+snCro:ki:t:d:U")) != -1) {
+    while ((c = getopt(argc, argv, "snCro:ki:t:d:U")) != -1) {
         switch (c) {
         case 's': open->snapshot = true; break;
         case 'n': open->cache = "none"; break;
@@ -188,7 +204,7 @@ static bool parse_open(struct io *io, const struct io_command *command, int argc
         default: return io_usage(command);
         }
     }
-    return true;
+    return io_check_open(io, open);
 }
 
 static bool co_open(struct io *io, const struct io_command *command, int argc, char **argv)
@@ -215,26 +231,6 @@ static bool co_close(struct io *io, const struct io_command *command, int argc, 
     }
     co_io_close(io);
     return true;
-}
-
-/* Options are strings where they come from a command line; a node's are JSON. */
-static void put(json_object *object, const char *path, json_object *value)
-{
-    const char *dot;
-
-    while ((dot = strchr(path, '.'))) {
-        g_autofree char *name = g_strndup(path, (gsize)(dot - path));
-        json_object *next;
-
-        if (!json_object_object_get_ex(object, name, &next) ||
-            !json_object_is_type(next, json_type_object)) {
-            next = json_object_new_object();
-            json_object_object_add(object, name, next);
-        }
-        object = next;
-        path = dot + 1;
-    }
-    json_object_object_add(object, path, value);
 }
 
 /* A copy in which all scalars are strings; children that are there are named by their nodes. */
@@ -272,14 +268,14 @@ static json_object *reopen_options(const struct block_node *node, json_object *c
     }
     json_object_object_foreach(changes, key, value)
     {
-        put(options, key, json_object_get(value));
+        json_put_path(options, key, json_object_get(value));
     }
     if (read_only) {
-        put(options, "read-only", json_object_new_string(*read_only ? "on" : "off"));
+        json_put_path(options, "read-only", json_object_new_string(*read_only ? "on" : "off"));
     }
     if (cache) {
-        put(options, "cache.direct", json_object_new_string(direct ? "on" : "off"));
-        put(options, "cache.no-flush", json_object_new_string(no_flush ? "on" : "off"));
+        json_put_path(options, "cache.direct", json_object_new_string(direct ? "on" : "off"));
+        json_put_path(options, "cache.no-flush", json_object_new_string(no_flush ? "on" : "off"));
     }
     return options;
 }
@@ -331,7 +327,7 @@ static bool co_reopen(struct io *io, const struct io_command *command, int argc,
     int c;
 
     optind = 0;
-    while ((c = getopt(argc, argv, "+c:o:rw")) != -1) {
+    while ((c = getopt(argc, argv, "c:o:rw")) != -1) {
         if (c == 'c') {
             cache = optarg;
         } else if (c == 'r' || c == 'w') {
@@ -432,8 +428,8 @@ static bool co_sigraise(struct io *io, const struct io_command *command, int arg
     if (number < 0) {
         return false;
     }
-    if (number > SIGRTMAX) {
-        printf("signal argument '%s' is too large to be a valid signal number\n", argv[1]);
+    if (number > NSIG) {
+        printf("signal argument '%s' is too large to be a valid signal\n", argv[1]);
         return false;
     }
     /* What was printed is seen, whatever the signal does. */
@@ -485,7 +481,8 @@ static const struct io_command *find(const char *name)
 {
     const struct io_command *command = find_in(commands, name);
 
-    return command ? command : find_in(io_request_commands, name);
+    command = command ? command : find_in(io_request_commands, name);
+    return command ? command : find_in(io_zone_commands, name);
 }
 
 bool io_usage(const struct io_command *command)
@@ -499,6 +496,13 @@ static int by_name(const void *a, const void *b)
 {
     return strcmp((*(const struct io_command *const *)a)->name,
                   (*(const struct io_command *const *)b)->name);
+}
+
+static void add_all(GPtrArray *to, const struct io_command *table)
+{
+    for (; table->name; table++) {
+        g_ptr_array_add(to, (void *)table);
+    }
 }
 
 static bool co_help(struct io *io, const struct io_command *command, int argc, char **argv)
@@ -519,18 +523,31 @@ static bool co_help(struct io *io, const struct io_command *command, int argc, c
         return true;
     }
     all = g_ptr_array_new();
-    for (const struct io_command *c = commands; c->name; c++) {
-        g_ptr_array_add(all, (void *)c);
-    }
-    for (const struct io_command *c = io_request_commands; c->name; c++) {
-        g_ptr_array_add(all, (void *)c);
-    }
+    add_all(all, commands);
+    add_all(all, io_request_commands);
+    add_all(all, io_zone_commands);
     g_ptr_array_sort(all, by_name);
     for (guint i = 0; i < all->len; i++) {
         io_usage(all->pdata[i]);
     }
     puts("\nUse 'help commandname' for extended help.");
     return true;
+}
+
+void io_find_names(const char *prefix, GPtrArray *names)
+{
+    g_autoptr(GPtrArray) all = g_ptr_array_new();
+
+    add_all(all, commands);
+    add_all(all, io_request_commands);
+    add_all(all, io_zone_commands);
+    for (guint i = 0; i < all->len; i++) {
+        const struct io_command *command = all->pdata[i];
+
+        if (g_str_has_prefix(command->name, prefix)) {
+            g_ptr_array_add(names, g_strdup(command->name));
+        }
+    }
 }
 
 static const char *const open_details[] = {
@@ -568,10 +585,10 @@ static const struct io_command commands[] = {
      co_info},
     {"length", "l", 0, 0, false, false, NULL, "gets the length of the current file", NULL,
      co_length},
-    {"map", NULL, 0, 1, false, false, "", "prints the allocated areas of a file", NULL, co_map},
+    {"map", NULL, 0, 0, false, false, "", "prints the allocated areas of a file", NULL, co_map},
     {"open", "o", 1, -1, true, false, "[-rsCnkU] [-t cache] [-d discard] [-o options] [path]",
      "open the file specified by path", open_details, co_open},
-    {"quit", "q", 0, 0, true, false, NULL, "exit the program", NULL, co_quit},
+    {"quit", "q", 0, -1, true, false, NULL, "exit the program", NULL, co_quit},
     {"remove_break", NULL, 1, 1, false, false, "tag", "remove a breakpoint by tag", NULL,
      co_remove_break},
     {"reopen", NULL, 0, -1, false, false, "[(-r|-w)] [-c cache] [-o options]",
@@ -591,20 +608,21 @@ static const struct io_command commands[] = {
 
 /* ---- Lines ---- */
 
-static bool check_arguments(const struct io_command *command, int n)
+/* name: the one that was typed. */
+static bool check_arguments(const struct io_command *command, const char *name, int n)
 {
     if (n >= command->min && (command->max < 0 || n <= command->max)) {
         return true;
     }
     if (command->max < 0) {
         fprintf(stderr, "bad argument count %d to %s, expected at least %d arguments\n", n,
-                command->name, command->min);
+                name, command->min);
     } else if (command->min == command->max) {
-        fprintf(stderr, "bad argument count %d to %s, expected %d arguments\n", n, command->name,
+        fprintf(stderr, "bad argument count %d to %s, expected %d arguments\n", n, name,
                 command->min);
     } else {
         fprintf(stderr, "bad argument count %d to %s, expected between %d and %d arguments\n", n,
-                command->name, command->min, command->max);
+                name, command->min, command->max);
     }
     return false;
 }
@@ -639,7 +657,7 @@ static bool co_run_words(struct io *io, int argc, char **argv)
         fputs("no file open, try 'help open'\n", stderr);
         return false;
     }
-    return check_arguments(command, argc - 1) && (!command->writes || may_write(io)) &&
+    return check_arguments(command, argv[0], argc - 1) && (!command->writes || may_write(io)) &&
            command->co_run(io, command, argc, argv);
 }
 

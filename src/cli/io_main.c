@@ -17,64 +17,46 @@ static void put(json_object *options, const char *key, const char *value)
     }
 }
 
-/* A node on top of the one that the user has, which it gets instead. */
-static bool co_put_on_top(struct io *io, json_object *options, bool writable)
+/* The user gets top, a reference that it takes over; NULL: *error says why there is none. */
+static bool co_use(struct io *io, struct block_node *top, bool writable, GError **error)
 {
-    struct block_node *below = block_user_node(io->user), *top;
-    g_autoptr(GError) error = NULL;
     unsigned perm =
         BLOCK_PERM_CONSISTENT_READ | (writable ? BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE : 0);
 
-    block_user_detach(io->user);
-    top = co_block_open_loose(io->img.graph, NULL, options, 0, &error);
-    if (!top || !block_user_attach(io->user, top, perm, BLOCK_PERM_ALL, &error)) {
-        co_block_node_unref(top);
-        img_fail_error(&io->img, &error, NULL);
-        block_user_free(io->user);
-        io->user = NULL;
-        co_block_node_unref(below);
-        return false;
+    if (top && block_user_attach(io->user, top, perm, BLOCK_PERM_ALL, error)) {
+        return true;
     }
-    *(io->below ? &io->middle : &io->below) = below;
-    return true;
+    co_block_node_unref(top);
+    img_fail_error(&io->img, error, NULL);
+    block_user_free(io->user);
+    io->user = NULL;
+    return false;
 }
 
-static bool co_add_snapshot(struct io *io)
-{
-    g_autoptr(json_object) options = json_object_new_object(), file = json_object_new_object();
-    g_autofree char *path = NULL;
-    g_autoptr(GError) error = NULL;
-    struct img_new image = {.format = "qcow2", .size = block_user_length(io->user)};
-    int fd = g_file_open_tmp("nandu-io.XXXXXX", &path, &error);
-    bool ok;
-
-    if (fd < 0) {
-        img_fail_error(&io->img, &error, "Could not make a temporary image");
-        return false;
-    }
-    close(fd);
-    image.filename = path;
-    ok = co_img_create(&io->img, &image);
-    if (ok) {
-        put(options, "driver", "qcow2");
-        put(file, "driver", "file");
-        put(file, "filename", path);
-        json_object_object_add(options, "file", json_object_get(file));
-        put(options, "backing", block_user_node(io->user)->name);
-        ok = co_put_on_top(io, options, true);
-    }
-    unlink(path);
-    return ok;
-}
-
-static bool co_add_copy_on_read(struct io *io, bool writable)
+static bool co_add_snapshot(struct io *io, bool writable)
 {
     g_autoptr(json_object) options = json_object_new_object();
+    struct block_node *base = block_user_node(io->user);
+    g_autoptr(GError) error = NULL;
+
+    put(options, "read-only", writable ? "off" : "on");
+    block_user_detach(io->user);
+    return co_use(io, co_block_open_temporary(base, options, &error), writable, &error);
+}
+
+static bool co_add_copy_on_read(struct io *io)
+{
+    g_autoptr(json_object) options = json_object_new_object();
+    struct block_node *base = block_user_node(io->user), *top;
+    g_autoptr(GError) error = NULL;
 
     put(options, "driver", "copy-on-read");
-    put(options, "file", block_user_node(io->user)->name);
-    put(options, "read-only", writable ? "off" : "on");
-    return co_put_on_top(io, options, writable);
+    put(options, "file", base->name);
+    put(options, "read-only", "off");
+    block_user_detach(io->user);
+    top = co_block_open_loose(io->img.graph, NULL, options, 0, &error);
+    co_block_node_unref(base);
+    return co_use(io, top, true, &error);
 }
 
 static json_object *node_options(const struct io_open *open)
@@ -96,6 +78,29 @@ static json_object *node_options(const struct io_open *open)
         : g_str_equal(open->discard, "off")                ? "ignore"
                                                            : open->discard);
     return options;
+}
+
+static bool check(struct io *io, bool ok, const char *what, const char *value)
+{
+    if (!ok) {
+        img_fail(&io->img, "Invalid %s option: %s", what, value);
+    }
+    return ok;
+}
+
+bool io_check_open(struct io *io, const struct io_open *open)
+{
+    static const char *const modes[] = {"on", "unmap", "off", "ignore", NULL};
+    bool direct, no_flush, writethrough;
+
+    return check(io, img_cache_mode(open->cache, &direct, &no_flush, &writethrough), "cache",
+                 open->cache) &&
+           check(io,
+                 !open->aio ||
+                     qapi_enum_parse(&qapi_type_blockdev_aio_options, open->aio, NULL) >= 0,
+                 "aio", open->aio) &&
+           check(io, !open->discard || g_strv_contains(modes, open->discard), "discard",
+                 open->discard);
 }
 
 static bool co_open_image(struct io *io, const struct img_image *image)
@@ -129,47 +134,33 @@ bool co_io_open(struct io *io, const char *filename, const struct io_open *open)
         json_object_object_get_ex(options, "force-share", NULL)) {
         image.writable &= !read_only || !g_str_equal(json_object_get_string(read_only), "on");
     }
-    return co_open_image(io, &image) && (!open->snapshot || co_add_snapshot(io)) &&
-           (!open->copy_on_read || co_add_copy_on_read(io, image.writable || open->snapshot));
+    if (open->copy_on_read && open->read_only) {
+        img_fail(&io->img, "can't open device %s: Can't use copy-on-read on read-only device",
+                 filename ? filename : "");
+        return false;
+    }
+    return co_open_image(io, &image) &&
+           (!open->snapshot || co_add_snapshot(io, !open->read_only)) &&
+           (!open->copy_on_read || co_add_copy_on_read(io));
 }
 
 void co_io_close(struct io *io)
 {
     co_img_close(g_steal_pointer(&io->user));
-    co_block_node_unref(g_steal_pointer(&io->middle));
-    co_block_node_unref(g_steal_pointer(&io->below));
 }
 
 /* ---- Commands ---- */
 
-struct line {
-    char *text;
-    size_t size;
-    bool end;
-};
-
-static void read_line(void *opaque)
-{
-    struct line *line = opaque;
-
-    line->end = getline(&line->text, &line->size, stdin) < 0;
-}
-
-/* A thread waits for the line: requests that are under way go on. */
 static void co_interact(struct io *io)
 {
-    struct line line = {0};
+    struct io_lines *lines = io_lines_new(io->img.program);
+    char *line;
 
-    while (!io->quit) {
-        printf("%s> ", io->img.program);
-        fflush(stdout);
-        co_run_in_pool(read_line, &line);
-        if (line.end) {
-            break;
-        }
-        co_io_run(io, line.text);
+    while (!io->quit && (line = co_io_read_line(lines))) {
+        co_io_run(io, line);
+        free(line);
     }
-    free(line.text);
+    io_lines_free(lines);
 }
 
 static void co_main(void *opaque)
@@ -227,7 +218,8 @@ static const struct io_option options[N_OPTIONS] = {
 static void print_help(const struct img *img)
 {
     printf(
-        "usage: %s [OPTION...] [FILENAME]\nReads and writes an image by commands; \"-c help\" lists them.\n\n",
+        "usage: %s [OPTION...] [FILENAME]\n"
+        "Reads and writes an image by commands; \"-c help\" lists them.\n\n",
         img->program);
     for (const struct io_option *o = options; o->name; o++) {
         g_autofree char *letter =
@@ -270,8 +262,6 @@ static int take_option(struct io *io, int c)
 
 static int check_options(struct io *io, int argc)
 {
-    bool direct, no_flush, writethrough;
-
     if (argc - optind > 1) {
         print_help(&io->img);
         return EXIT_FAILURE;
@@ -280,11 +270,7 @@ static int check_options(struct io *io, int argc)
         img_fail(&io->img, "--image-opts and -f are mutually exclusive");
         return EXIT_FAILURE;
     }
-    if (!img_cache_mode(io->open.cache, &direct, &no_flush, &writethrough)) {
-        img_fail(&io->img, "Invalid cache option: %s", io->open.cache);
-        return EXIT_FAILURE;
-    }
-    return -1;
+    return io_check_open(io, &io->open) ? -1 : EXIT_FAILURE;
 }
 
 static int parse(struct io *io, int argc, char **argv)

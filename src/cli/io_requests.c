@@ -9,7 +9,8 @@
 #include "cli/io.h"
 #include "util/clock.h"
 
-enum { MAX_BYTES = G_MAXINT32 & ~511, ALIGN = 4096, USUAL_PATTERN = 0xcd, READ_FILL = 0xab };
+enum { MAX_BYTES = G_MAXINT32 & ~511, ALIGN = 4096, SECTOR = 512 };
+enum { USUAL_PATTERN = 0xcd, READ_FILL = 0xab };
 
 enum request_kind { READ, WRITE, ZEROES, DISCARD };
 
@@ -53,31 +54,45 @@ static bool make_buffer(struct io_request *r, const uint64_t *lengths, unsigned 
         r->iov[i] = (struct iovec){at, lengths[i]};
         at += lengths[i];
     }
+    if (r->flags & BLOCK_REGISTERED) {
+        block_register_buffer(r->io->img.graph, r->memory, r->bytes + extra);
+    }
     return true;
 }
 
 /* The file again and again. */
 static bool fill_from_file(struct io_request *r)
 {
-    g_autofree char *text = NULL;
-    gsize size;
+    FILE *file = fopen(r->pattern_file, "rb");
+    size_t size;
+    int failed;
 
-    if (!g_file_get_contents(r->pattern_file, &text, &size, NULL)) {
+    if (!file) {
         fprintf(stderr, "%s: %s\n", r->pattern_file, g_strerror(errno));
+        return false;
+    }
+    size = fread(r->data, 1, r->bytes, file);
+    failed = ferror(file) ? errno : 0;
+    fclose(file);
+    if (failed) {
+        fprintf(stderr, "%s: %s\n", r->pattern_file, g_strerror(failed));
         return false;
     }
     if (!size) {
         fprintf(stderr, "%s: file is empty\n", r->pattern_file);
         return false;
     }
-    for (uint64_t i = 0; i < r->bytes; i += size) {
-        memcpy(r->data + i, text, MIN(size, r->bytes - i));
+    for (uint64_t i = size; i < r->bytes; i++) {
+        r->data[i] = r->data[i - size];
     }
     return true;
 }
 
 static void request_clear(struct io_request *r)
 {
+    if (r->memory && (r->flags & BLOCK_REGISTERED)) {
+        block_unregister_buffer(r->io->img.graph, r->memory);
+    }
     free(r->memory);
     g_free(r->iov);
 }
@@ -90,6 +105,9 @@ static int co_perform(struct io_request *r)
     struct block_buffer buffer = {r->iov, r->n_iov, 0};
     int ret;
 
+    if (r->vm_state) { /* no driver gives access to that by itself */
+        return -ENOTSUP;
+    }
     switch (r->kind) {
     case READ: ret = co_block_read(user, r->offset, r->bytes, buffer, r->flags); break;
     case WRITE: ret = co_block_write(user, r->offset, r->bytes, buffer, r->flags); break;
@@ -128,7 +146,8 @@ static bool co_do(struct io_request *r)
 
     ns = clocks_now(NULL, CLOCK_REAL) - start;
     if (!ok) {
-        printf("%s failed: %s\n", r->name, g_strerror(-ret));
+        printf("%s failed: %s\n", r->async && r->kind == READ ? "readv" : r->name,
+               g_strerror(-ret));
     } else {
         if (r->kind == READ && r->pattern >= 0) {
             ok = verify(r);
@@ -200,8 +219,8 @@ static bool take_option(struct io_request *r, int c)
     case 'l': r->verify_bytes = io_number(optarg); return r->verify_bytes >= 0;
     case 'n': r->flags |= BLOCK_NO_FALLBACK; return true;
     case 'a': /* asks for what is so anyway */
-    case 'p':
-    case 'r': return true; /* drivers pin buffers that stay; this one doesn't */
+    case 'p': return true;
+    case 'r': r->flags |= BLOCK_REGISTERED; return true;
     case 'P': return set_pattern(r, optarg);
     case 'q': r->quiet = true; return true;
     case 's':
@@ -229,15 +248,21 @@ static const char *contradiction(const struct io_request *r)
     if ((r->flags & BLOCK_FUA) && (r->vm_state || r->flags & BLOCK_COMPRESSED)) {
         return "-f and -b or -c cannot be specified at the same time";
     }
+    if (zeroes && (r->flags & BLOCK_REGISTERED)) {
+        return "cannot combine zero write with registered I/O buffer";
+    }
+    if (r->kind == READ && r->vm_state && (r->flags & BLOCK_REGISTERED)) {
+        return "I/O buffer registration is not supported when reading from vmstate";
+    }
     if ((r->flags & BLOCK_NO_FALLBACK) && !zeroes) {
         return "-n requires -z to be specified";
     }
     if ((r->flags & BLOCK_MAY_UNMAP) && !zeroes) {
         return "-u requires -z to be specified";
     }
-    if (r->kind != READ && (r->pattern >= 0) + zeroes + (r->pattern_file != NULL) > 1) {
-        return r->async ? "-z and -P cannot be specified at the same time"
-                        : "Only one of -z, -P, and -s can be specified at the same time";
+    if (r->exact && r->kind != READ &&
+        (r->pattern >= 0) + zeroes + (r->pattern_file != NULL) > 1) {
+        return "Only one of -z, -P, and -s can be specified at the same time";
     }
     return NULL;
 }
@@ -270,6 +295,24 @@ static bool parse_options(struct io_request *r, const struct io_command *command
 
 /* ---- Ranges ---- */
 
+static bool check_length(const struct io_request *r, const char *text, uint64_t length)
+{
+    if (r->exact && length > MAX_BYTES && !(r->flags & BLOCK_NO_FALLBACK)) {
+        printf("length cannot exceed %d%s, given %s\n", MAX_BYTES,
+               r->kind == WRITE || r->kind == ZEROES ? " without -n" : "", text);
+        return false;
+    }
+    if (!r->exact && r->kind != ZEROES && length > MAX_BYTES) {
+        printf("Argument '%s' exceeds maximum size %d\n", text, MAX_BYTES);
+        return false;
+    }
+    if (!r->exact && r->kind != ZEROES && length + r->bytes > MAX_BYTES) {
+        printf("The total number of bytes exceed the maximum size %d\n", MAX_BYTES);
+        return false;
+    }
+    return true;
+}
+
 /* OFFSET LENGTH..., several only for the v commands. False after a message. */
 static bool parse_range(struct io_request *r, const struct io_command *command, int argc,
                         char **argv)
@@ -281,6 +324,10 @@ static bool parse_range(struct io_request *r, const struct io_command *command, 
     if (argc - optind < 2 || (r->exact && argc - optind != 2)) {
         return io_usage(command);
     }
+    if (!r->exact && r->kind == ZEROES && argc - optind != 2) {
+        puts("-z supports only a single length parameter");
+        return false;
+    }
     number = io_number(argv[optind]);
     if (number < 0) {
         return false;
@@ -288,12 +335,7 @@ static bool parse_range(struct io_request *r, const struct io_command *command, 
     r->offset = (uint64_t)number;
     for (int i = optind + 1; i < argc; i++) {
         number = io_number(argv[i]);
-        if (number < 0) {
-            return false;
-        }
-        if ((uint64_t)number + r->bytes > MAX_BYTES && !(r->flags & BLOCK_NO_FALLBACK)) {
-            printf("length cannot exceed %d%s, given %s\n", MAX_BYTES,
-                   r->kind == WRITE || r->kind == ZEROES ? " without -n" : "", argv[i]);
+        if (number < 0 || !check_length(r, argv[i], (uint64_t)number)) {
             return false;
         }
         lengths[n++] = (uint64_t)number;
@@ -302,6 +344,13 @@ static bool parse_range(struct io_request *r, const struct io_command *command, 
     if (r->verify_from > (int64_t)r->bytes ||
         MAX(r->verify_from, 0) + MAX(r->verify_bytes, 0) > (int64_t)r->bytes) {
         puts("pattern verification range exceeds end of read data");
+        return false;
+    }
+    if (r->vm_state && (r->offset | r->bytes) % SECTOR) {
+        bool offset = r->offset % SECTOR;
+
+        printf("%" G_GUINT64_FORMAT " is not a sector-aligned value for '%s'\n",
+               offset ? r->offset : r->bytes, offset ? "offset" : "count");
         return false;
     }
     return (r->kind != READ && r->kind != WRITE) ||
@@ -325,16 +374,12 @@ static bool co_request(struct io *io, const struct io_command *command, int argc
     if (!parse_options(&r, command, letters, argc, argv)) {
         return false;
     }
-    if (r.vm_state) {
-        printf("%s failed: the format keeps no machine state that could be reached\n",
-               command->name);
-        return false;
-    }
     if (!parse_range(&r, command, argc, argv)) {
         request_clear(&r);
         return false;
     }
     if (r.invalid) { /* counted as such, and never made */
+        printf("injecting invalid %s request\n", kind == READ ? "read" : "write");
         block_accounting_invalid(block_user_accounting(io->user),
                                  kind == READ ? BLOCK_ACCOUNTING_READ : BLOCK_ACCOUNTING_WRITE);
         request_clear(&r);
@@ -347,37 +392,37 @@ static bool co_request(struct io *io, const struct io_command *command, int argc
 
 static bool co_read(struct io *io, const struct io_command *command, int argc, char **argv)
 {
-    return co_request(io, command, argc, argv, READ, "+abCl:pP:qrs:v", false, true);
+    return co_request(io, command, argc, argv, READ, "abCl:pP:qrs:v", false, true);
 }
 
 static bool co_readv(struct io *io, const struct io_command *command, int argc, char **argv)
 {
-    return co_request(io, command, argc, argv, READ, "+CP:qrv", false, false);
+    return co_request(io, command, argc, argv, READ, "CP:qrv", false, false);
 }
 
 static bool co_write(struct io *io, const struct io_command *command, int argc, char **argv)
 {
-    return co_request(io, command, argc, argv, WRITE, "+bcCfnpP:qrs:uz", false, true);
+    return co_request(io, command, argc, argv, WRITE, "bcCfnpP:qrs:uz", false, true);
 }
 
 static bool co_writev(struct io *io, const struct io_command *command, int argc, char **argv)
 {
-    return co_request(io, command, argc, argv, WRITE, "+CfqP:r", false, false);
+    return co_request(io, command, argc, argv, WRITE, "CfqP:r", false, false);
 }
 
 static bool co_aio_read(struct io *io, const struct io_command *command, int argc, char **argv)
 {
-    return co_request(io, command, argc, argv, READ, "+CP:iqrv", true, false);
+    return co_request(io, command, argc, argv, READ, "CP:iqrv", true, false);
 }
 
 static bool co_aio_write(struct io *io, const struct io_command *command, int argc, char **argv)
 {
-    return co_request(io, command, argc, argv, WRITE, "+CfiqP:ruz", true, false);
+    return co_request(io, command, argc, argv, WRITE, "CfiqP:ruz", true, false);
 }
 
 static bool co_discard(struct io *io, const struct io_command *command, int argc, char **argv)
 {
-    return co_request(io, command, argc, argv, DISCARD, "+Cq", false, true);
+    return co_request(io, command, argc, argv, DISCARD, "Cq", false, true);
 }
 
 static bool co_aio_flush(struct io *io, const struct io_command *command, int argc, char **argv)
@@ -393,11 +438,12 @@ static bool co_flush(struct io *io, const struct io_command *command, int argc, 
     return co_block_flush(io->user) >= 0;
 }
 
-#define COMMON_DETAILS "-C  statistics for programs", "-q  no statistics", "-r  no meaning"
+#define COMMON_DETAILS                                                                             \
+    "-C  statistics for programs", "-q  no statistics", "-r  registers the buffer"
 
 static const char *const read_details[] = {
     "Reads LENGTH bytes at OFFSET. Example: read -v 512 1k",
-    "-b  the machine's state, not the disk",
+    "-b  the machine's state, not the disk; not supported by any format yet",
     "-P PATTERN  check that all is this byte,",
     "-s OFF      from there on,",
     "-l LEN      so much of it",
@@ -415,7 +461,7 @@ static const char *const readv_details[] = {
 };
 static const char *const write_details[] = {
     "Writes LENGTH bytes (0xcd) at OFFSET. Example: write 512 1k",
-    "-b  the machine's state, not the disk",
+    "-b  the machine's state, not the disk; not supported by any format yet",
     "-c  compressed",
     "-f  on stable storage when it ends (FUA)",
     "-P PATTERN  this byte",
@@ -465,9 +511,9 @@ const struct io_command io_request_commands[] = {
      "asynchronously reads a number of bytes", aio_details, co_aio_read},
     {"aio_write", NULL, 2, -1, false, true, "[-Cfiqruz] [-P pattern] off len [len..]",
      "asynchronously writes a number of bytes", aio_details, co_aio_write},
-    {"aio_flush", NULL, 0, -1, false, false, NULL, "completes all outstanding aio requests", NULL,
+    {"aio_flush", NULL, 0, 0, false, false, NULL, "completes all outstanding aio requests", NULL,
      co_aio_flush},
-    {"flush", "f", 0, -1, false, false, NULL, "flush all in-core file state to disk", NULL,
+    {"flush", "f", 0, 0, false, false, NULL, "flush all in-core file state to disk", NULL,
      co_flush},
     {"discard", "d", 2, -1, false, true, "[-Cq] off len",
      "discards a number of bytes at a specified offset", discard_details, co_discard},

@@ -393,6 +393,10 @@ static bool make_machine(struct system *s, GError **error)
     if (!vm_create_machine(s->vm, s->options.machine, s->options.machine_properties, true, error)) {
         return false;
     }
+    if (s->options.single_thread && s->vm->n_cpus > 1) {
+        return fail(error, "-accel tcg,thread=single: several vCPUs on one thread are not built yet "
+                           "in Nandu " NANDU_VERSION "; use thread=multi");
+    }
     for (guint i = 0; i < s->options.devices->len; i++) {
         const struct given *given = s->options.devices->pdata[i];
 

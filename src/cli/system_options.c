@@ -1,4 +1,4 @@
-#include "cli/system_options.h"
+#include "cli/system_rows.h"
 
 #include <string.h>
 
@@ -7,8 +7,7 @@
 #include "qapi/command.h"
 #include "util/nearest.h"
 
-G_GNUC_PRINTF(2, 3)
-static bool fail(GError **error, const char *format, ...)
+bool option_fail(GError **error, const char *format, ...)
 {
     g_autofree char *text = NULL;
     va_list args;
@@ -20,37 +19,70 @@ static bool fail(GError **error, const char *format, ...)
     return false;
 }
 
-static const struct option_row *find_row(const char *name)
+void option_keep(void *slot, const struct qapi_type *type, void **typed)
 {
-    for (size_t i = 0; i < system_n_option_rows; i++) {
-        if (g_str_equal(system_option_rows[i].name, name)) {
-            return &system_option_rows[i];
+    void **pointer = slot;
+
+    qapi_free(type, *pointer);
+    *pointer = g_steal_pointer(typed);
+}
+
+bool option_is_help(const char *text)
+{
+    return g_str_equal(text, "help") || g_str_equal(text, "?");
+}
+
+/* In the order of the help; NULL: there are no more. */
+static const struct option_row *nth_row(size_t n)
+{
+    static const struct option_table *const tables[] = {
+        &system_machine_options, &system_device_options, &system_process_options};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(tables); i++) {
+        if (n < tables[i]->n_rows) {
+            return &tables[i]->rows[n];
         }
+        n -= tables[i]->n_rows;
     }
     return NULL;
+}
+
+static const struct option_row *find_row(const char *name)
+{
+    const struct option_row *row;
+
+    for (size_t i = 0; (row = nth_row(i)); i++) {
+        if (g_str_equal(row->name, name)) {
+            break;
+        }
+    }
+    return row;
 }
 
 static const struct option_row *find_group(const char *group)
 {
-    for (size_t i = 0; i < system_n_option_rows; i++) {
-        if (g_strcmp0(system_option_rows[i].group, group) == 0) {
-            return &system_option_rows[i];
+    const struct option_row *row;
+
+    for (size_t i = 0; (row = nth_row(i)); i++) {
+        if (g_strcmp0(row->group, group) == 0) {
+            break;
         }
     }
-    return NULL;
+    return row;
 }
 
 static bool unknown_option(const char *word, const char *name, GError **error)
 {
-    g_autofree const char **names = g_new(const char *, system_n_option_rows);
+    g_autoptr(GPtrArray) names = g_ptr_array_new();
+    const struct option_row *row;
     const char *nearest;
 
-    for (size_t i = 0; i < system_n_option_rows; i++) {
-        names[i] = system_option_rows[i].name;
+    for (size_t i = 0; (row = nth_row(i)); i++) {
+        g_ptr_array_add(names, (gpointer)row->name);
     }
-    nearest = util_nearest(name, names, system_n_option_rows);
-    return fail(error, "%s: invalid option%s%s%s", word, nearest ? "; did you mean -" : "",
-                nearest ? nearest : "", nearest ? "?" : "");
+    nearest = util_nearest(name, (const char *const *)names->pdata, names->len);
+    return option_fail(error, "%s: invalid option%s%s%s", word, nearest ? "; did you mean -" : "",
+                       nearest ? nearest : "", nearest ? "?" : "");
 }
 
 static void free_given(void *pointer)
@@ -185,11 +217,11 @@ static bool set_in_group(struct system_options *options, const char *text, GErro
     const struct option_row *row;
 
     if (g_strv_length(parts) != 3) {
-        return fail(error, "-set %s: expected GROUP.ID.KEY=VALUE", text);
+        return option_fail(error, "-set %s: expected GROUP.ID.KEY=VALUE", text);
     }
     row = find_group(parts[0]);
     if (!row) {
-        return fail(error, "-set %s: there is no option group \"%s\"", text, parts[0]);
+        return option_fail(error, "-set %s: there is no option group \"%s\"", text, parts[0]);
     }
     for (guint i = 0; i < options->given->len; i++) {
         struct given *given = options->given->pdata[i];
@@ -199,7 +231,7 @@ static bool set_in_group(struct system_options *options, const char *text, GErro
             return true;
         }
     }
-    return fail(error, "-set %s: there is no %s \"%s\" before it", text, parts[0], parts[1]);
+    return option_fail(error, "-set %s: there is no %s \"%s\" before it", text, parts[0], parts[1]);
 }
 
 /*
@@ -216,21 +248,21 @@ static bool read_config_line(struct system_options *options, char *line,
         char *quote = strchr(line, '"');
 
         if (line[length - 1] != ']') {
-            return fail(error, "expected [GROUP] or [GROUP \"ID\"]");
+            return option_fail(error, "expected [GROUP] or [GROUP \"ID\"]");
         }
         group = g_strndup(line + 1, (quote ? quote : line + length - 1) - line - 1);
         g_strstrip(group);
         *row = find_group(group);
         if (!*row || (*row)->form == OPTION_LATER) {
-            return fail(error, "there is no option group \"%s\"%s", group,
-                        *row ? " yet in Nandu " NANDU_VERSION : "");
+            return option_fail(error, "there is no option group \"%s\"%s", group,
+                               *row ? " yet in Nandu " NANDU_VERSION : "");
         }
         *value = json_object_new_object();
         if (quote) {
             char *end = strchr(quote + 1, '"');
 
             if (!end) {
-                return fail(error, "the id has no closing quote");
+                return option_fail(error, "the id has no closing quote");
             }
             json_object_object_add(*value, "id",
                                    json_object_new_string_len(quote + 1, end - quote - 1));
@@ -248,10 +280,10 @@ static bool read_config_line(struct system_options *options, char *line,
     size_t n = quoted ? strlen(quoted) : 0;
 
     if (n < 2 || quoted[0] != '"' || quoted[n - 1] != '"') {
-        return fail(error, "expected KEY = \"VALUE\"");
+        return option_fail(error, "expected KEY = \"VALUE\"");
     }
     if (!*value) {
-        return fail(error, "no [GROUP] before it");
+        return option_fail(error, "no [GROUP] before it");
     }
     *equals = '\0';
     quoted[n - 1] = '\0';
@@ -308,10 +340,11 @@ static bool write_config(const struct system_options *options, const char *path,
                 continue;
             }
             if (!json_object_is_type(member, json_type_string)) {
-                return fail(error,
-                            "-writeconfig %s: \"%s\" of -%s was given as JSON, which the file's "
-                            "form can't hold",
-                            path, key, given->row->name);
+                return option_fail(
+                    error,
+                    "-writeconfig %s: \"%s\" of -%s was given as JSON, which the file's "
+                    "form can't hold",
+                    path, key, given->row->name);
             }
             g_string_append_printf(text, "  %s = \"%s\"\n", key, json_object_get_string(member));
         }
@@ -343,11 +376,11 @@ static bool take_option(struct system_options *options, const char *word, const 
         return true;
     }
     if (row->form == OPTION_LATER_FLAG) {
-        return fail(error, "-%s: %s not built yet in Nandu " NANDU_VERSION, row->name,
-                    row->argument);
+        return option_fail(error, "-%s: %s not built yet in Nandu " NANDU_VERSION, row->name,
+                           row->argument);
     }
     if (!argument) {
-        return fail(error, "%s: requires an argument", word);
+        return option_fail(error, "%s: requires an argument", word);
     }
     *used = true;
     if (g_str_equal(name, "readconfig")) {
@@ -361,22 +394,46 @@ static bool take_option(struct system_options *options, const char *word, const 
         return true;
     }
     if (row->form == OPTION_LATER && !row->handle) {
-        return fail(error, "-%s: %s not built yet in Nandu " NANDU_VERSION, row->name,
-                    row->argument);
+        return option_fail(error, "-%s: %s not built yet in Nandu " NANDU_VERSION, row->name,
+                           row->argument);
     }
     return collect_argument(options, row, argument, error);
 }
 
+/* As it is called where a command line has only text. */
+static const char *text_type_name(const struct qapi_type *type)
+{
+    switch (type->kind) {
+    case QAPI_KIND_BOOL: return "bool (on/off)";
+    case QAPI_KIND_INT:
+    case QAPI_KIND_UINT: return "num";
+    case QAPI_KIND_SIZE: return "size";
+    default: return "str";
+    }
+}
+
+static gint by_text(gconstpointer a, gconstpointer b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
 static char *member_help(const struct option_row *row)
 {
-    g_autoptr(GString) s = g_string_new(NULL);
+    g_autoptr(GPtrArray) lines = g_ptr_array_new_with_free_func(g_free);
+    GString *text = g_string_new(NULL);
 
-    g_string_append_printf(s, "%s options:\n", row->name);
     for (uint32_t i = 0; i < row->type->n_members; i++) {
-        g_string_append_printf(s, "  %s=<%s>\n", row->type->members[i].name,
-                               row->type->members[i].type->name);
+        const struct qapi_member *member = &row->type->members[i];
+
+        g_ptr_array_add(lines, g_strdup_printf("  %s=<%s>\n", member->name,
+                                               text_type_name(member->type)));
     }
-    return g_string_free(g_steal_pointer(&s), FALSE);
+    g_ptr_array_sort(lines, by_text);
+    g_string_printf(text, "%s options:\n", row->group ? row->group : row->name);
+    for (guint i = 0; i < lines->len; i++) {
+        g_string_append(text, lines->pdata[i]);
+    }
+    return g_string_free(text, FALSE);
 }
 
 static bool apply(struct system_options *options, const struct given *given, GError **error)
@@ -446,9 +503,9 @@ bool system_options_parse(struct system_options *options, const char *arch, int 
         bool used;
 
         if (argv[i][0] != '-' || !argv[i][1]) {
-            return fail(error,
-                        "%s: disk images as arguments are not built yet in Nandu " NANDU_VERSION,
-                        argv[i]);
+            return option_fail(
+                error, "%s: disk images as arguments are not built yet in Nandu " NANDU_VERSION,
+                argv[i]);
         }
         if (!take_option(options, argv[i], argv[i + 1], &used, &config_out, error)) {
             return false;
@@ -507,12 +564,11 @@ char *system_options_help(const char *program, const char *arch)
 {
     g_autoptr(GString) s = g_string_new(NULL);
     g_autoptr(GString) later = g_string_new(NULL);
+    const struct option_row *row;
 
     g_string_append_printf(
         s, "usage: %s [options]\n\nA %s machine.  Options (one dash or two):\n\n", program, arch);
-    for (size_t i = 0; i < system_n_option_rows; i++) {
-        const struct option_row *row = &system_option_rows[i];
-
+    for (size_t i = 0; (row = nth_row(i)); i++) {
         if (row->form == OPTION_LATER || row->form == OPTION_LATER_FLAG) {
             g_string_append_printf(later, " -%s", row->name);
         } else if (row->help) {
@@ -572,8 +628,9 @@ static void list_chardev_option(void *opaque, const char *name,
 bool system_options_list(const char *option, struct qapi_command_line_option_info_list *ret,
                          GError **error)
 {
-    for (size_t i = 0; i < system_n_option_rows; i++) {
-        const struct option_row *row = &system_option_rows[i];
+    const struct option_row *row;
+
+    for (size_t i = 0; (row = nth_row(i)); i++) {
         struct qapi_command_line_option_info *info;
 
         if (!row->group || row->form == OPTION_LATER ||
@@ -589,7 +646,7 @@ bool system_options_list(const char *option, struct qapi_command_line_option_inf
         }
     }
     if (option && !ret->n) {
-        return fail(error, "invalid option name: %s", option);
+        return option_fail(error, "invalid option name: %s", option);
     }
     return true;
 }

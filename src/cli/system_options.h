@@ -1,6 +1,6 @@
 /*
- * The command line of nandu-system-ARCH: options and forms as qemu-system-ARCH's. One table of rows
- * (system_rows.c) says what each option takes; parsing has two steps, so that -readconfig, -set and
+ * The command line of nandu-system-ARCH: options and forms as qemu-system-ARCH's. Tables of rows
+ * (system_rows_*.c) say what each option takes; parsing has two steps, so that -readconfig, -set and
  * -writeconfig see all of it: first everything is collected as JSON values, then each row's handler
  * stores its value below.
  */
@@ -45,6 +45,7 @@ struct system_options {
     json_object *machine_properties; /* key=value strings; owned */
     GString *accels;                 /* "kvm:tcg"; empty: default */
     json_object *accel_properties;   /* key=value strings; owned; NULL: none */
+    bool single_thread;              /* -accel thread=single */
     const char *cpu;                 /* NULL: default */
     uint64_t ram_size;               /* bytes */
     struct qapi_name_options *name;
@@ -72,6 +73,7 @@ struct system_options {
     int64_t date_offset; /* -rtc: ns that the guest's clock of the day starts ahead of the host's */
     bool has_seed;
     uint64_t seed;
+    bool snapshot; /* drives' writes are thrown away */
     bool stopped, no_defaults, no_user_config, nographic, daemonize, preconfig;
 };
 
@@ -83,7 +85,7 @@ char *system_options_help(const char *program, const char *arch);
 bool system_options_list(const char *option, struct qapi_command_line_option_info_list *ret,
                          GError **error);
 
-/* The table's side. */
+/* The tables' side. */
 enum option_form {
     OPTION_FLAG,       /* no argument */
     OPTION_TEXT,       /* one as it is */
@@ -108,8 +110,5 @@ struct option_row {
     bool (*handle)(struct system_options *options, const struct given *given, void **typed,
                    GError **error);
 };
-
-extern const struct option_row system_option_rows[];
-extern const size_t system_n_option_rows;
 
 #endif

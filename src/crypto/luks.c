@@ -1,11 +1,11 @@
 /* LUKS1 headers and key slots (luks.h). */
 #include "crypto/luks.h"
 
-#include <gnutls/crypto.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "qapi/error.h"
+#include "util/guest_random.h"
 
 enum {
     SECTOR = 512,
@@ -347,12 +347,6 @@ bool luks_open_slot(const struct luks_header *h, unsigned slot, const void *pass
     return right;
 }
 
-static bool random_bytes(void *data, size_t bytes, GError **error)
-{
-    return gnutls_rnd(GNUTLS_RND_KEY, data, bytes) == 0 ||
-           fail(error, "There are no random numbers for keys");
-}
-
 static uint32_t count_iterations(const struct luks_header *h, size_t key_bytes,
                                  uint64_t milliseconds)
 {
@@ -372,9 +366,8 @@ bool luks_fill_slot(struct luks_header *h, unsigned slot, const void *password,
     if (!iter_ms || iter_ms > 3600000) {
         return fail(error, "iter-time must be from 1 to 3600000 milliseconds");
     }
-    if (!random_bytes(s->salt, LUKS_SALT_BYTES, error) || !random_bytes(material, last, error)) {
-        return false;
-    }
+    kernel_random(s->salt, LUKS_SALT_BYTES);
+    kernel_random(material, last);
     s->iterations = count_iterations(h, h->key_bytes, iter_ms);
     cipher = slot_cipher(h, slot, password, password_bytes, error);
     if (!cipher) {
@@ -450,12 +443,12 @@ bool luks_new(struct luks_header *h, const struct qapi_qcrypto_block_create_opti
     h->key_bytes = (uint32_t)cipher_key_bytes(&h->cipher);
     memset(key, 0, CIPHER_MAX_KEY);
     cipher = cipher_new(&h->cipher, key, h->key_bytes, error); /* whether the combination can be */
-    if (!cipher || !random_bytes(key, h->key_bytes, error) ||
-        !random_bytes(h->salt, LUKS_SALT_BYTES, error)) {
-        cipher_free(cipher);
+    if (!cipher) {
         return false;
     }
     cipher_free(cipher);
+    kernel_random(key, h->key_bytes);
+    kernel_random(h->salt, LUKS_SALT_BYTES);
     make_uuid(h);
     h->iterations = count_iterations(h, LUKS_DIGEST_BYTES, MAX(iter_ms / 8, 1));
     hash_derive_key(h->hash, key, h->key_bytes, h->salt, LUKS_SALT_BYTES, h->iterations, h->digest,

@@ -5,8 +5,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <gnutls/crypto.h>
-#include <gnutls/gnutls.h>
+#include <nettle/aes.h>
+#include <nettle/cbc.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -18,8 +18,6 @@
 #define SECRET_ERROR QAPI_ERROR, QAPI_ERROR_GENERIC
 
 enum {
-    AES_BLOCK = 16,
-    AES_KEY = 32,
     MAX_FILE = 1 << 20, /* bytes */
 };
 
@@ -36,7 +34,7 @@ struct secret {
 static void free_wiped(GByteArray *bytes)
 {
     if (bytes) {
-        gnutls_memset(bytes->data, 0, bytes->len);
+        explicit_bzero(bytes->data, bytes->len);
         g_byte_array_unref(bytes);
     }
 }
@@ -71,7 +69,7 @@ static GByteArray *read_file(struct secret *secret, GError **error)
                     secret->file, MAX_FILE);
         g_clear_pointer(&bytes, free_wiped);
     }
-    gnutls_memset(buffer, 0, sizeof(buffer));
+    explicit_bzero(buffer, sizeof(buffer));
     close(fd);
     return bytes;
 }
@@ -103,7 +101,7 @@ static GByteArray *decode_base64(const char *text, size_t size, const char *what
         return NULL;
     }
     decoded = g_base64_decode(packed, &length);
-    gnutls_memset(packed, 0, n);
+    explicit_bzero(packed, n);
     return g_byte_array_new_take(decoded, length);
 }
 
@@ -112,7 +110,7 @@ static bool unpad(GByteArray *bytes)
 {
     unsigned padding = bytes->len > 0 ? bytes->data[bytes->len - 1] : 0;
 
-    if (padding < 1 || padding > AES_BLOCK || padding > bytes->len) {
+    if (padding < 1 || padding > AES_BLOCK_SIZE || padding > bytes->len) {
         return false;
     }
     for (unsigned i = 1; i <= padding; i++) {
@@ -130,53 +128,45 @@ static bool decrypt(struct secret *secret, GByteArray *bytes, GError **error)
     struct object *root = object_root_of(&secret->obj);
     g_autoptr(GBytes) key_bytes = NULL;
     g_autoptr(GByteArray) iv_bytes = NULL;
-    gnutls_cipher_hd_t cipher;
-    gnutls_datum_t key, iv;
-    int status;
+    struct CBC_CTX(struct aes256_ctx, AES_BLOCK_SIZE) cipher;
+    gsize key_size;
+    const guint8 *key;
 
     key_bytes = secret_get(root, secret->keyid, error);
     if (!key_bytes) {
         return false;
     }
-    key.data = (unsigned char *)g_bytes_get_data(key_bytes, NULL);
-    key.size = (unsigned)g_bytes_get_size(key_bytes);
-    if (key.size != AES_KEY) {
-        g_set_error(error, SECRET_ERROR, "Key '%s' has %u bytes; AES-256 needs %d", secret->keyid,
-                    key.size, AES_KEY);
+    key = g_bytes_get_data(key_bytes, &key_size);
+    if (key_size != AES256_KEY_SIZE) {
+        g_set_error(error, SECRET_ERROR, "Key '%s' has %zu bytes; AES-256 needs %d", secret->keyid,
+                    key_size, AES256_KEY_SIZE);
         return false;
     }
     if (!secret->iv) {
         g_set_error(error, SECRET_ERROR,
                     "IV is required to decrypt the secret: give 'iv', %d bytes in base64",
-                    AES_BLOCK);
+                    AES_BLOCK_SIZE);
         return false;
     }
     iv_bytes = decode_base64(secret->iv, strlen(secret->iv), "'iv'", error);
     if (!iv_bytes) {
         return false;
     }
-    iv.data = iv_bytes->data;
-    iv.size = iv_bytes->len;
-    if (iv.size != AES_BLOCK) {
-        g_set_error(error, SECRET_ERROR, "IV has %u bytes; %d are needed", iv.size, AES_BLOCK);
+    if (iv_bytes->len != AES_BLOCK_SIZE) {
+        g_set_error(error, SECRET_ERROR, "IV has %u bytes; %d are needed", iv_bytes->len,
+                    AES_BLOCK_SIZE);
         return false;
     }
-    if (bytes->len == 0 || bytes->len % AES_BLOCK != 0) {
+    if (bytes->len == 0 || bytes->len % AES_BLOCK_SIZE != 0) {
         g_set_error(error, SECRET_ERROR,
                     "The encrypted secret has %u bytes, which is not a multiple of %d", bytes->len,
-                    AES_BLOCK);
+                    AES_BLOCK_SIZE);
         return false;
     }
-    status = gnutls_cipher_init(&cipher, GNUTLS_CIPHER_AES_256_CBC, &key, &iv);
-    if (status == GNUTLS_E_SUCCESS) {
-        status = gnutls_cipher_decrypt(cipher, bytes->data, bytes->len);
-        gnutls_cipher_deinit(cipher);
-    }
-    if (status != GNUTLS_E_SUCCESS) {
-        g_set_error(error, SECRET_ERROR, "Unable to decrypt the secret: %s",
-                    gnutls_strerror(status));
-        return false;
-    }
+    aes256_set_decrypt_key(&cipher.ctx, key);
+    CBC_SET_IV(&cipher, iv_bytes->data);
+    CBC_DECRYPT(&cipher, aes256_decrypt, bytes->len, bytes->data, bytes->data);
+    explicit_bzero(&cipher, sizeof(cipher));
     if (!unpad(bytes)) {
         g_set_error(error, SECRET_ERROR,
                     "Incorrect padding of the decrypted secret: wrong key '%s' or IV?",

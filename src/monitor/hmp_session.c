@@ -15,7 +15,9 @@ struct hmp_session {
     struct readline *readline; /* NULL: no line editing, no prompt */
     GString *partial;          /* a line that hasn't ended, without line editing */
     char *line;                /* waits to be run; NULL: none */
+    struct bottom_half *greet; /* with line editing */
     bool open;
+    bool greeted;
     bool prompt_shown;
 };
 
@@ -144,18 +146,32 @@ static const struct readline_ops readline_ops = {
 
 /* ---- The session ---- */
 
+static void greet(void *opaque)
+{
+    struct hmp_session *session = opaque;
+    g_autofree char *banner = NULL;
+
+    if (!session->open || session->greeted || session->mon.out_of_focus) {
+        return;
+    }
+    banner =
+        g_strdup_printf("QEMU %d.%d.%d monitor (Nandu %s) - type 'help' for more information\n",
+                        QEMU_VERSION_MAJOR, QEMU_VERSION_MINOR, QEMU_VERSION_MICRO, NANDU_VERSION);
+    session->greeted = true;
+    monitor_print(&session->mon, banner);
+    show_prompt(session);
+}
+
+/* Not greeted at once: while the machine is made, who shares the terminal may come and get the
+ * focus. Then it waits for that. */
 static void opened(struct monitor *mon)
 {
     struct hmp_session *session = (struct hmp_session *)mon;
-    g_autofree char *banner =
-        g_strdup_printf("QEMU %d.%d.%d monitor (Nandu %s) - type 'help' for more information\n",
-                        QEMU_VERSION_MAJOR, QEMU_VERSION_MINOR, QEMU_VERSION_MICRO, NANDU_VERSION);
 
     session->open = true;
     chardev_set_echo(mon->chr, !session->readline);
-    if (session->readline) {
-        monitor_print(mon, banner);
-        show_prompt(session);
+    if (session->greet) {
+        bottom_half_schedule(session->greet);
     }
 }
 
@@ -164,6 +180,7 @@ static void closed(struct monitor *mon)
     struct hmp_session *session = (struct hmp_session *)mon;
 
     session->open = false;
+    session->greeted = false;
     session->prompt_shown = false;
     g_clear_pointer(&session->line, g_free);
     if (session->readline) {
@@ -177,7 +194,9 @@ static void focus(struct monitor *mon, bool in)
 {
     struct hmp_session *session = (struct hmp_session *)mon;
 
-    if (in && !mon->running && !session->line) {
+    if (in && session->greet && !session->greeted) {
+        bottom_half_schedule(session->greet);
+    } else if (in && !mon->running && !session->line) {
         if (session->prompt_shown) {
             monitor_print(mon, "\n");
         }
@@ -190,6 +209,7 @@ static void hmp_session_free(struct monitor *mon)
     struct hmp_session *session = (struct hmp_session *)mon;
 
     g_clear_pointer(&session->readline, readline_free);
+    g_clear_pointer(&session->greet, bottom_half_free);
     g_string_free(session->partial, TRUE);
     g_free(session->line);
 }
@@ -212,6 +232,7 @@ bool monitor_add_hmp(struct monitors *monitors, struct chardev *chr, bool readli
     session->partial = g_string_new(NULL);
     if (readline) {
         session->readline = readline_new("(qemu) ", &readline_ops, session);
+        session->greet = bottom_half_new(monitors->context->loop, greet, session);
     }
     return monitor_start(monitors, &session->mon, &hmp_ops, chr, error);
 }

@@ -457,6 +457,11 @@ void readline_show_prompt(struct readline *rl)
     send(rl);
 }
 
+bool readline_is_empty(const struct readline *rl)
+{
+    return !rl->line->len;
+}
+
 void readline_reset(struct readline *rl)
 {
     clear_line(rl);

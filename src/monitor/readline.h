@@ -33,6 +33,8 @@ DEFINE_AUTO_PTR(readline, readline_free)
 size_t readline_feed(struct readline *rl, const uint8_t *data, size_t size);
 /* Begins a new line: shows the prompt. */
 void readline_show_prompt(struct readline *rl);
+/* Nothing was typed since the last line's end. */
+bool readline_is_empty(const struct readline *rl);
 /* Forgets line and history: for another user. */
 void readline_reset(struct readline *rl);
 /* The lines that were entered, the oldest first: char *, borrowed. */

@@ -2,7 +2,7 @@
  * Help on types, in the form that tools which parse QEMU's read.
  */
 #include "object/device.h"
-#include "object/object.h"
+#include "object/property.h"
 
 #include <string.h>
 
@@ -140,20 +140,10 @@ char *device_type_help(const char *name, GError **error)
     return properties_help(type, props);
 }
 
-static const char *inherited(const struct object_type *type, size_t offset)
-{
-    const char *text = NULL;
-
-    for (; type && !text; type = object_type_parent(type)) {
-        text = *(const char *const *)((const char *)type + offset);
-    }
-    return text;
-}
-
 /* Types that -device takes have a category; what only a board can make has none. */
 static const char *device_category(const struct object_type *type)
 {
-    return inherited(type, offsetof(struct object_type, category));
+    return object_type_inherited(type, offsetof(struct object_type, category));
 }
 
 static int compare_by_category(const void *a, const void *b)
@@ -180,7 +170,7 @@ char *device_types_help(void)
     for (guint i = 0; i < types->len; i++) {
         const struct object_type *type = g_ptr_array_index(types, i);
         const char *category = device_category(type);
-        const char *bus = inherited(type, offsetof(struct object_type, bus));
+        const char *bus = object_type_inherited(type, offsetof(struct object_type, bus));
 
         if (!g_str_equal(category, last)) {
             g_string_append_printf(text, "%s%s devices:\n", *last ? "\n" : "", category);

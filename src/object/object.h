@@ -84,6 +84,9 @@ struct object_type {
     const char *category;           /* of devices that -device can make, for its help: "Network", */
     const char *bus;                /* of devices: what they plug into, "PCI", */
     const struct state_ops *state;  /* of what has state that is saved (hw/state.h). */
+    /* Both or none: objects of this type stand for one of type proxied, their child of this name,
+     * made by init. Its properties that they don't have themselves are theirs, too. */
+    const char *proxied, *proxied_child;
 
     /* Parent's first; after defaults are set. */
     void (*init)(struct object *obj);
@@ -121,13 +124,15 @@ const struct object_type *object_type_parent(const struct object_type *type);
 /* Whether type is or descends from the type, or has the interface, called ancestor. */
 bool object_type_is(const struct object_type *type, const char *ancestor);
 bool object_is(const struct object *obj, const char *ancestor);
+/* The type of the object that those of this type stand for; NULL: none. */
+const struct object_type *object_type_proxied(const struct object_type *type);
 /* All types that are an ancestor (NULL: any), sorted by name, abstract ones only if asked for.
  * Free the array with g_ptr_array_unref. */
 GPtrArray *object_type_list(const char *ancestor, bool with_abstract);
 const void *object_class_data(const struct object *obj);
 const struct property *object_type_property(const struct object_type *type, const char *name);
-/* All properties, the oldest ancestor's first; of two with one name the descendant's. Free with
- * g_ptr_array_unref. */
+/* All properties, the oldest ancestor's first, those of what it stands for last; of two with one
+ * name the descendant's. Free with g_ptr_array_unref. */
 GPtrArray *object_type_properties(const struct object_type *type);
 /* As QMP and help show it: "bool", "int", "string", "link<iothread>", "ThrottleLimits". Caller
  * frees. */

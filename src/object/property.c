@@ -13,6 +13,14 @@ static void *field(struct object *obj, const struct property *prop)
     return (char *)obj + prop->offset;
 }
 
+/* The object that has it: obj, or what obj stands for. */
+static struct object *holder(struct object *obj, const struct property *prop)
+{
+    return object_type_own_property(obj->type, prop->name)
+               ? obj
+               : object_child(obj, object_type_proxied_child(obj->type));
+}
+
 static bool is_plain_field(const struct property *prop)
 {
     return !prop->link && !prop->get;
@@ -57,7 +65,7 @@ static void *value_from_json(const struct property *prop, struct json_object *js
 
 struct object *property_link(struct object *obj, const struct property *prop)
 {
-    return *(struct object **)field(obj, prop);
+    return *(struct object **)field(holder(obj, prop), prop);
 }
 
 static bool set_link(struct object *obj, const struct property *prop, const char *path,
@@ -122,6 +130,7 @@ static bool set_property(struct object *obj, const struct property *prop, struct
     void *value;
     bool ok;
 
+    obj = holder(obj, prop);
     if (!property_is_settable(prop)) {
         g_set_error(error, QAPI_ERROR, QAPI_ERROR_GENERIC, "Property '%s.%s' is not writable",
                     obj->type->name, prop->name);
@@ -279,6 +288,7 @@ json_object *object_get(struct object *obj, const char *name, GError **error)
     if (prop && prop->link) {
         target = property_link(obj, prop);
     } else if (prop) {
+        obj = holder(obj, prop);
         return prop->get ? get_computed(obj, prop, error)
                          : value_to_json(prop->type, field(obj, prop));
     }
@@ -315,7 +325,7 @@ json_object *property_default(const struct property *prop)
 
 void property_set_defaults(struct object *obj)
 {
-    g_autoptr(GPtrArray) props = object_type_properties(obj->type);
+    g_autoptr(GPtrArray) props = object_type_own_properties(obj->type);
 
     for (guint i = 0; i < props->len; i++) {
         const struct property *prop = g_ptr_array_index(props, i);
@@ -331,7 +341,7 @@ void property_set_defaults(struct object *obj)
 
 void property_clear_all(struct object *obj)
 {
-    g_autoptr(GPtrArray) props = object_type_properties(obj->type);
+    g_autoptr(GPtrArray) props = object_type_own_properties(obj->type);
 
     for (guint i = 0; i < props->len; i++) {
         const struct property *prop = g_ptr_array_index(props, i);

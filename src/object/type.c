@@ -1,7 +1,7 @@
 /*
  * The table of types: rows that OBJECT_TYPE put into a section of the program.
  */
-#include "object/object.h"
+#include "object/property.h"
 
 #include <string.h>
 
@@ -82,7 +82,29 @@ const void *object_class_data(const struct object *obj)
     return type ? type->class_data : NULL;
 }
 
-const struct property *object_type_property(const struct object_type *type, const char *name)
+const char *object_type_inherited(const struct object_type *type, size_t offset)
+{
+    const char *text = NULL;
+
+    for (; type && !text; type = object_type_parent(type)) {
+        text = *(const char *const *)((const char *)type + offset);
+    }
+    return text;
+}
+
+const struct object_type *object_type_proxied(const struct object_type *type)
+{
+    const char *name = object_type_inherited(type, offsetof(struct object_type, proxied));
+
+    return name ? object_type_find(name) : NULL;
+}
+
+const char *object_type_proxied_child(const struct object_type *type)
+{
+    return object_type_inherited(type, offsetof(struct object_type, proxied_child));
+}
+
+const struct property *object_type_own_property(const struct object_type *type, const char *name)
 {
     for (; type; type = object_type_parent(type)) {
         for (size_t i = 0; i < type->n_properties; i++) {
@@ -92,6 +114,14 @@ const struct property *object_type_property(const struct object_type *type, cons
         }
     }
     return NULL;
+}
+
+const struct property *object_type_property(const struct object_type *type, const char *name)
+{
+    const struct property *own = object_type_own_property(type, name);
+    const struct object_type *proxied = own ? NULL : object_type_proxied(type);
+
+    return proxied ? object_type_own_property(proxied, name) : own;
 }
 
 static void collect_properties(GPtrArray *list, const struct object_type *type,
@@ -105,16 +135,32 @@ static void collect_properties(GPtrArray *list, const struct object_type *type,
     for (size_t i = 0; i < type->n_properties; i++) {
         const struct property *prop = &type->properties[i];
 
-        if (object_type_property(leaf, prop->name) == prop) {
+        if (object_type_own_property(leaf, prop->name) == prop) {
             g_ptr_array_add(list, (void *)prop);
         }
     }
 }
 
-GPtrArray *object_type_properties(const struct object_type *type)
+GPtrArray *object_type_own_properties(const struct object_type *type)
 {
     GPtrArray *list = g_ptr_array_new();
 
     collect_properties(list, type, type);
+    return list;
+}
+
+GPtrArray *object_type_properties(const struct object_type *type)
+{
+    const struct object_type *proxied = object_type_proxied(type);
+    GPtrArray *list = object_type_own_properties(type);
+    g_autoptr(GPtrArray) others = proxied ? object_type_own_properties(proxied) : NULL;
+
+    for (guint i = 0; others && i < others->len; i++) {
+        const struct property *prop = others->pdata[i];
+
+        if (!object_type_own_property(type, prop->name)) {
+            g_ptr_array_add(list, (void *)prop);
+        }
+    }
     return list;
 }

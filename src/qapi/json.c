@@ -674,3 +674,22 @@ json_object *json_parse(const char *text, GError **error)
     }
     return whole.value;
 }
+
+void json_put_path(json_object *object, const char *path, json_object *value)
+{
+    const char *dot;
+
+    while ((dot = strchr(path, '.'))) {
+        g_autofree char *name = g_strndup(path, (gsize)(dot - path));
+        json_object *next;
+
+        if (!json_object_object_get_ex(object, name, &next) ||
+            !json_object_is_type(next, json_type_object)) {
+            next = json_object_new_object();
+            json_object_object_add(object, name, next);
+        }
+        object = next;
+        path = dot + 1;
+    }
+    json_object_object_add(object, path, value);
+}

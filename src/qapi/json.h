@@ -31,6 +31,10 @@ json_object *json_parse(const char *text, GError **error);
  */
 char *json_print(struct json_object *value, bool pretty);
 
+/* Sets a member of a member: "a.b" is b of object's a, which is made if it isn't an object. Takes
+ * over value. */
+void json_put_path(json_object *object, const char *path, json_object *value);
+
 /* A stream of values, as QMP's: bytes go in, values and errors come out in their order. */
 struct json_stream;
 /* A value or an error, both fn's to free. */

@@ -120,17 +120,23 @@ struct job {
     event_fn *fn;
     void *opaque;
     struct coroutine *co;
+    struct co_serial *serial; /* of a job in one */
     struct bottom_half done;
     bool over;
 };
+
+static void end_job(struct job *job)
+{
+    /* Freeing the loop waits for this thread, so the thread mustn't be the one that frees it. */
+    bottom_half_schedule_alive(&job->done);
+}
 
 static void run_job(void *opaque)
 {
     struct job *job = opaque;
 
     job->fn(job->opaque);
-    /* Freeing the loop waits for this thread, so the thread mustn't be the one that frees it. */
-    bottom_half_schedule_alive(&job->done);
+    end_job(job);
 }
 
 static void job_done(void *opaque)
@@ -141,16 +147,92 @@ static void job_done(void *opaque)
     coroutine_enter(job->co);
 }
 
-void co_run_in_pool(event_fn *fn, void *opaque)
+static void init_job(struct job *job, event_fn *fn, void *opaque)
 {
-    struct job job = { .fn = fn, .opaque = opaque, .co = coroutine_self() };
-    struct event_loop *loop = coroutine_loop(job.co);
+    *job = (struct job) { .fn = fn, .opaque = opaque, .co = coroutine_self() };
+    bottom_half_init(&job->done, coroutine_loop(job->co), job_done, job, NULL);
+}
 
-    bottom_half_init(&job.done, loop, job_done, &job, NULL);
-    thread_pool_run(loop->threads, run_job, &job);
-    while (!job.over) {
+static void wait_for_job(struct job *job)
+{
+    while (!job->over) {
         co_yield();
     }
+}
+
+void co_run_in_pool(event_fn *fn, void *opaque)
+{
+    struct job job;
+
+    init_job(&job, fn, opaque);
+    thread_pool_run(coroutine_loop(job.co)->threads, run_job, &job);
+    wait_for_job(&job);
+}
+
+/* ---- co_serial ---- */
+
+void co_serial_init(struct co_serial *serial)
+{
+    *serial = (struct co_serial) { 0 };
+    g_mutex_init(&serial->lock);
+    g_queue_init(&serial->waiting);
+}
+
+void co_serial_clear(struct co_serial *serial)
+{
+    assert(!serial->running);
+    g_mutex_clear(&serial->lock);
+}
+
+static struct job *next_in(struct co_serial *serial)
+{
+    struct job *next;
+
+    g_mutex_lock(&serial->lock);
+    next = g_queue_pop_head(&serial->waiting);
+    serial->running = next;
+    g_mutex_unlock(&serial->lock);
+    return next;
+}
+
+/* In a thread of the job's loop's pool, which goes on with the next jobs of this loop. */
+static void run_series(void *opaque)
+{
+    struct job *job = opaque, *next;
+    struct event_loop *loop = coroutine_loop(job->co), *other;
+
+    for (; job; job = next) {
+        job->fn(job->opaque);
+        /* Before the end of this one, with which the series may be gone. */
+        next = next_in(job->serial);
+        end_job(job);
+        if (next && coroutine_loop(next->co) != loop) {
+            other = event_loop_ref(coroutine_loop(next->co));
+            thread_pool_run(other->threads, run_series, next);
+            event_loop_unref(other);
+            break;
+        }
+    }
+}
+
+void co_run_serially(struct co_serial *serial, event_fn *fn, void *opaque)
+{
+    struct job job;
+    bool run;
+
+    init_job(&job, fn, opaque);
+    job.serial = serial;
+    g_mutex_lock(&serial->lock);
+    run = !serial->running;
+    serial->running = true;
+    if (!run) {
+        g_queue_push_tail(&serial->waiting, &job);
+    }
+    g_mutex_unlock(&serial->lock);
+    if (run) {
+        thread_pool_run(coroutine_loop(job.co)->threads, run_series, &job);
+    }
+    wait_for_job(&job);
 }
 
 /* ---- co_mutex ---- */

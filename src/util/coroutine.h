@@ -40,6 +40,18 @@ void co_cancel_wait(struct event_loop *loop, int fd);
 /* Runs fn(opaque) in one of the loop's pool of threads and waits for it. */
 void co_run_in_pool(event_fn *fn, void *opaque);
 
+/* What runs one after the other in the pool, first come, first served: for calls that would wait for
+ * each other in the kernel anyway. Any loops' coroutines, each in its own loop's pool. */
+struct co_serial {
+    GMutex lock;
+    GQueue waiting; /* struct job */
+    bool running;
+};
+void co_serial_init(struct co_serial *serial);
+/* Nothing runs. */
+void co_serial_clear(struct co_serial *serial);
+void co_run_serially(struct co_serial *serial, event_fn *fn, void *opaque);
+
 /* A mutex between coroutines of one or several loops: first come, first served. */
 struct co_mutex {
     GMutex lock;

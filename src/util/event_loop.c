@@ -76,8 +76,10 @@ struct event_loop *event_loop_new_with(const char *name, const struct event_back
     loop->owner = g_thread_self();
     loop->poll_grow = POLL_GROW;
     g_mutex_init(&loop->lock);
+    g_mutex_init(&loop->fixed_lock);
     if (!backend->open(loop, error)) {
         g_mutex_clear(&loop->lock);
+        g_mutex_clear(&loop->fixed_lock);
         g_free(loop->name);
         g_free(loop);
         return NULL;
@@ -206,6 +208,7 @@ static void event_loop_free(struct event_loop *loop)
         close(loop->wake_fd);
     }
     g_mutex_clear(&loop->lock);
+    g_mutex_clear(&loop->fixed_lock);
     g_free(loop->name);
     g_free(loop);
 }
@@ -267,6 +270,23 @@ static void run_pending(struct event_loop *loop)
         } else if (flags & BH_SCHEDULED) {
             loop->progress = true;
             bh->fn(bh->opaque);
+        }
+        bh = next;
+    }
+}
+
+/* Who is deleted and still in the list holds the loop, which runs no more. */
+static void drop_deleted(struct event_loop *loop)
+{
+    struct bottom_half *bh = take_pending(loop);
+
+    while (bh) {
+        struct bottom_half *next = bh->next;
+
+        if (__atomic_load_n(&bh->flags, __ATOMIC_ACQUIRE) & BH_DELETED) {
+            bh->destroy(bh);
+        } else {
+            enqueue(loop, bh);
         }
         bh = next;
     }
@@ -521,6 +541,7 @@ void event_loop_run(struct event_loop *loop)
     while (!is_stopping(loop)) {
         turn(loop, true);
     }
+    drop_deleted(loop);
     __atomic_store_n(&loop->stopping, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&loop->owner, NULL, __ATOMIC_RELEASE);
     event_loop_unref(loop);

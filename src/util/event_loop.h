@@ -114,6 +114,18 @@ struct uring_request {
 /* aio-max-batch; 0: as many as the ring takes. Any thread. */
 void event_loop_set_max_batch(struct event_loop *loop, unsigned max);
 bool event_loop_has_uring(const struct event_loop *loop);
+/*
+ * Numbers that io_uring knows an open file (IOSQE_FIXED_FILE) or memory (buf_index; at most 1 GiB)
+ * by, which spares it work for each request. -1: it has none to give (no io_uring, an old one, all
+ * are taken, no more memory may be locked): requests go without. A fixed file stays open, fixed
+ * memory stays resident, until it is unfixed. Any thread, as long as the loop is there.
+ */
+int event_loop_fix_file(struct event_loop *loop, int fd);
+/* The number is fd's from now on. False: it must not be used any more. */
+bool event_loop_refix_file(struct event_loop *loop, int index, int fd);
+void event_loop_unfix_file(struct event_loop *loop, int index);
+int event_loop_fix_buffer(struct event_loop *loop, void *data, size_t size);
+void event_loop_unfix_buffer(struct event_loop *loop, int index);
 struct io_uring_sqe *event_loop_sqe(struct event_loop *loop, struct uring_request *request);
 
 #endif

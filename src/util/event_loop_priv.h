@@ -86,6 +86,12 @@ struct timer_list;
 struct coroutine_pool;
 struct thread_pool;
 
+/* Numbers of io_uring's fixed files or buffers. */
+struct fixed_table {
+    bool tried, usable; /* the kernel was asked for it, and made it */
+    uint64_t used;      /* a bit each */
+};
+
 struct event_loop {
     gatomicrefcount refs;
     char *name;
@@ -119,6 +125,8 @@ struct event_loop {
     GArray *locals;              /* struct loop_local; few */
 
     struct io_uring ring;
+    GMutex fixed_lock; /* of these */
+    struct fixed_table fixed_files, fixed_buffers;
     unsigned max_batch; /* io_uring: entries that wait for the end of the turn; atomic; 0: all */
     int epoll_fd;
     GQueue always_ready; /* epoll: the watches that are `always` */
@@ -162,6 +170,9 @@ void timers_run(struct event_loop *loop);
 void timers_clear(struct event_loop *loop);
 /* The host's monotonic clock, ns. */
 int64_t clock_monotonic(void);
+
+/* event_loop_fixed.c: nothing is fixed any more, and nothing will be: the ring goes. */
+void event_loop_close_fixed(struct event_loop *loop);
 
 /* coroutine.c */
 void coroutine_pool_free(struct coroutine_pool *pool);

@@ -42,6 +42,7 @@ static bool uring_open(struct event_loop *loop, GError **error)
 
 static void uring_close(struct event_loop *loop)
 {
+    event_loop_close_fixed(loop);
     io_uring_queue_exit(&loop->ring);
 }
 

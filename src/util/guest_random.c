@@ -29,17 +29,19 @@ void guest_random_free(struct guest_random *random)
     g_free(random);
 }
 
-static void fill_from_kernel(uint8_t *data, size_t size)
+void kernel_random(void *data, size_t size)
 {
+    uint8_t *p = data;
+
     while (size) {
-        ssize_t n = getrandom(data, size, 0);
+        ssize_t n = getrandom(p, size, 0);
 
         if (n < 0) {
             g_assert(errno == EINTR);   /* the call has no other error for valid arguments */
             continue;
         }
-        data += n;
-        size -= n;
+        p += n;
+        size -= (size_t)n;
     }
 }
 
@@ -48,7 +50,7 @@ void guest_random_fill(struct guest_random *random, void *data, size_t size)
     uint8_t *p = data;
 
     if (!random || !random->sequence) {
-        fill_from_kernel(p, size);
+        kernel_random(p, size);
         return;
     }
     g_mutex_lock(&random->lock);

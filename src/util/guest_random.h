@@ -9,6 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Of the kernel, good for keys; waits until it has gathered enough after its start. */
+void kernel_random(void *data, size_t size);
+
 struct guest_random;
 struct guest_random *guest_random_new(bool has_seed, uint64_t seed);
 void guest_random_free(struct guest_random *random);

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import run
+from conftest import build_folder, run
 from qmp import Machine
 
 MiB = 1 << 20
@@ -94,8 +94,8 @@ def test_children_in_place(machine, image):
     ({"driver": "file", "filename": "/x"}, "'node-name' must be specified for the root node"),
     ({"driver": "file", "node-name": "a", "filename": "/"}, "Could not open '/': Is a directory"),
     ({"driver": "file", "node-name": "a", "filename": ""}, "The 'file' block driver requires a file name"),
-    ({"driver": "host_device", "node-name": "a", "filename": "/dev/null"},
-     "'host_device' driver requires '/dev/null' to be a block device"),
+    ({"driver": "host_device", "node-name": "a", "filename": "/etc/passwd"},
+     "'host_device' driver requires '/etc/passwd' to be either a character or block device"),
     ({"driver": "null-co", "node-name": "a b"}, "Invalid node-name: 'a b'"),
     ({"driver": "null-co", "node-name": "x" * 32}, "Node name too long"),
     ({"driver": "null-co", "node-name": "taken"}, "Duplicate nodes with node-name='taken'"),
@@ -188,6 +188,36 @@ def test_reopen_is_all_or_nothing(machine, image):
     assert not nodes(client)["a"]["ro"] and not nodes(client)["b"]["ro"]
 
 
+def test_reopen_cache_and_aio(machine, image):
+    client = machine.client()
+    disk = {"driver": "raw", "node-name": "disk", "file": file_node(image)}
+    add(client, **disk)
+    direct = {"driver": "raw", "node-name": "disk", "cache": {"direct": True},
+              "file": file_node(image, aio="native")}
+    answer = client.ask("blockdev-reopen", options=[direct])
+    if "error" in answer:
+        pytest.skip(answer["error"]["desc"])
+    assert all(nodes(client)[n]["cache"]["direct"] for n in ("disk", "file0"))
+    # The second one fails, and so the first one stays.
+    add(client, **file_node("/dev/null", "other", driver="host_device"))
+    error = client.error("blockdev-reopen", options=[
+        disk, file_node("/dev/null", "other", driver="host_device", aio="native")])[1]
+    assert "aio=native was specified, but it requires cache.direct=on" in error
+    assert nodes(client)["file0"]["cache"]["direct"]
+    client.command("blockdev-reopen", options=[disk])
+    assert not nodes(client)["file0"]["cache"]["direct"]
+    for more, message in [({"locking": "off"}, "Cannot change the option 'locking' of node 'file0'"),
+                          ({"aio": "native"}, "requires cache.direct=on")]:
+        assert message in client.error("blockdev-reopen", options=[file_node(image, **more)])[1]
+
+
+def test_options_left_out_are_not_reset(machine, image):
+    client = machine.client()
+    add(client, **file_node(image, locking="off"))
+    error = client.error("blockdev-reopen", options=[file_node(image)])[1]
+    assert error == "Option 'locking' of node 'file0' cannot be reset to its default value"
+
+
 def test_statistics(machine, image):
     client = machine.client()
     add(client, driver="raw", **{"node-name": "disk", "file": file_node(image)})
@@ -216,7 +246,7 @@ def test_blockdev_option(nandu_system, tmp_path, image):
     (["-blockdev", "node-name=x"], "Parameter 'driver' is missing"),
     (["-blockdev", "driver=raw,node-name=x,file=y"], "Cannot find device='' nor node-name='y'"),
     (["-drive", "file=/nonexistent,if=none"], "Could not open '/nonexistent': No such file or directory"),
-    (["-drive", "file=/dev/null,if=none,format=raw"], "'file' driver requires '/dev/null' to be a regular file"),
+    (["-drive", "driver=file,filename=/dev/null,if=none"], "'file' driver requires '/dev/null' to be a regular file"),
     (["-drive", "if=nonsense"], "unsupported bus type 'nonsense'"),
     (["-drive", "if=none,id=a", "-drive", "if=none,id=a"], "Device with id 'a' already exists"),
     (["-drive", "if=none,index=1,unit=2"], "index cannot be used with bus and unit"),
@@ -254,6 +284,97 @@ def test_drive_options(nandu_system, tmp_path, image):
         assert seen["three"]["inserted"]["image"]["virtual-size"] == 65536
         assert seen["four"]["inserted"]["cache"]["direct"]
         assert "inserted" not in seen["none4"] and seen["none4"]["removable"]
+
+
+def test_drive_statistics(nandu_system, tmp_path, image):
+    drive = f"file={image},format=raw,if=none,id=d,stats-account-invalid=off,stats-intervals.0=1,stats-intervals.1=60"
+    with Machine(nandu_system, tmp_path, "-drive", drive, "-drive", "if=none,id=e", "-device",
+                 "virtio-blk-pci,drive=d,id=v", machine="virt") as machine:
+        client = machine.client()
+        stats = {s["device"]: s["stats"] for s in client.command("query-blockstats")}
+        assert [t["interval_length"] for t in stats["d"]["timed_stats"]] == [1, 60]
+        assert not stats["d"]["account_invalid"] and stats["d"]["account_failed"]
+        assert stats["e"]["account_invalid"] and stats["e"]["timed_stats"] == []
+    for wrong, message in [("stats-intervals.0=x", "Invalid interval length: x"),
+                           ("stats-intervals.0=0", "Invalid interval length: 0"),
+                           ("stats-intervals.0=1,stats-intervals.1=1", "Interval 1 is given twice"),
+                           ("stats-account-failed=maybe", "'stats-account-failed' expects 'on' or 'off'")]:
+        assert message in refused(nandu_system, "-drive", f"file={image},format=raw,if=none,{wrong}")
+
+
+def test_sizes_in_options(nandu_system, tmp_path, image):
+    drives = ["driver=null-co,size=1G,id=a,if=none", f"file={image},driver=raw,offset=64k,size=1M,id=b,if=none",
+              "file.driver=null-co,file.size=1.5M,driver=raw,id=c,if=none"]
+    with Machine(nandu_system, tmp_path, *[w for d in drives for w in ("-drive", d)]) as machine:
+        seen = {b["device"]: b["inserted"]["image"]["virtual-size"] for b in machine.client().command("query-block")}
+        assert seen == {"a": 1 << 30, "b": MiB, "c": 3 * MiB // 2}
+    for option in ("-1", "junk", "8E", "1.5"):
+        assert "Parameter 'size' expects a size" in refused(nandu_system, "-drive", f"driver=null-co,size={option},if=none")
+    # -blockdev's are numbers.
+    assert "Parameter 'size' expects integer" in refused(nandu_system, "-blockdev",
+                                                         "driver=null-co,size=1G,node-name=x")
+
+
+def test_children_by_number(nandu_system, tmp_path, image):
+    drive = ("driver=quorum,vote-threshold=1,if=none,id=q,children.0.driver=raw,children.1.driver=raw,"
+             f"children.0.file.filename={image},children.1.file.driver=null-co,children.1.file.size=8M")
+    with Machine(nandu_system, tmp_path, "-drive", drive) as machine:
+        assert machine.client().command("query-block")[0]["inserted"]["drv"] == "quorum"
+
+
+@pytest.fixture
+def qcow2(tmp_path):
+    path = tmp_path / "disk.qcow2"
+    assert run([os.path.join(build_folder(), "nandu-img"), "create", "-q", "-f", "qcow2", path, "8M"]).status == 0
+    return path
+
+
+def test_temporary_image(nandu_system, tmp_path, qcow2, monkeypatch):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    before = qcow2.read_bytes()
+    drive = f"file={qcow2},if=none,id=d,node-name=base,discard=unmap,detect-zeroes=unmap,snapshot=on,cache=none"
+    with Machine(nandu_system, tmp_path, "-drive", drive) as machine:
+        client = machine.client()
+        assert list(folder.iterdir()) == []     # it has no name any more
+        top = client.command("query-block")[0]["inserted"]
+        assert top["drv"] == "qcow2" and not top["ro"] and top["backing_file"] == str(qcow2)
+        assert top["backing_file_depth"] == 1 and top["detect_zeroes"] == "unmap"
+        assert top["cache"] == {"writeback": True, "direct": False, "no-flush": True}
+        assert top["file"].startswith(f"{folder}/")
+        base = nodes(client)["base"]
+        assert base["ro"] and base["drv"] == "qcow2" and base["cache"]["direct"] and base["detect_zeroes"] == "off"
+        client.command("block_resize", device="d", size=16 * MiB)
+    assert qcow2.read_bytes() == before
+
+
+def test_temporary_images_of_all_drives(nandu_system, tmp_path, image, qcow2):
+    with Machine(nandu_system, tmp_path, "-snapshot", "-drive", f"file={image},format=raw,if=none,id=a", "-drive",
+                 f"file={qcow2},if=none,id=b,snapshot=off", "-drive", "if=none,id=c") as machine:
+        seen = {b["device"]: b.get("inserted", {}).get("backing_file_depth") for b in
+                machine.client().command("query-block")}
+        assert seen == {"a": 1, "b": 0, "c": None}
+
+
+def test_no_room_for_a_temporary_image(nandu_system, qcow2):
+    result = run([nandu_system, "-M", "none", *ARGUMENTS, "-drive", f"file={qcow2},if=none,snapshot=on"],
+                 extra_env={"TMPDIR": "/nonexistent"}, timeout=30)
+    assert result.status == 1 and result.error.count("\n") == 1
+    assert "Could not make a temporary image in '/nonexistent': No such file or directory" in result.error
+
+
+def test_drive_copies_on_read(nandu_system, tmp_path, qcow2):
+    with Machine(nandu_system, tmp_path, "-drive", f"file={qcow2},if=none,id=d,copy-on-read=on", "-drive",
+                 "file=null-co://,format=raw,if=none,id=r,readonly=on,copy-on-read=on") as machine:
+        client = machine.client()
+        assert "disabling copy-on-read on read-only drive" in machine.output()
+        seen = {b["device"]: b["inserted"]["drv"] for b in client.command("query-block")}
+        assert seen == {"d": "qcow2", "r": "raw"}
+        assert sorted(n["drv"] for n in nodes(client).values()) == ["copy-on-read", "file", "null-co", "qcow2", "raw"]
+        client.command("block_resize", device="d", size=16 * MiB)
+        client.command("human-monitor-command", command_line="drive_del d")
+        assert [b["device"] for b in client.command("query-block")] == ["r"]
 
 
 def test_default_interface(nandu_system, tmp_path, image):

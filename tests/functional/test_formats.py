@@ -23,7 +23,7 @@ SECRET = ["--object", "secret,id=s,data=letmein"]
 @pytest.fixture(name="nandu_img")
 def fixture_nandu_img(tmp_path):
     path = tmp_path / "nandu-img"
-    os.symlink(os.path.join(build_folder(), "nandu"), path)
+    os.symlink(os.path.join(build_folder(), "nandu-img"), path)
     return str(path)
 
 

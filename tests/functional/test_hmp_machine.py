@@ -163,7 +163,8 @@ def test_log_of_a_running_machine(nandu_system, tmp_path, program):
     with Machine(nandu_system, tmp_path, "-D", first, *program, machine="virt") as machine:
         hmp = hmp_of(machine)
         assert hmp("log in_asm,exec,nochain") == ""
-        assert "ecall" in wait_for(first, "Trace 0: 0x80000")
+        wait_for(first, "Trace 0: 0x80000")
+        wait_for(first, "ecall")
         assert hmp(f"logfile {second}") == ""
         wait_for(second, "Trace 0: 0x80000")
         assert hmp("log none") == ""

@@ -47,7 +47,7 @@ class Pair:
     def __init__(self, tmp_path, name):
         names = tmp_path / "names"
         names.mkdir()
-        os.symlink(os.path.join(build_folder(), "nandu"), names / name)
+        os.symlink(os.path.join(build_folder(), "nandu-img"), names / name)
         self.qemu = Side(qemu_tool(name), tmp_path / "qemu")
         self.nandu = Side(str(names / name), tmp_path / "nandu")
 
@@ -419,7 +419,7 @@ def test_manual_page():
                                              ("nandu-io -c aio_f", {"aio_flush"})])
 def test_completion(tmp_path, words, expected):
     for name in ("nandu-img", "nandu-io"):
-        os.symlink(os.path.join(build_folder(), "nandu"), tmp_path / name)
+        os.symlink(os.path.join(build_folder(), "nandu-img"), tmp_path / name)
     function = "_" + words.split()[0].replace("-", "_")
     script = (f". {TOP}/tools/completion.bash; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); {function}; "
               'printf "%s\\n" "${COMPREPLY[@]}"')

@@ -130,16 +130,23 @@ def test_options_of_user(guest, tmp_path):
     digest = make_file(tmp_path / "tftp" / "file", MiB)
     options = ("user,id=n0,net=192.168.76.0/24,host=192.168.76.9,dhcpstart=192.168.76.20,dns=192.168.76.7,"
                f"hostname=tester,domainname=example.org,dnssearch=a.example,dnssearch=b.example,bootfile=boot.img,"
-               f"tftp={tmp_path / 'tftp'},tftp-server-name=server.example")
+               f"tftp={tmp_path / 'tftp'}")
     with guest("-netdev", options, *NIC) as g:
-        g.sh("ip link set eth0 up; udhcpc -q -n -f -t 10 -i eth0 -s /etc/dhcp -O search -O bootfile -O tftp -O hostname")
+        g.sh("ip link set eth0 up; udhcpc -q -n -f -t 10 -i eth0 -s /etc/dhcp -O search -O bootfile -O hostname")
         told = dict(re.findall(r"^(\w+)='(.*)'$", g.sh("cat /tmp/dhcp"), re.M))
         expected = {"ip": "192.168.76.20", "router": "192.168.76.9", "dns": "192.168.76.7", "hostname": "tester",
-                    "domain": "example.org", "search": "a.example b.example", "tftp": "server.example"}
+                    "domain": "example.org", "search": "a.example b.example"}
         assert {key: told.get(key) for key in expected} == expected
         assert "boot.img" in (told.get("boot_file"), told.get("bootfile"))
         g.sh("tftp -g -r file -l /tmp/file 192.168.76.9")
         assert digest in g.sh("sha256sum /tmp/file")
+
+
+def test_tftp_server_name(guest):
+    """By itself, since libslirp 4.7 never frees that name: a search for leaks finds it."""
+    with guest("-netdev", "user,id=n0,tftp-server-name=server.example", *NIC, leaks=False) as g:
+        g.sh("ip link set eth0 up; udhcpc -q -n -f -t 10 -i eth0 -s /etc/dhcp -O tftp")
+        assert "tftp='server.example'" in g.sh("cat /tmp/dhcp")
 
 
 def test_ipv6(guest, tmp_path):
@@ -172,9 +179,9 @@ def test_restrict_and_guestfwd(guest, tmp_path):
             g.sh("for i in $(seq 100); do grep host /tmp/got && break; sleep 0.1; done; grep 'from the host' /tmp/got")
 
 
-def test_guestfwd_command(guest, tmp_path):
-    with guest("-sandbox", "on,spawn=allow", "-netdev",
-               "user,id=n0,guestfwd=tcp:10.0.2.100:1234-cmd:tr a-z A-Z", *NIC) as g:
+def test_guestfwd_command(guest):
+    with guest("-sandbox", "on,spawn=allow", "-netdev", "user,id=n0,guestfwd=tcp:10.0.2.100:1234-cmd:tr a-z A-Z", *NIC,
+               leaks=False) as g:
         g.dhcp()
         assert "LOUD" in g.sh("(echo loud; sleep 1) | nc 10.0.2.100 1234 & sleep 3; wait")
 

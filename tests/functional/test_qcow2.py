@@ -18,10 +18,10 @@ SIZE = 8 * MiB
 
 
 def link(tmp_path, name):
-    """nandu by another name."""
+    """The tool by another name."""
     path = tmp_path / name
     if not path.exists():
-        os.symlink(os.path.join(build_folder(), "nandu"), path)
+        os.symlink(os.path.join(build_folder(), "nandu-img"), path)
     return path
 
 
@@ -228,3 +228,236 @@ def test_damage_is_told(nandu_system, tmp_path):
         assert (data["device"], data["node-name"], data["fatal"]) == ("d0", "q", True)
         assert "unaligned" in data["msg"]
     assert info(image)["corrupt"]
+
+
+# ---- Killed in the middle of something else ----
+
+def contents(tmp_path, image, *options):
+    out = tmp_path / "contents.raw"
+    done = run([link(tmp_path, "nandu-img"), "convert", *options, "-O", "raw", image, out])
+    assert done.status == 0, done
+    return out.read_bytes()
+
+
+def nandu_io(tmp_path, image, *commands):
+    arguments = sum((["-c", c] for c in commands), [])
+    done = run([link(tmp_path, "nandu-io"), "-f", "qcow2", "-d", "unmap", *arguments, image])
+    assert done.status == 0 and "failed" not in done.text + done.error, done
+
+
+OPERATIONS = {
+    "create": ["snapshot", "-c", "new"],
+    "apply": ["snapshot", "-a", "old"],
+    "delete": ["snapshot", "-d", "old"],
+    "grow": ["resize", "-q", "IMAGE", "12M"],
+    "shrink": ["resize", "-q", "--shrink", "IMAGE", "3M"],
+    "width": ["amend", "-o", "refcount_bits=64"],
+    "version": ["amend", "-o", "compat=0.10"],
+    "bitmap": ["bitmap", "--add", "-g", "512", "IMAGE", "another"],
+    "commit": ["commit", "-q"],
+    "rebase": ["rebase", "-b", ""],
+}
+
+
+def kill_image(tmp_path, name):
+    """An image with much metadata, and what a kill may leave of its disk."""
+    image, base = tmp_path / "disk.qcow2", tmp_path / "base.qcow2"
+    below = ["-b", base, "-F", "qcow2"] if name in ("commit", "rebase") else []
+    if below:
+        run(["qemu-img", "create", "-q", "-f", "qcow2", base, str(SIZE)])
+        nandu_io(tmp_path, base, "write -P 1 0 6M")
+    done = run([link(tmp_path, "nandu-img"), "create", "-q", "-f", "qcow2", "-o", "cluster_size=512", *below, image,
+                str(SIZE)])
+    assert done.status == 0, done
+    nandu_io(tmp_path, image, "write -P 2 1M 3M", "write -z 6M 1M")
+    before = contents(tmp_path, image)
+    if not below:
+        run([link(tmp_path, "nandu-img"), "snapshot", "-c", "old", image])
+        nandu_io(tmp_path, image, "write -P 3 2M 3M")
+    if name in ("grow", "shrink", "apply"):
+        run([link(tmp_path, "nandu-img"), "bitmap", "--add", "-g", "512", image, "b"])
+    now = contents(tmp_path, image)
+    return image, {now, *{"apply": [before], "grow": [now + bytes(4 * MiB)], "shrink": [now[:3 * MiB]]}.get(name, [])}
+
+
+def is_sound(tmp_path, image):
+    """Leaks are no damage: with counts as they should be all is well, without any other repair."""
+    done = run([link(tmp_path, "nandu-img"), "check", "-r", "leaks", image])
+    return done.status == 0 and run(["qemu-img", "check", image]).status == 0
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_kill_operation(tmp_path, name):
+    image, allowed = kill_image(tmp_path, name)
+    arguments = [image if a == "IMAGE" else a for a in OPERATIONS[name]]
+    if image not in arguments:
+        arguments.append(image)
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for file in tmp_path.glob("*.qcow2"):
+        shutil.copy(file, kept)
+    choice = random.Random(name)
+    for _ in range(12):
+        for file in kept.iterdir():
+            shutil.copy(file, tmp_path)
+        process = subprocess.Popen([link(tmp_path, "nandu-img"), *arguments], stderr=subprocess.DEVNULL)
+        try:
+            process.wait(choice.uniform(0.002, 0.06))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        assert is_sound(tmp_path, image)
+        found = contents(tmp_path, image)
+        if name == "shrink" and len(found) == SIZE:
+            found = found[:3 * MiB]     # what is cut off may be gone before
+        assert found in allowed
+        assert all(b["flags"] == ["auto"] for b in info(image).get("bitmaps", []))
+
+
+# ---- Bitmaps of images that change ----
+
+def test_bitmap_resize(tmp_path):
+    image = create(tmp_path)
+    img = link(tmp_path, "nandu-img")
+    for name in ("b", "c"):
+        assert run([img, "bitmap", "--add", "-g", "512", image, name]).status == 0
+    nandu_io(tmp_path, image, "write -P 3 0 1M", "write -P 4 7M 1M")
+    for size in ("200M", "5M", "50M"):
+        assert run([img, "resize", "-q", "--shrink", image, size]).status == 0
+        assert run(["qemu-img", "check", image]).status == 0
+        # QEMU takes them as valid, and writes them.
+        assert run(["qemu-io", "-c", "write -P 5 4M 64k", image]).status == 0
+        assert [b["flags"] for b in info(image)["bitmaps"]] == [["auto"], ["auto"]]
+        assert run([img, "check", image]).status == 0
+
+
+def test_goto_with_bitmap(tmp_path):
+    """All is dirty then, in a disk of another size."""
+    image = create(tmp_path)
+    img = link(tmp_path, "nandu-img")
+    nandu_io(tmp_path, image, "write -P 3 0 1M")
+    assert run([img, "snapshot", "-c", "s", image]).status == 0
+    assert run([img, "resize", "-q", "--shrink", image, "3M"]).status == 0
+    assert run([img, "bitmap", "--add", image, "b"]).status == 0
+    assert run([img, "snapshot", "-a", "s", image]).status == 0
+    assert run(["qemu-img", "check", image]).status == 0
+    assert json.loads(run(["qemu-img", "info", "--output=json", image]).text)["virtual-size"] == SIZE
+    done = run(["qemu-img", "convert", "--bitmaps", "-O", "qcow2", image, tmp_path / "copy.qcow2"])
+    assert done.status == 0, done
+
+
+# ---- Damaged bitmaps ----
+
+def bitmap_places(f):
+    """Of the extension's data, the directory, and the first bitmap's table."""
+    f.seek(100)
+    at = int.from_bytes(f.read(4), "big")
+    while True:
+        f.seek(at)
+        kind, size = int.from_bytes(f.read(4), "big"), int.from_bytes(f.read(4), "big")
+        if kind == 0x23852875:
+            break
+        at += 8 + (size + 7) // 8 * 8
+    f.seek(at + 8 + 16)
+    directory = int.from_bytes(f.read(8), "big")
+    f.seek(directory)
+    return at + 8, directory, int.from_bytes(f.read(8), "big")
+
+
+# What is written where, and which of the bitmaps are left.
+DAMAGE = {
+    "garbage in the directory": (lambda e, d, t, l1: (d + 32, b"\xff" * 32), "a"),
+    "an unknown type": (lambda e, d, t, l1: (d + 16, b"\x07"), "bc"),
+    "another number": (lambda e, d, t, l1: (e, b"\0\0\0\7"), "abc"),
+    "a directory behind the end": (lambda e, d, t, l1: (e + 16, (1 << 40).to_bytes(8, "big")), ""),
+    "a directory that is the L1 table": (lambda e, d, t, l1: (e + 16, l1), ""),
+    "a table behind the end": (lambda e, d, t, l1: (d, (1 << 40).to_bytes(8, "big")), "bc"),
+    "a table that is the L1 table": (lambda e, d, t, l1: (d, l1), "bc"),
+    "an entry that makes no sense": (lambda e, d, t, l1: (t, (0x1234567).to_bytes(8, "big")), "abc"),
+    "an entry behind the end": (lambda e, d, t, l1: (t, (1 << 40).to_bytes(8, "big")), "abc"),
+    "an entry that is the L1 table": (lambda e, d, t, l1: (t, l1), "abc"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_bitmap_repair(tmp_path, name):
+    image = create(tmp_path)
+    img = link(tmp_path, "nandu-img")
+    for bitmap in "abc":
+        assert run([img, "bitmap", "--add", "-g", "512", image, bitmap]).status == 0
+    nandu_io(tmp_path, image, "write -P 4 0 1M")
+    damage, left = DAMAGE[name]
+    with open(image, "r+b") as f:
+        places = bitmap_places(f)
+        f.seek(40)
+        at, data = damage(*places, f.read(8))
+        f.seek(at)
+        f.write(data)
+    assert run([img, "check", image]).status == 2
+    done = run([img, "check", "-r", "all", image])
+    assert done.status == 0, done
+    assert run([img, "check", image]).status == 0
+    assert run(["qemu-img", "check", image]).status == 0
+    assert "".join(b["name"] for b in info(image).get("bitmaps", [])) == left
+    nandu_io(tmp_path, image, "read -P 4 0 1M", "write 2M 64k")
+    assert run(["qemu-img", "check", image]).status == 0
+
+
+# ---- Version 2 ----
+
+@pytest.mark.parametrize("backed", [False, True])
+def test_downgrade_with_snapshots(tmp_path, backed):
+    """Clusters of zeroes of the disk and of its snapshots become what version 2 has."""
+    base, image, img = tmp_path / "base.raw", tmp_path / "disk.qcow2", link(tmp_path, "nandu-img")
+    base.write_bytes(b"\x09" * SIZE)
+    assert run([img, "create", "-q", "-f", "qcow2", "-o", "cluster_size=4k",
+                *(["-b", base, "-F", "raw"] if backed else []), image, str(SIZE)]).status == 0
+    nandu_io(tmp_path, image, "write -P 1 0 1M", "write -z 2M 1M")
+    run([img, "snapshot", "-c", "s", image])
+    nandu_io(tmp_path, image, "write -z 64k 1M")
+    run([img, "snapshot", "-c", "t", image])
+    nandu_io(tmp_path, image, "write -z 3M 64k")
+    before = [contents(tmp_path, image, *o) for o in ([], ["-l", "s"], ["-l", "t"])]
+    done = run([img, "amend", "-o", "compat=0.10", image])
+    assert done.status == 0, done
+    assert info(image)["compat"] == "0.10"
+    assert [contents(tmp_path, image, *o) for o in ([], ["-l", "s"], ["-l", "t"])] == before
+    assert run(["qemu-img", "check", image]).status == 0
+    assert run([img, "check", image]).status == 0
+    run([img, "amend", "-o", "compat=1.1", image])
+    run([img, "resize", "-q", image, "16M"])
+    done = run([img, "amend", "-o", "compat=0.10", image])
+    assert done.status == 1 and "another size" in done.error, done
+
+
+# ---- blkdebug's events ----
+
+# Commands that come by each, and make a request of the image's own file next.
+EVENTS = {
+    "l2_load": "read 0 64k", "read_aio": "read 0 64k", "read_compressed": "read 1M 1k",
+    "read_backing_aio": "write 2097252 200", "cluster_alloc": "write 5M 64k", "write_aio": "write 5M 64k",
+    "refblock_load": "write 5M 64k", "cow_read": "write 100 200", "cow_write": "write 100 200",
+    "l1_grow_alloc_table": "truncate 80M", "l1_grow_write_table": "truncate 80M",
+    "l1_grow_activate_table": "truncate 80M", "l1_shrink_write_table": "truncate 1M",
+    "l1_shrink_free_l2_clusters": "truncate 1M", "write_compressed": "write -c 3M 1k",
+    "cluster_alloc_bytes": "write -c 3M 1k",
+}
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_debug_event(tmp_path, event):
+    image, base = tmp_path / "disk.qcow2", tmp_path / "base.qcow2"
+    for path, more in ((base, []), (image, ["-b", base, "-F", "qcow2"])):
+        done = run(["qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=1k", *more, path, "20M"])
+        assert done.status == 0, done
+    nandu_io(tmp_path, base, "write -P 9 0 20M")
+    nandu_io(tmp_path, image, "write -P 1 0 64k", "write -c -P 2 1M 1k")
+    run([link(tmp_path, "nandu-img"), "snapshot", "-c", "s", image])
+    node = {"driver": "qcow2", "file": {
+        "driver": "blkdebug", "image": {"driver": "file", "filename": str(image)},
+        "inject-error": [{"event": event, "errno": 28, "once": True, "immediately": True}]}}
+    for command, expected in ((EVENTS[event], True), (EVENTS[event], False)):
+        done = run([link(tmp_path, "nandu-io"), "-c", command, "json:" + json.dumps(node)])
+        assert ("No space left" in done.text + done.error) == expected, done
+        node["file"]["inject-error"] = []
+    assert run(["qemu-img", "check", image]).status in (0, 3)

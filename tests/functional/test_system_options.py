@@ -58,6 +58,17 @@ def test_machine_properties(system):
     assert re.search(r"^  mem-merge=<bool>", text, re.M)
 
 
+def test_device_properties(system):
+    """A device on PCI has the properties of the virtio device behind it, with their types and defaults."""
+    text = system("-device", "virtio-rng-pci,help").text
+    assert text.startswith("virtio-rng-pci options:\n")
+    assert re.search(r"^  rng=<link<rng-backend>> +- ", text, re.M)
+    assert re.search(r"^  event_idx=<bool> .*\(default: on\)$", text, re.M)
+    assert re.search(r"^  vectors=<uint32> ", text, re.M)
+    assert len(re.findall(r"^  event_idx=", text, re.M)) == 1
+    assert "realized" not in text
+
+
 def test_accel_help(system):
     assert system("-accel", "help").text == "Accelerators supported in QEMU binary:\ntcg\n"
 
@@ -94,7 +105,9 @@ def test_other_help(system):
     assert "none" in system("-display", "help").text
     assert re.search(r"^guest_errors ", system("-d", "help").text, re.M)
     assert system("-trace", "help").text.strip()
-    assert system("-smp", "help").status == 0
+    assert system("-smp", "help").text.startswith("smp-opts options:\n  books=<num>\n  clusters=<num>\n")
+    assert "  strict=<bool (on/off)>\n" in system("-boot", "help").text
+    assert re.match(r"Supported formats: .*\bqcow2 .*\braw\b", system("-drive", "format=help").text)
 
 
 def test_same_rows_as_the_manual(system):
@@ -121,6 +134,14 @@ WRONG = [
     (["-cpu", "nonsense"], r"-cpu nonsense: .*nonsense"),
     (["-accel", "nonsense"], r"-accel nonsense: invalid accelerator"),
     (["-accel", "tcg,nonsense=1"], r"-accel tcg,nonsense=1: .*nonsense"),
+    (["-accel", "tcg,tb-size=x"], r"-accel tcg,tb-size=x: Parameter 'tb-size' expects integer"),
+    (["-accel", "tcg,thread=x"], r"-accel tcg,thread=x: Invalid 'thread' setting x"),
+    (["-machine", "virt", "-accel", "tcg,thread=single", "-smp", "2"], r"thread=single.*; use thread=multi"),
+    (["-machine", "none", "-drive", "help"], r"-drive help: Must specify either driver or file"),
+    (["-machine", "virt", "-device", "virtio-net-pci,bootindex=1", "-device", "virtio-net-device,bootindex=1"],
+     r"-device virtio-net-device,bootindex=1: The bootindex 1 has already been used"),
+    (["-machine", "virt", "-device", "virtio-net-pci,mac=x"],
+     r"Property 'virtio-net-device\.mac' doesn't take value 'x'"),
     (["-machine", "none", "-accel", "kvm"], r"KVM is not built yet"),
     (["-smp", "0"], r"-smp 0: Invalid CPU topology"),
     (["-smp", "x"], r"-smp x: "),
@@ -290,6 +311,23 @@ def test_escape_key(nandu_system):
     """Ctrl-B x instead of Ctrl-A x ends the program."""
     done = run([nandu_system, "-machine", "none", "-nographic", "-echr", "0x02"], stdin=b"\x01x\x02x")
     assert done.status == 0, done
+
+
+def test_thread_single(nandu_system, tmp_path):
+    """A machine of one vCPU has one thread that runs it, whatever is said."""
+    for accel in ("tcg,thread=single", "tcg,thread=multi", "tcg"):
+        with Machine(nandu_system, tmp_path, "-machine", "virt", "-bios", "none", "-accel", accel) as m:
+            assert len(m.client().command("query-cpus-fast")) == 1
+
+
+def test_nographic_monitor_waits_for_focus(nandu_system):
+    """The terminal is the serial port's until Ctrl-A c; then the monitor says hello, once."""
+    done = run([nandu_system, "-machine", "virt", "-bios", "none", "-S", "-nographic"], stdin=b"\x01x")
+    assert done.status == 0 and "QEMU" not in done.text, done
+    done = run([nandu_system, "-machine", "virt", "-bios", "none", "-S", "-nographic"],
+               stdin=b"\x01cinfo status\n\x01c\x01cquit\n")
+    assert done.status == 0 and done.text.count("type 'help' for more information") == 1, done
+    assert "VM status: paused" in done.text
 
 
 def test_add_fd(nandu_system, tmp_path):

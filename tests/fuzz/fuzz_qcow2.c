@@ -218,6 +218,20 @@ static void co_look(struct world *w)
     co_block_node_unref(node);
 }
 
+static void co_amend(struct block_node *node, unsigned choice)
+{
+    static const char *const choices[] = {
+        "{'version': 'v2', 'refcount-bits': '16', 'lazy-refcounts': 'off'}",
+        "{'version': 'v3', 'lazy-refcounts': 'on'}",
+        "{'refcount-bits': '64'}",
+        "{'refcount-bits': '8'}",
+    };
+    json_object *options = json_tokener_parse(choices[choice % G_N_ELEMENTS(choices)]);
+
+    node->driver->co_amend(node, options, false, NULL);
+    json_object_put(options);
+}
+
 static void co_one_change(struct world *w, struct block_node *node)
 {
     uint64_t r = next_random(&w->random), length = node->length, offset, bytes;
@@ -229,7 +243,7 @@ static void co_one_change(struct world *w, struct block_node *node)
     /* Mostly where there is something. */
     offset = (r >> 8) % (r & 128 ? length : MIN(length, 65536));
     bytes = MIN(1 + (r >> 40) % 5000, length - offset);
-    switch (r % 12) {
+    switch (r % 13) {
     case 0: co_block_discard(w->user, offset, bytes); break;
     case 1: co_block_write_zeroes(w->user, offset, bytes, r & 64 ? BLOCK_MAY_UNMAP : 0); break;
     case 2: co_block_flush(w->user); break;
@@ -244,6 +258,7 @@ static void co_one_change(struct world *w, struct block_node *node)
         co_dirty_bitmap_remove(node, "b", NULL);
         co_dirty_bitmap_add(node, "c", 4096, true, false, NULL);
         break;
+    case 8: co_amend(node, r >> 16); break;
     default:
         co_block_write(w->user, offset, bytes, BLOCK_BUFFER(w->buffer, bytes),
                        r & 64 ? BLOCK_FUA : 0);
@@ -390,13 +405,14 @@ static uint64_t get64(const GByteArray *file, uint64_t at)
 /* A place in the header or in a table that it leads to, and perhaps in what that leads to. */
 static uint64_t pick_place(uint64_t *state, const GByteArray *file)
 {
-    static const uint8_t tables[] = {40, 48, 64};
+    /* L1, refcounts, snapshots, and the directory of bitmaps in an extension right after the header. */
+    static const uint8_t tables[] = {40, 48, 64, 136};
     uint64_t r = next_random(state), at;
 
     if (r % 4 == 0) {
-        return (r >> 8) % 128;
+        return (r >> 8) % 160;
     }
-    at = get64(file, tables[(r >> 8) % 3]) + (r >> 12) % 4 * 8;
+    at = get64(file, tables[(r >> 8) % 4]) + (r >> 12) % 4 * 8;
     if (r % 4 == 1) {
         return at;
     }

@@ -33,7 +33,8 @@ static void test_counts(void)
     g_assert_true(stats.account_invalid && stats.account_failed);
     qapi_clear(&qapi_type_block_device_stats, &stats);
 
-    block_accounting_set_policy(a, false, false);
+    block_accounting_set_policy(a, QAPI_ON_OFF_AUTO_OFF, QAPI_ON_OFF_AUTO_OFF);
+    block_accounting_set_policy(a, QAPI_ON_OFF_AUTO_AUTO, QAPI_ON_OFF_AUTO_AUTO); /* stays */
     block_accounting_invalid(a, BLOCK_ACCOUNTING_UNMAP);
     request(a, BLOCK_ACCOUNTING_WRITE, 1000, false);
     query(a, &stats);
@@ -43,7 +44,7 @@ static void test_counts(void)
     g_assert_cmpint(stats.wr_total_time_ns, ==, 0);
     qapi_clear(&qapi_type_block_device_stats, &stats);
 
-    block_accounting_set_policy(a, true, true);
+    block_accounting_set_policy(a, QAPI_ON_OFF_AUTO_ON, QAPI_ON_OFF_AUTO_ON);
     request(a, BLOCK_ACCOUNTING_WRITE, 1000000, false);
     request(a, BLOCK_ACCOUNTING_READ, 5000, true);
     request(a, BLOCK_ACCOUNTING_READ, 5000, true);

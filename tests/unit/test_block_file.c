@@ -231,6 +231,156 @@ static void test_auto_read_only(void)
     block_test_run(co_auto_read_only);
 }
 
+/* ---- io_uring's fixed files and buffers ---- */
+
+/* A user of the path's node by io_uring; NULL: it isn't to be had. */
+static struct block_user *open_by_ring(struct block_test *t, const char *path)
+{
+    g_autofree char *json =
+        g_strdup_printf("{'driver': 'file', 'filename': '%s', 'aio': 'io_uring', "
+                        "'auto-read-only': true}",
+                        path);
+    g_autoptr(GError) error = NULL;
+    struct block_node *node = block_test_open(t, json, &error);
+    struct block_user *user;
+
+    if (!node) {
+        g_assert(is_missing(error));
+        g_test_skip(error->message);
+        return NULL;
+    }
+    user = block_user_new(t->graph, "test", NULL, NULL);
+    g_assert(block_user_attach(user, node, BLOCK_PERM_CONSISTENT_READ, BLOCK_PERM_ALL, &error));
+    co_block_node_unref(node);
+    return user;
+}
+
+static void co_fixed(void *opaque)
+{
+    struct block_test *t = opaque;
+    struct event_loop *loop = t->context.loop;
+    char *path = new_file();
+    struct block_user *user = open_by_ring(t, path);
+    g_autofree char *data = g_malloc0(65536), *other = g_malloc0(65536);
+    const struct file_state *s;
+    g_autoptr(GError) error = NULL;
+
+    if (!user) {
+        remove_file(path);
+        return;
+    }
+    s = block_user_node(user)->state;
+    block_register_buffer(t->graph, data, 65536);
+    g_assert_cmpint(co_block_read(user, 0, 4096, BLOCK_BUFFER(data, 4096), BLOCK_REGISTERED), ==,
+                    0);
+    g_assert_cmpint(s->fixed[0].index, >=, 0);
+    g_assert(s->fixed[0].loop == loop);
+    g_assert_cmpint(block_registered_index(t->graph, loop, data + 65535, 1), >=, 0);
+    g_assert_cmpint(block_registered_index(t->graph, loop, data + 65535, 2), ==, -1);
+    g_assert_cmpint(block_registered_index(t->graph, loop, other, 1), ==, -1);
+
+    /* Another open file takes the number over. */
+    g_assert(block_user_set_perm(user, BLOCK_PERM_ALL, 0, &error));
+    memset(data, 7, 65536);
+    g_assert_cmpint(co_block_write(user, 512, 4096, BLOCK_BUFFER(data, 4096),
+                                   BLOCK_REGISTERED | BLOCK_FUA),
+                    ==, 0);
+    g_assert_cmpint(co_block_flush(user), ==, 0);
+    block_unregister_buffer(t->graph, data);
+    g_assert_cmpint(block_registered_index(t->graph, loop, data, 1), ==, -1);
+    g_assert_cmpint(co_block_read(user, 512, 4096, BLOCK_BUFFER(other, 4096), BLOCK_REGISTERED),
+                    ==, 0);
+    g_assert_cmpmem(other, 4096, data, 4096);
+
+    /* Numbers and locks are free again at once. */
+    for (unsigned i = 0; i < 100; i++) {
+        struct block_node *node = block_node_ref(block_user_node(user));
+
+        block_user_free(user);
+        co_block_node_unref(node); /* closes it now */
+        user = open_by_ring(t, path);
+        g_assert(block_user_set_perm(user, BLOCK_PERM_ALL, 0, &error));
+        block_register_buffer(t->graph, data, 65536);
+        g_assert_cmpint(co_block_read(user, 0, 512, BLOCK_BUFFER(data, 512), BLOCK_REGISTERED), ==,
+                        0);
+        s = block_user_node(user)->state;
+        g_assert_cmpint(s->fixed[0].index, >=, 0);
+        g_assert_cmpint(block_registered_index(t->graph, loop, data, 1), >=, 0);
+        block_unregister_buffer(t->graph, data);
+    }
+    block_user_free(user);
+    remove_file(path);
+}
+
+static void test_fixed(void)
+{
+    block_test_run(co_fixed);
+}
+
+/* ---- Reopening ---- */
+
+static bool co_reopen_with(struct block_test *t, const char *path, const char *more, GError **error)
+{
+    g_autofree char *text = g_strdup_printf(
+        "{'driver': 'file', 'node-name': 'file0', 'filename': '%s'%s}", path, more);
+    g_autoptr(json_object) json = json_parse(text, error);
+    struct qapi_blockdev_options options;
+    bool ok;
+
+    g_assert(json && qapi_from_json(&qapi_type_blockdev_options, json, &options, error));
+    ok = co_block_reopen(t->graph, &options, 1, error);
+    qapi_clear(&qapi_type_blockdev_options, &options);
+    return ok;
+}
+
+static void co_reopen(void *opaque)
+{
+    struct block_test *t = opaque;
+    char *path = new_file();
+    g_autofree char *json = g_strdup_printf(
+        "{'driver': 'raw', 'file': {'driver': 'file', 'node-name': 'file0', 'filename': '%s'}}",
+        path);
+    struct block_user *user = block_test_open_user(t, json);
+    struct block_node *file = block_user_node(user)->file->node;
+    const struct file_state *s = file->state;
+    char data[1000] = {5}, read[1000];
+    g_autoptr(GError) error = NULL;
+
+    g_assert(!co_reopen_with(t, path, ", 'aio': 'native'", &error));
+    assert_error(&error, "requires cache.direct=on");
+    g_assert(!co_reopen_with(t, path, ", 'locking': 'off'", &error));
+    assert_error(&error, "Cannot change the option 'locking' of node 'file0'");
+    g_assert(!co_reopen_with(t, "/dev/null", "", &error));
+    assert_error(&error, "Cannot change the option 'filename' of node 'file0'");
+    g_assert(!s->direct && s->aio == QAPI_BLOCKDEV_AIO_OPTIONS_THREADS);
+    if (!co_reopen_with(t, path, ", 'aio': 'native', 'cache': {'direct': true}", &error)) {
+        g_test_skip(error->message);
+    } else {
+        g_assert(s->direct && file->direct && s->aio == QAPI_BLOCKDEV_AIO_OPTIONS_NATIVE);
+        g_assert(fcntl(s->fd, F_GETFL) & O_DIRECT);
+        g_assert_cmpint(file->limits.request_align, >, 1);
+        g_assert_cmpint(block_user_limits(user)->memory_align, ==, file->limits.memory_align);
+        g_assert_cmpint(co_block_write(user, 3, 1000, BLOCK_BUFFER(data, 1000), 0), ==, 0);
+        /* What comes after it fails: it is as before. */
+        g_assert(!co_reopen_with(t, path, ", 'read-only': true", &error));
+        g_clear_error(&error);
+        g_assert(s->direct && file->direct && s->aio == QAPI_BLOCKDEV_AIO_OPTIONS_NATIVE);
+        g_assert(fcntl(s->fd, F_GETFL) & O_DIRECT);
+        g_assert(co_reopen_with(t, path, "", &error));
+        g_assert(!s->direct && !(fcntl(s->fd, F_GETFL) & O_DIRECT));
+        g_assert_cmpint(block_user_limits(user)->memory_align, ==, 1);
+        g_assert_cmpint(co_block_read(user, 3, 1000, BLOCK_BUFFER(read, 1000), 0), ==, 0);
+        g_assert_cmpmem(read, 1000, data, 1000);
+    }
+    block_user_free(user);
+    remove_file(path);
+}
+
+static void test_reopen(void)
+{
+    block_test_run(co_reopen);
+}
+
 /* ---- Holes and sizes ---- */
 
 static void co_status(void *opaque)
@@ -423,6 +573,8 @@ int main(int argc, char **argv)
     g_test_add_func("/block/file/data", test_data);
     g_test_add_func("/block/file/locks", test_locks);
     g_test_add_func("/block/file/auto-read-only", test_auto_read_only);
+    g_test_add_func("/block/file/fixed", test_fixed);
+    g_test_add_func("/block/file/reopen", test_reopen);
     g_test_add_func("/block/file/status", test_status);
     g_test_add_func("/block/file/sizes", test_sizes);
     g_test_add_func("/block/file/shrinks", test_shrinks);

@@ -429,6 +429,62 @@ static void test_pool_no_threads(void)
     g_test_trap_assert_passed();
 }
 
+/* ---- jobs in a series ---- */
+
+struct series {
+    struct co_serial serial;
+    int inside, n, running; /* inside, n: of the jobs only */
+    bool overlapped;
+};
+
+static void one_of_series(void *opaque)
+{
+    struct series *s = opaque;
+
+    s->overlapped |= s->inside++;
+    g_thread_yield();
+    s->n++;
+    s->inside--;
+}
+
+static void run_series_of(void *opaque)
+{
+    struct series *s = opaque;
+
+    for (int i = 0; i < 100; i++) {
+        co_run_serially(&s->serial, one_of_series, s);
+    }
+    g_atomic_int_dec_and_test(&s->running);
+}
+
+/* Coroutines of several loops: one job at a time, none lost; the last one ends the series itself. */
+static void test_series(void)
+{
+    enum { LOOPS = 3, EACH = 10 };
+    struct iothread *threads[LOOPS];
+    struct series *s = g_new0(struct series, 1);
+
+    co_serial_init(&s->serial);
+    s->running = LOOPS * EACH;
+    for (int i = 0; i < LOOPS; i++) {
+        threads[i] = iothread_new("io", NULL, NULL);
+        g_assert_nonnull(threads[i]);
+    }
+    for (int i = 0; i < LOOPS * EACH; i++) {
+        coroutine_wake(coroutine_new(iothread_loop(threads[i % LOOPS]), run_series_of, s));
+    }
+    while (g_atomic_int_get(&s->running)) {
+        g_usleep(1000);
+    }
+    g_assert_cmpint(s->n, ==, LOOPS * EACH * 100);
+    g_assert_false(s->overlapped);
+    co_serial_clear(&s->serial);
+    g_free(s);
+    for (int i = 0; i < LOOPS; i++) {
+        iothread_free(threads[i]);
+    }
+}
+
 /* ---- mutexes and queues ---- */
 
 struct mutual {
@@ -630,6 +686,7 @@ int main(int argc, char **argv)
     g_test_add_func("/coroutine/pool", test_pool);
     g_test_add_func("/coroutine/pool-limits", test_pool_limits);
     g_test_add_func("/coroutine/pool-no-threads", test_pool_no_threads);
+    g_test_add_func("/coroutine/series", test_series);
     g_test_add_func("/coroutine/mutex", test_mutex);
     g_test_add_func("/coroutine/mutex-threads", test_mutex_threads);
     g_test_add_func("/coroutine/queue", test_queue);

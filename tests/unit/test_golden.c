@@ -177,7 +177,7 @@ static struct counts count(struct vcpu *cpu, const struct sequence *s, FILE *sho
             dbt_log_guest_code(cpu, dbt->unit, show);
             host_log_code(dbt, b, show);
         }
-        pc = b->high;
+        pc = b->pc + b->size;
     }
     return c;
 }

@@ -1,59 +1,12 @@
 /* The PCI host bridge, configuration space, BARs, pins, MSI-X; virtio-pci with its modern and
  * legacy registers. */
-#include "hw/pci/pci.h"
+#include "pci_test.h"
 #include "virtio_test.h"
-
-enum {
-    ECAM = 0,
-    WINDOW = 0x10000000,        /* where 0x40000000 of the bus is */
-    WINDOW_BUS = 0x40000000,
-    PORTS = 0x20000000,
-    RNG = 1 << 15,              /* slot 1 */
-    MODERN = WINDOW,            /* BAR 4 */
-    MSIX = WINDOW + 0x10000,    /* BAR 1 */
-    LEGACY = PORTS + 0x1000,    /* BAR 0 */
-};
-
-static const char windows[] =
-    "{\"x-ecam-size\": 268435456, \"x-below-4g-mmio-base\": 1073741824,"
-    " \"x-below-4g-mmio-size\": 268435456, \"x-above-4g-mmio-base\": 17179869184,"
-    " \"x-above-4g-mmio-size\": 268435456}";
 
 static struct pci_device *plug(struct vt *v, const char *type, const char *name,
                                const char *properties, const char *refused)
 {
-    GError *error = NULL;
-    struct bus *bus = bus_find(v->t.control.root, "PCI", NULL, &error);
-    auto_ptr(object) obj = object_new(object_type_find(type));
-    g_autoptr(json_object) json = json_parse(properties, &error);
-
-    g_assert_no_error(error);
-    g_assert_true(object_set_all(obj, json, NULL, false, &error));
-    g_assert_true(object_add_child(v->t.control.root, name, obj, &error));
-    if (refused) {
-        g_assert_false(hotplug_plug(&bus->object, obj, &error));
-        g_assert_nonnull(strstr(error->message, refused));
-        g_clear_error(&error);
-        object_remove(obj);
-        return NULL;
-    }
-    hotplug_plug(&bus->object, obj, &error);
-    g_assert_no_error(error);
-    return (struct pci_device *)obj;
-}
-
-static void unplug(struct pci_device *dev)
-{
-    hotplug_unplug(&dev->bus->bus.object, &dev->device.object);
-}
-
-static void place_bars(struct vt *v)
-{
-    hw_write(&v->t, RNG + 0x10, 4, 0x1000);
-    hw_write(&v->t, RNG + 0x14, 4, WINDOW_BUS + 0x10000);
-    hw_write(&v->t, RNG + 0x20, 4, WINDOW_BUS);
-    hw_write(&v->t, RNG + 0x24, 4, 0);
-    hw_write(&v->t, RNG + 0x04, 2, 7);
+    return pci_test_plug(&v->t, pci_test_bus(&v->t), type, name, properties, false, refused);
 }
 
 static void test_config(void)
@@ -62,14 +15,14 @@ static void test_config(void)
     struct pci_device *dev;
     unsigned n_capabilities = 0;
 
-    hw_test_init(&v.t, "gpex-pcihost", windows, NULL);
+    pci_test_init(&v.t);
     g_assert_cmphex(hw_read(&v.t, ECAM, 4), ==, 0x00081b36);
     g_assert_cmphex(hw_read(&v.t, ECAM + 8, 4), ==, 0x06000000);
-    g_assert_cmphex(hw_read(&v.t, RNG, 4), ==, 0xffffffff);
+    g_assert_cmphex(hw_read(&v.t, CARD, 4), ==, 0xffffffff);
     g_assert_cmphex(hw_read(&v.t, ECAM + (1 << 20), 2), ==, 0xffff);
     g_assert_cmphex(hw_read(&v.t, WINDOW, 8), ==, UINT64_MAX);
     hw_write(&v.t, WINDOW, 4, 1);
-    hw_write(&v.t, RNG, 4, 1);
+    hw_write(&v.t, CARD, 4, 1);
 
     plug(&v, "virtio-rng-pci", "bad", "{\"addr\": \"20\"}", "it is a slot");
     plug(&v, "virtio-rng-pci", "bad", "{\"addr\": \"1.8\"}", "it is a slot");
@@ -77,35 +30,35 @@ static void test_config(void)
     plug(&v, "virtio-rng-pci", "bad", "{\"period\": 0}", "period");
     plug(&v, "virtio-rng-pci", "bad", "{\"vectors\": 3000}", "vectors");
     dev = plug(&v, "virtio-rng-pci", "rng", "{}", NULL);
-    g_assert_cmphex(hw_read(&v.t, RNG, 4), ==, 0x10051af4);
-    g_assert_cmphex(hw_read(&v.t, RNG + 8, 4), ==, 0x00ff0000);
-    g_assert_cmphex(hw_read(&v.t, RNG + 0x2c, 4), ==, 0x00041af4);
-    g_assert_cmphex(hw_read(&v.t, RNG + 0x3c, 2), ==, 0x0100);
-    g_assert_cmphex(hw_read(&v.t, RNG + 0x100, 4), ==, 0);
-    for (unsigned at = hw_read(&v.t, RNG + 0x34, 1); at; at = hw_read(&v.t, RNG + at + 1, 1)) {
+    g_assert_cmphex(hw_read(&v.t, CARD, 4), ==, 0x10051af4);
+    g_assert_cmphex(hw_read(&v.t, CARD + 8, 4), ==, 0x00ff0000);
+    g_assert_cmphex(hw_read(&v.t, CARD + 0x2c, 4), ==, 0x00041af4);
+    g_assert_cmphex(hw_read(&v.t, CARD + 0x3c, 2), ==, 0x0100);
+    g_assert_cmphex(hw_read(&v.t, CARD + 0x100, 4), ==, 0);
+    for (unsigned at = hw_read(&v.t, CARD + 0x34, 1); at; at = hw_read(&v.t, CARD + at + 1, 1)) {
         n_capabilities++;
         g_assert_cmpuint(n_capabilities, <, 10);
     }
     g_assert_cmpuint(n_capabilities, ==, 5);
     /* Sizes of BARs. */
     for (unsigned i = 0; i < 6; i++) {
-        hw_write(&v.t, RNG + 0x10 + 4 * i, 4, 0xffffffff);
+        hw_write(&v.t, CARD + 0x10 + 4 * i, 4, 0xffffffff);
     }
-    g_assert_cmphex(hw_read(&v.t, RNG + 0x10, 4), ==, 0xffffffe1);
-    g_assert_cmphex(hw_read(&v.t, RNG + 0x14, 4), ==, 0xfffff000);
-    g_assert_cmphex(hw_read(&v.t, RNG + 0x18, 4), ==, 0);
-    g_assert_cmphex(hw_read(&v.t, RNG + 0x20, 4), ==, 0xffffc00c);
-    g_assert_cmphex(hw_read(&v.t, RNG + 0x24, 4), ==, 0xffffffff);
-    place_bars(&v);
+    g_assert_cmphex(hw_read(&v.t, CARD + 0x10, 4), ==, 0xffffffe1);
+    g_assert_cmphex(hw_read(&v.t, CARD + 0x14, 4), ==, 0xfffff000);
+    g_assert_cmphex(hw_read(&v.t, CARD + 0x18, 4), ==, 0);
+    g_assert_cmphex(hw_read(&v.t, CARD + 0x20, 4), ==, 0xffffc00c);
+    g_assert_cmphex(hw_read(&v.t, CARD + 0x24, 4), ==, 0xffffffff);
+    pci_test_place_bars(&v.t);
     g_assert_cmpuint(hw_read(&v.t, MODERN + 0x12, 2), ==, 1);
     g_assert_cmphex(hw_read(&v.t, LEGACY, 4), !=, 0xffffffff);
-    hw_write(&v.t, RNG + 0x20, 4, WINDOW_BUS + 0x100000);
+    hw_write(&v.t, CARD + 0x20, 4, WINDOW_BUS + 0x100000);
     g_assert_cmphex(hw_read(&v.t, MODERN + 0x12, 2), ==, 0xffff);
     g_assert_cmpuint(hw_read(&v.t, WINDOW + 0x100012, 2), ==, 1);
-    hw_write(&v.t, RNG + 0x04, 2, 1);
+    hw_write(&v.t, CARD + 0x04, 2, 1);
     g_assert_cmphex(hw_read(&v.t, WINDOW + 0x100012, 2), ==, 0xffff);
-    unplug(dev);
-    g_assert_cmphex(hw_read(&v.t, RNG, 4), ==, 0xffffffff);
+    pci_test_unplug(dev);
+    g_assert_cmphex(hw_read(&v.t, CARD, 4), ==, 0xffffffff);
     g_assert_cmphex(hw_read(&v.t, LEGACY, 4), ==, 0xffffffff);
     hw_test_clear(&v.t);
 }
@@ -163,18 +116,18 @@ static void test_modern(void)
     GError *error = NULL;
     size_t position = 0;
 
-    hw_test_init(&v.t, "gpex-pcihost", windows, NULL);
+    pci_test_init(&v.t);
     dev = plug(&v, "virtio-rng-pci", "rng", "{\"event_idx\": false}", NULL);
-    place_bars(&v);
+    pci_test_place_bars(&v.t);
     q = make_queue(&v);
     set_up_modern(&v, q);
     request(&v, q, MODERN + 0x3000);
     /* Pin A of slot 1 is line 1. */
     g_assert_true(v.t.levels[1] && !v.t.levels[0]);
-    g_assert_cmphex(hw_read(&v.t, RNG + 6, 2) & 8, ==, 8);
-    hw_write(&v.t, RNG + 4, 2, 0x407);
+    g_assert_cmphex(hw_read(&v.t, CARD + 6, 2) & 8, ==, 8);
+    hw_write(&v.t, CARD + 4, 2, 0x407);
     g_assert_false(v.t.levels[1]);
-    hw_write(&v.t, RNG + 4, 2, 7);
+    hw_write(&v.t, CARD + 4, 2, 7);
     g_assert_true(v.t.levels[1]);
     g_assert_cmpuint(hw_read(&v.t, MODERN + 0x1000, 1), ==, 1);
     g_assert_false(v.t.levels[1]);
@@ -185,8 +138,8 @@ static void test_modern(void)
     g_assert_cmphex(hw_read(&v.t, MODERN + 0x1a, 2), ==, 0xffff);
     hw_write(&v.t, MODERN + 0x1a, 2, 1);
     g_assert_cmphex(hw_read(&v.t, MODERN + 0x1a, 2), ==, 1);
-    g_assert_cmphex(hw_read(&v.t, RNG + dev->msix.capability, 4) & 0xffff00ff, ==, 0x00010011);
-    hw_write(&v.t, RNG + dev->msix.capability + 2, 2, 0x8000);
+    g_assert_cmphex(hw_read(&v.t, CARD + dev->msix.capability, 4) & 0xffff00ff, ==, 0x00010011);
+    hw_write(&v.t, CARD + dev->msix.capability + 2, 2, 0x8000);
     hw_write(&v.t, MSIX + 16, 8, HW_TEST_RAM + 0x3000);
     hw_write(&v.t, MSIX + 24, 4, 0x1234);
     request(&v, q, MODERN + 0x3000);
@@ -196,7 +149,7 @@ static void test_modern(void)
     /* All of it again, elsewhere. */
     pci_device_save(dev, saved);
     virtio_save((struct virtio_device *)object_child(&dev->device.object, "virtio-backend"), saved);
-    unplug(dev);
+    pci_test_unplug(dev);
     dev = plug(&v, "virtio-rng-pci", "rng", "{\"event_idx\": false}", NULL);
     g_assert_true(pci_device_load(dev, saved->data, saved->len, &position, &error));
     g_assert_true(
@@ -216,12 +169,19 @@ static void test_modern(void)
     request(&v, q, MODERN + 0x3000);
     g_assert_cmphex(hw_read(&v.t, MSIX + 16, 4), ==, MSIX + 16);
 
+    /* Without messages the pin says what the ISR does, at once. */
+    g_assert_false(v.t.levels[1]);
+    hw_write(&v.t, CARD + dev->msix.capability + 2, 2, 0);
+    g_assert_true(v.t.levels[1]);
+    hw_write(&v.t, CARD + dev->msix.capability + 2, 2, 0x8000);
+    g_assert_false(v.t.levels[1]);
+
     mmio_device_reset(v.t.dev);
-    g_assert_cmphex(hw_read(&v.t, RNG + 4, 2), ==, 0);
-    place_bars(&v);
+    g_assert_cmphex(hw_read(&v.t, CARD + 4, 2), ==, 0);
+    pci_test_place_bars(&v.t);
     g_assert_cmphex(hw_read(&v.t, MODERN + 0x14, 1), ==, 0);
     g_assert_cmphex(hw_read(&v.t, MSIX + 28, 4), ==, 1);
-    unplug(dev);
+    pci_test_unplug(dev);
     hw_test_clear(&v.t);
 }
 
@@ -231,10 +191,10 @@ static void test_legacy(void)
     struct pci_device *dev;
     struct vt_queue *q;
 
-    hw_test_init(&v.t, "gpex-pcihost", windows, NULL);
+    pci_test_init(&v.t);
     dev = plug(&v, "virtio-rng-pci", "rng", "{\"vectors\": 0}", NULL);
-    hw_write(&v.t, RNG + 0x10, 4, 0x1000);
-    hw_write(&v.t, RNG + 0x04, 2, 5);
+    hw_write(&v.t, CARD + 0x10, 4, 0x1000);
+    hw_write(&v.t, CARD + 0x04, 2, 5);
     q = make_queue(&v);
     hw_write(&v.t, LEGACY + 0x12, 1, 3);
     hw_write(&v.t, LEGACY + 4, 4, 0);
@@ -249,7 +209,7 @@ static void test_legacy(void)
     g_assert_false(v.t.levels[1]);
     hw_write(&v.t, LEGACY + 14, 2, 5);
     g_assert_cmpuint(hw_read(&v.t, LEGACY + 12, 2), ==, 0);
-    unplug(dev);
+    pci_test_unplug(dev);
     hw_test_clear(&v.t);
 }
 
@@ -264,7 +224,7 @@ static void test_garbage(void)
         struct pci_device *dev;
         uint64_t x = 88172645463325252ull + i, value;
 
-        hw_test_init(&v.t, "gpex-pcihost", windows, NULL);
+        pci_test_init(&v.t);
         dev = plug(&v, types[i], "card", "{}", NULL);
         for (unsigned n = 0; n < 30000; n++) {
             uint64_t at;
@@ -273,10 +233,10 @@ static void test_garbage(void)
             x ^= x << 13;
             x ^= x >> 7;
             x ^= x << 17;
-            at = (n & 0x70) == 0 ? RNG + x % 256 : (n & 0x30) == 0x10 ? LEGACY + x % 64
+            at = (n & 0x70) == 0 ? CARD + x % 256 : (n & 0x30) == 0x10 ? LEGACY + x % 64
                  : (n & 0x30) == 0x20 ? MSIX + x % 4096 : MODERN + x % 0x4000;
             if (n % 64 == 0) {
-                place_bars(&v);
+                pci_test_place_bars(&v.t);
             }
             address_space_store(v.t.hw.memory, at & -(uint64_t)size, size, x >> (x & 56),
                                 (struct memory_attrs){0});
@@ -286,7 +246,7 @@ static void test_garbage(void)
                 hw_run_loop(&v.t);
             }
         }
-        unplug(dev);
+        pci_test_unplug(dev);
         hw_test_clear(&v.t);
     }
 }

@@ -1,23 +1,14 @@
 /* Bridges and root ports: bus numbers, windows, pins through a bridge; the slot's registers while
  * devices come and go; saving, garbage. */
-#include "hw/pci/pci.h"
 #include "hw/pci/pcie.h"
+#include "pci_test.h"
 #include "virtio_test.h"
 
 enum {
     PORT = 2 << 15,             /* configuration space of the root port, in slot 2 */
     BEHIND = 5 << 20,           /* of bus 5 */
-    WINDOW = 0x10000000,        /* where 0x40000000 of the bus is */
-    WINDOW_BUS = 0x40000000,
-    PORTS = 0x20000000,
-    HIGH = 0x20010000,          /* where 0x400000000 of the bus is */
     ALL = PCIE_SLOT_ENABLES | PCIE_SLOT_LINK_ENABLE | PCIE_SLOT_INTERRUPT,
 };
-
-static const char windows[] =
-    "{\"x-ecam-size\": 268435456, \"x-below-4g-mmio-base\": 1073741824,"
-    " \"x-below-4g-mmio-size\": 268435456, \"x-above-4g-mmio-base\": 17179869184,"
-    " \"x-above-4g-mmio-size\": 268435456}";
 
 struct test {
     struct vt v;
@@ -25,44 +16,16 @@ struct test {
     unsigned slot;              /* offset of the capability in the port's configuration space */
 };
 
-static struct pci_device *plug(struct vt *v, struct object *bus, const char *type, const char *name,
-                               const char *properties, bool hotplugged, const char *refused)
-{
-    auto_ptr(object) obj = object_new(object_type_find(type));
-    g_autoptr(json_object) json = NULL;
-    GError *error = NULL;
-
-    json = json_parse(properties, &error);
-    g_assert_no_error(error);
-    g_assert_true(object_set_all(obj, json, NULL, false, &error));
-    g_assert_true(object_add_child(v->t.control.root, name, obj, &error));
-    ((struct device *)obj)->hotplugged = hotplugged;
-    if (refused) {
-        g_assert_false(hotplug_plug(bus, obj, &error));
-        g_assert_nonnull(strstr(error->message, refused));
-        g_clear_error(&error);
-        object_remove(obj);
-        return NULL;
-    }
-    hotplug_plug(bus, obj, &error);
-    g_assert_no_error(error);
-    return (struct pci_device *)obj;
-}
-
-static struct object *root_bus(struct vt *v)
-{
-    return object_resolve(v->t.control.root, "pcie.0", "PCI", NULL);
-}
-
 static struct pci_device *plug_behind(struct test *x, bool hotplugged)
 {
-    return plug(&x->v, &x->port->secondary->bus.object, "virtio-rng-pci", "card", "{}", hotplugged,
-                NULL);
+    return pci_test_plug(&x->v.t, &x->port->secondary->bus.object, "virtio-rng-pci", "card", "{}",
+                         hotplugged, NULL);
 }
 
-static void unplug(struct pci_device *dev)
+static void refuse(struct test *x, struct object *bus, const char *type, const char *properties,
+                   const char *why)
 {
-    hotplug_unplug(&dev->bus->bus.object, &dev->device.object);
+    pci_test_plug(&x->v.t, bus, type, "bad", properties, false, why);
 }
 
 static unsigned find_capability(struct vt *v, uint64_t config, uint8_t id)
@@ -78,15 +41,16 @@ static unsigned find_capability(struct vt *v, uint64_t config, uint8_t id)
 static void init(struct test *x, const char *properties)
 {
     memset(x, 0, sizeof(*x));
-    hw_test_init(&x->v.t, "gpex-pcihost", windows, NULL);
-    x->port = plug(&x->v, root_bus(&x->v), "pcie-root-port", "rp", properties, false, NULL);
+    pci_test_init(&x->v.t);
+    x->port = pci_test_plug(&x->v.t, pci_test_bus(&x->v.t), "pcie-root-port", "rp", properties,
+                            false, NULL);
     x->slot = find_capability(&x->v, PORT, PCI_CAP_EXPRESS);
     g_assert_cmpuint(x->slot, !=, 0);
 }
 
 static void clear(struct test *x)
 {
-    unplug(x->port);
+    pci_test_unplug(x->port);
     hw_test_clear(&x->v.t);
 }
 
@@ -165,12 +129,11 @@ static void test_header(void)
     g_assert_cmphex(port_read(&x, 0x20, 4), ==, 0xfff0fff0);
     g_assert_cmphex(port_read(&x, 0x24, 4), ==, 0xfff1fff1);
     g_assert_cmphex(port_read(&x, 0x3c, 4), ==, 0x004301ff);
-    plug(&x.v, root_bus(&x.v), "pcie-root-port", "bad", "{\"chassis\": 3, \"slot\": 9}", false,
-         "error -16");
-    plug(&x.v, root_bus(&x.v), "pcie-root-port", "bad", "{\"slot\": 8192}", false, "slot is 8192");
-    plug(&x.v, &x.port->secondary->bus.object, "pcie-root-port", "bad", "{}", false, "host bridge");
-    plug(&x.v, &x.port->secondary->bus.object, "virtio-rng-pci", "bad", "{\"addr\": \"1\"}", false,
-         "slot 0");
+    refuse(&x, pci_test_bus(&x.v.t), "pcie-root-port", "{\"chassis\": 3, \"slot\": 9}",
+           "error -16");
+    refuse(&x, pci_test_bus(&x.v.t), "pcie-root-port", "{\"slot\": 8192}", "slot is 8192");
+    refuse(&x, &x.port->secondary->bus.object, "pcie-root-port", "{}", "host bridge");
+    refuse(&x, &x.port->secondary->bus.object, "virtio-rng-pci", "{\"addr\": \"1\"}", "slot 0");
     clear(&x);
 }
 
@@ -200,7 +163,7 @@ static void test_bus_numbers(void)
     port_write(&x, 0x18, 4, 0xff0000);
     g_assert_cmphex(hw_read(&x.v.t, 0, 4), ==, 0x00081b36);
     g_assert_cmphex(hw_read(&x.v.t, 1 << 20, 4), ==, 0xffffffff);
-    unplug(card);
+    pci_test_unplug(card);
     clear(&x);
 }
 
@@ -244,7 +207,7 @@ static void test_windows(void)
     g_assert_cmphex(hw_read(&x.v.t, BEHIND + 0x04, 2), ==, 0);
     g_assert_cmphex(hw_read(&x.v.t, HIGH + 0x4012, 2), ==, 0xffff);
     g_assert_cmphex(port_read(&x, 0x04, 2), ==, 7);
-    unplug(card);
+    pci_test_unplug(card);
     clear(&x);
 }
 
@@ -265,7 +228,7 @@ static void test_pins(void)
     pci_set_intx(x.port, false);
     g_assert_false(x.v.t.levels[2]);
     pci_set_intx(card, true);
-    unplug(card);
+    pci_test_unplug(card);
     g_assert_false(x.v.t.levels[2]);
     clear(&x);
 }
@@ -317,8 +280,9 @@ static void test_plug(void)
     set_control(&x, true, PCIE_INDICATOR_ON, 0);
     g_assert_cmphex(hw_read(&x.v.t, BEHIND + 4, 2), ==, 0);
     g_assert_false(x.v.t.levels[2]);
-    plug(&x.v, &x.port->secondary->bus.object, "virtio-rng-pci", "more", "{}", true, "occupied");
-    unplug(card);
+    pci_test_plug(&x.v.t, &x.port->secondary->bus.object, "virtio-rng-pci", "more", "{}",
+                  true, "occupied");
+    pci_test_unplug(card);
     clear(&x);
 }
 
@@ -434,7 +398,7 @@ static void test_fixed(void)
     g_assert_cmphex(control(&x), ==, 0);
     g_assert_cmphex(status(&x), ==, PCIE_SLOT_PRESENT);
     g_assert_cmphex(hw_read(&x.v.t, BEHIND, 4), ==, 0x10441af4);
-    unplug(card);
+    pci_test_unplug(card);
     clear(&x);
 }
 
@@ -458,12 +422,13 @@ static void test_save(void)
     request(card, NULL);
     set_control(&x, true, PCIE_INDICATOR_BLINK, ALL);
     pci_device_save(x.port, saved);
-    unplug(card);
-    unplug(x.port);
+    pci_test_unplug(card);
+    pci_test_unplug(x.port);
     g_assert_false(x.v.t.levels[2]);
 
     /* Where it goes to, the same is plugged in. */
-    x.port = plug(&x.v, root_bus(&x.v), "pcie-root-port", "rp", properties, false, NULL);
+    x.port = pci_test_plug(&x.v.t, pci_test_bus(&x.v.t), "pcie-root-port", "rp", properties, false,
+                           NULL);
     card = plug_behind(&x, false);
     mmio_device_reset(x.v.t.dev);
     g_assert_true(pci_device_load(x.port, saved->data, saved->len, &position, &error));
@@ -521,7 +486,7 @@ static void test_garbage(void)
     }
     hw_run_loop(&x.v.t);
     if (object_child(x.v.t.control.root, "card")) {
-        unplug((struct pci_device *)object_child(x.v.t.control.root, "card"));
+        pci_test_unplug((struct pci_device *)object_child(x.v.t.control.root, "card"));
     }
     clear(&x);
 }

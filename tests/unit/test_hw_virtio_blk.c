@@ -6,8 +6,8 @@
 
 #include "block/accounting.h"
 #include "block/driver.h"
+#include "disk_test.h"
 #include "hw/block/virtio_blk.h"
-#include "qapi/qapi_types.h"
 #include "virtio_test.h"
 
 enum {
@@ -157,18 +157,9 @@ static void run(struct test *t, void (*fn)(void *opaque))
 static void open_node(void *opaque)
 {
     struct test *t = opaque;
-    GError *error = NULL;
-    g_autoptr(json_object) json =
-        json_parse("{\"driver\": \"null-co\", \"node-name\": \"d0\", \"size\": 1048576, "
-                   "\"discard\": \"unmap\"}", &error);
 
-    struct qapi_blockdev_options options;
-
-    g_assert_no_error(error);
-    g_assert_true(qapi_from_json(&qapi_type_blockdev_options, json, &options, &error));
-    t->node = co_block_open(t->v.t.hw.blocks, &options, 0, &error);
-    g_assert_no_error(error);
-    qapi_clear(&qapi_type_blockdev_options, &options);
+    t->node = co_disk_open(&t->v.t, "{\"driver\": \"null-co\", \"node-name\": \"d0\", "
+                                    "\"size\": 1048576, \"discard\": \"unmap\"}");
     t->driver = t->node->driver;
     t->node->driver = &disk_driver;
     t->node->supported_write_flags = t->node->supported_zeroes_flags = BLOCK_FUA | BLOCK_MAY_UNMAP;

@@ -189,6 +189,10 @@ static bool compare(const struct numbers *n, json_object *json)
     if (member(json, "check-errors")) {
         return r->check_errors || r->corruptions;
     }
+    /* A bitmap that is to be dropped is told once, and what it refers to isn't counted. */
+    if (g_str_equal(n->test->sort->name, "bitmaps") && r->corruptions) {
+        return member(json, "corruptions") > 0;
+    }
     bad |= differ(json, "check-errors", r->check_errors);
     bad |= differ(json, "corruptions", r->corruptions);
     bad |= differ(json, "leaks", r->leaks);

@@ -2,6 +2,8 @@
  * qcow2 images whose host stops at any moment: a driver below the image writes down each write and flush. For every
  * moment the file is made again as it may be then: all writes up to there, or, since nobody promised more, those before
  * the last flush and some sectors of those after it. It must open, have leaks at most, and every byte that was flushed.
+ * What changes the whole image (its size, going to a snapshot) has happened or it hasn't; snapshots that are there hold
+ * what they held.
  */
 #include "block/dirty_bitmap.h"
 #include "qcow2_test.h"
@@ -10,7 +12,15 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { MAX_FILE = 12 << 20, SECTOR = 512, IMAGE = 1 << 20, VARIANTS = 4 };
+enum {
+    MAX_FILE = 16 << 20,
+    SECTOR = 512,
+    IMAGE = 1 << 20,
+    UNIT = 64 << 10,
+    VARIANTS = 3,
+    STEPS = 50,
+    MAX_SNAPSHOTS = 3
+};
 
 /* ---- What reached the file, in its order ---- */
 
@@ -20,15 +30,16 @@ struct entry {
     uint8_t *data;
 };
 
-/* What a guest did, in its order. */
+/* What was done, in its order. */
 struct event {
-    bool flush;
-    uint64_t offset, bytes;
-    uint32_t seed;       /* 0: zeroes; DISCARD: nothing is known of it until it is written again */
-    unsigned begin, end; /* of the log */
+    /* All but CHANGE end with a flush. */
+    enum { CHANGE, BARRIER, RESIZE, GOTO, CREATE, DELETE } kind;
+    uint64_t offset, bytes; /* CHANGE: what may be different */
+    unsigned snapshot;      /* number, from 1 on */
+    unsigned begin, end;    /* of the log */
+    uint64_t size;          /* of the disk, afterwards */
+    uint8_t *after;         /* its contents (IMAGE) */
 };
-
-#define DISCARD UINT32_MAX
 
 struct recorder {
     GArray *log;   /* struct entry */
@@ -136,7 +147,7 @@ static struct block_node *record_open(struct block_test *t, const char *name, ui
 
 struct layout {
     const char *name, *options;
-    bool snapshots, lazy, bitmap;
+    bool snapshots, lazy, bitmap, resize, amend, compress;
 };
 
 struct test {
@@ -148,7 +159,10 @@ struct test {
     struct block_user *user;
     struct block_node *node; /* of the image */
     uint8_t *buffer;
-    bool has_snapshot;
+    uint8_t *model; /* of the disk (IMAGE) */
+    unsigned snapshots[MAX_SNAPSHOTS]; /* that there are now: numbers; 0: none */
+    unsigned n_created;
+    bool second_bitmap;
     unsigned seed;
 };
 
@@ -157,7 +171,7 @@ static void fill(uint8_t *data, uint64_t bytes, uint32_t seed)
     uint64_t i;
 
     for (i = 0; i < bytes; i++) {
-        data[i] = seed ? (seed >> i % 3 * 8) ^ (i >> 9) : 0;
+        data[i] = (seed >> i % 3 * 8) ^ (i >> 9);
     }
 }
 
@@ -178,13 +192,14 @@ static void co_create(struct test *test, struct block_node *file)
     json_object_put(json);
 }
 
-static struct block_node *co_open_on(struct test *test, const char *file, unsigned flags,
-                                     GError **error)
+static struct block_node *co_open_on(struct test *test, const char *file, bool read_only,
+                                     unsigned flags, GError **error)
 {
     g_autofree char *text =
         g_strdup_printf("{\"driver\": \"qcow2\", \"file\": \"%s\", \"discard\": \"unmap\", "
-                        "\"l2-cache-entry-size\": 512, \"l2-cache-size\": 2048}",
-                        file);
+                        "\"l2-cache-entry-size\": 512, \"l2-cache-size\": 2048, "
+                        "\"read-only\": %s}",
+                        file, read_only ? "true" : "false");
     json_object *json = json_tokener_parse(text);
     struct qapi_blockdev_options options;
     struct block_node *node;
@@ -196,54 +211,149 @@ static struct block_node *co_open_on(struct test *test, const char *file, unsign
     return node;
 }
 
-static void co_snapshot(struct test *test)
+/* ---- What is done ---- */
+
+static void co_change(struct test *test, struct event *e, unsigned what)
+{
+    static const unsigned units[] = {SECTOR, 4096, UNIT};
+    unsigned unit = units[g_rand_int_range(test->random, 0, 3)];
+    uint64_t size = test->node->length, n = size / unit;
+    int ret;
+
+    e->offset = g_rand_int_range(test->random, 0, n) * (uint64_t)unit;
+    e->bytes = (uint64_t)g_rand_int_range(test->random, 1, 9) * unit;
+    e->bytes = MIN(e->bytes, size - e->offset);
+    if (what < 55) {
+        bool compress = test->layout->compress && unit == UNIT && !(e->bytes % UNIT);
+
+        fill(test->model + e->offset, e->bytes, g_rand_int(test->random) | 1);
+        memcpy(test->buffer, test->model + e->offset, e->bytes);
+        ret = co_block_write(test->user, e->offset, e->bytes, BLOCK_BUFFER(test->buffer, e->bytes),
+                             compress ? BLOCK_COMPRESSED : 0);
+    } else if (what < 65) {
+        memset(test->model + e->offset, 0, e->bytes);
+        ret = co_block_write_zeroes(test->user, e->offset, e->bytes,
+                                    what < 60 ? BLOCK_MAY_UNMAP : 0);
+    } else {
+        /* What is there afterwards is the image's affair. */
+        ret = co_block_discard(test->user, e->offset, e->bytes);
+        g_assert_cmpint(ret, ==, 0);
+        ret = co_block_read(test->user, e->offset, e->bytes,
+                            BLOCK_BUFFER(test->model + e->offset, e->bytes), 0);
+    }
+    g_assert_cmpint(ret, ==, 0);
+}
+
+/* The snapshot as it was made. */
+static const struct event *find_created(const struct test *test, unsigned snapshot)
+{
+    const struct event *e = &g_array_index(test->events, struct event, 0);
+
+    while (e->kind != CREATE || e->snapshot != snapshot) {
+        e++;
+    }
+    return e;
+}
+
+static void co_snapshot(struct test *test, struct event *e)
 {
     const struct block_snapshot_ops *ops = test->node->driver->snapshots;
-    struct qapi_snapshot_info info = {.name = (char *)"s"};
+    unsigned *slot = &test->snapshots[g_rand_int_range(test->random, 0, MAX_SNAPSHOTS)];
+    char name[16];
+    struct qapi_snapshot_info info = {.name = name};
     GError *error = NULL;
 
-    if (!test->has_snapshot) {
+    e->snapshot = *slot ? *slot : ++test->n_created;
+    g_snprintf(name, sizeof(name), "s%u", e->snapshot);
+    if (!*slot) {
+        e->kind = CREATE;
+        *slot = e->snapshot;
         ops->co_create(test->node, &info, &error);
+    } else if (g_rand_boolean(test->random)) {
+        e->kind = GOTO;
+        ops->co_goto(test->node, name, &error);
+        memcpy(test->model, find_created(test, e->snapshot)->after, IMAGE);
     } else {
-        ops->co_delete(test->node, NULL, "s", &error);
+        e->kind = DELETE;
+        *slot = 0;
+        ops->co_delete(test->node, NULL, name, &error);
     }
     g_assert_no_error(error);
-    test->has_snapshot = !test->has_snapshot;
+}
+
+static void co_resize(struct test *test, struct event *e)
+{
+    uint64_t size = (uint64_t)g_rand_int_range(test->random, IMAGE / 4 / SECTOR, IMAGE / SECTOR);
+    GError *error = NULL;
+
+    e->kind = RESIZE;
+    /* Version 2 doesn't allow it where there are snapshots. */
+    if (co_block_truncate(test->user, size * SECTOR, true, QAPI_PREALLOC_MODE_OFF, 0, &error) < 0) {
+        g_assert_true(test->layout->amend || test->layout->snapshots);
+        g_clear_error(&error);
+    }
+    memset(test->model + test->node->length, 0, IMAGE - test->node->length);
+}
+
+static void co_amend(struct test *test, struct event *e)
+{
+    static const char *const choices[] = {
+        "{'version': 'v3', 'refcount-bits': '64'}",
+        "{'version': 'v3', 'refcount-bits': '8', 'lazy-refcounts': 'off'}",
+        "{'version': 'v2', 'refcount-bits': '16', 'lazy-refcounts': 'off'}",
+    };
+    json_object *options =
+        json_tokener_parse(choices[g_rand_int_range(test->random, 0, G_N_ELEMENTS(choices))]);
+    GError *error = NULL;
+
+    e->kind = BARRIER;
+    /* Snapshots of other sizes and bitmaps don't allow each. */
+    if (!test->node->driver->co_amend(test->node, options, false, &error)) {
+        g_clear_error(&error);
+    }
+    json_object_put(options);
+}
+
+static void co_other_bitmap(struct test *test, struct event *e)
+{
+    GError *error = NULL;
+
+    e->kind = BARRIER;
+    if (test->second_bitmap) {
+        co_dirty_bitmap_remove(test->node, "c", &error);
+    } else {
+        co_dirty_bitmap_add(test->node, "c", SECTOR, true, g_rand_boolean(test->random), &error);
+    }
+    g_assert_no_error(error);
+    test->second_bitmap = !test->second_bitmap;
 }
 
 static void co_step(struct test *test)
 {
-    static const unsigned units[] = {SECTOR, 4096, 65536};
-    unsigned unit = units[g_rand_int_range(test->random, 0, 3)],
-             what = g_rand_int_range(test->random, 0, 100);
-    uint64_t n = IMAGE / unit;
-    struct event event = {.begin = test->recorder.log->len};
+    const struct layout *l = test->layout;
+    unsigned what = g_rand_int_range(test->random, 0, 100);
+    struct event e = {.begin = test->recorder.log->len};
 
-    event.offset = g_rand_int_range(test->random, 0, n) * (uint64_t)unit;
-    event.bytes = (uint64_t)g_rand_int_range(test->random, 1, 9) * unit;
-    event.bytes = MIN(event.bytes, IMAGE - event.offset);
-    if (what < 55) {
-        event.seed = g_rand_int(test->random) | 1;
-        fill(test->buffer, event.bytes, event.seed);
-        g_assert_cmpint(co_block_write(test->user, event.offset, event.bytes,
-                                       BLOCK_BUFFER(test->buffer, event.bytes), 0),
-                        ==, 0);
-    } else if (what < 65) {
-        g_assert_cmpint(co_block_write_zeroes(test->user, event.offset, event.bytes,
-                                              what < 60 ? BLOCK_MAY_UNMAP : 0),
-                        ==, 0);
-    } else if (what < 75) {
-        event.seed = DISCARD;
-        g_assert_cmpint(co_block_discard(test->user, event.offset, event.bytes), ==, 0);
-    } else if (what < 95 || !test->layout->snapshots) {
-        event.flush = true;
-        g_assert_cmpint(co_block_flush(test->user), ==, 0);
+    if (what < 75) {
+        co_change(test, &e, what);
+    } else if (what >= 90 && l->snapshots) {
+        co_snapshot(test, &e);
+    } else if (what >= 86 && l->resize) {
+        co_resize(test, &e);
+    } else if (what >= 83 && l->amend) {
+        co_amend(test, &e);
+    } else if (what >= 81 && l->bitmap) {
+        co_other_bitmap(test, &e);
     } else {
-        co_snapshot(test);
-        return;
+        e.kind = BARRIER;
     }
-    event.end = test->recorder.log->len;
-    g_array_append_val(test->events, event);
+    if (e.kind != CHANGE) {
+        g_assert_cmpint(co_block_flush(test->user), ==, 0);
+    }
+    e.end = test->recorder.log->len;
+    e.size = test->node->length;
+    e.after = g_memdup2(test->model, IMAGE);
+    g_array_append_val(test->events, e);
 }
 
 static void co_record(void *opaque)
@@ -254,7 +364,7 @@ static void co_record(void *opaque)
     unsigned i;
 
     co_create(test, file);
-    test->node = co_open_on(test, "rec", 0, &error);
+    test->node = co_open_on(test, "rec", false, 0, &error);
     g_assert_no_error(error);
     test->user = block_user_new(test->t->graph, "test", NULL, NULL);
     block_user_attach(test->user, test->node, BLOCK_PERM_ALL & ~BLOCK_PERM_WRITE_UNCHANGED,
@@ -264,7 +374,7 @@ static void co_record(void *opaque)
         co_dirty_bitmap_add(test->node, "b", 4096, true, false, &error);
         g_assert_no_error(error);
     }
-    for (i = 0; i < 80; i++) {
+    for (i = 0; i < STEPS; i++) {
         co_step(test);
     }
     block_user_free(test->user);
@@ -277,10 +387,14 @@ static void co_record(void *opaque)
 struct remains {
     struct test *test;
     unsigned at; /* entries of the log that were begun */
+    bool look_at_snapshots;
     uint8_t *data;
-    uint64_t size;
-    uint8_t *expected;
-    bool *sure; /* sectors of the image */
+    uint64_t size, longest;
+    /* What the disk must hold, and may hold instead: the state of one event, but what was written
+     * since. */
+    const struct event *state, *instead;
+    bool *sure; /* sectors of state */
+    uint8_t *zeroes;
 };
 
 static void apply(struct remains *r, const struct entry *e, GRand *some)
@@ -318,7 +432,8 @@ static void rebuild(struct remains *r, GRand *some)
     const GArray *log = r->test->recorder.log;
     unsigned flushed = 0, i;
 
-    memset(r->data, 0, MAX_FILE);
+    /* All that the last one may have come to, with what a repair appends. */
+    memset(r->data, 0, r->longest);
     r->size = 0;
     for (i = 0; i < r->at; i++) {
         if (g_array_index(log, struct entry, i).kind == FLUSH) {
@@ -339,31 +454,32 @@ static void rebuild(struct remains *r, GRand *some)
 static void expect(struct remains *r)
 {
     const GArray *events = r->test->events;
-    unsigned i, last = 0;
+    unsigned i, first = 0;
     uint64_t s;
 
-    memset(r->expected, 0, IMAGE);
+    r->state = r->instead = NULL;
+    for (i = 0; i < events->len; i++) {
+        const struct event *e = &g_array_index(events, struct event, i);
+
+        if (e->kind != CHANGE && e->end <= r->at) {
+            r->state = e;
+            first = i + 1;
+        }
+    }
     for (s = 0; s < IMAGE / SECTOR; s++) {
         r->sure[s] = true;
     }
-    for (i = 0; i < events->len; i++) {
+    for (i = first; i < events->len; i++) {
         const struct event *e = &g_array_index(events, struct event, i);
 
-        if (e->flush && e->end <= r->at) {
-            last = i + 1;
-        }
-    }
-    for (i = 0; i < events->len; i++) {
-        const struct event *e = &g_array_index(events, struct event, i);
-
-        if (e->flush || (i >= last && e->begin >= r->at)) {
-            continue;
+        if (e->begin >= r->at) {
+            break;
         }
         for (s = e->offset / SECTOR; s < (e->offset + e->bytes) / SECTOR; s++) {
-            r->sure[s] = i < last && e->seed != DISCARD;
+            r->sure[s] = false;
         }
-        if (i < last) {
-            fill(r->expected + e->offset, e->bytes, e->seed);
+        if (e->kind == RESIZE || e->kind == GOTO) {
+            r->instead = e;
         }
     }
 }
@@ -408,7 +524,7 @@ static void co_check_tables(struct remains *r)
     bool ok, dirty;
 
     dup2(fd, 2);
-    node = co_open_on(r->test, "left", BLOCK_OPEN_CHECK, &error);
+    node = co_open_on(r->test, "left", false, BLOCK_OPEN_CHECK, &error);
     dirty = r->test->layout->lazy;
     ok = node && node->driver->co_check(node, dirty ? BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS : fix,
                                         &result, &error);
@@ -429,7 +545,6 @@ static void co_check_tables(struct remains *r)
 /* What isn't as it was when the bitmap was made is dirty in it. */
 static void check_bitmap(struct remains *r, const struct block_node *node)
 {
-    static const uint8_t zeroes[SECTOR];
     GError *error = NULL;
     const struct dirty_bitmap *b = dirty_bitmap_find(node, "b", &error);
     uint64_t s;
@@ -437,8 +552,8 @@ static void check_bitmap(struct remains *r, const struct block_node *node)
     if (!b || b->inconsistent) {
         show(r, b ? "the bitmap is inconsistent" : error->message, "");
     }
-    for (s = 0; s < IMAGE / SECTOR; s++) {
-        if (memcmp(r->test->buffer + s * SECTOR, zeroes, SECTOR) &&
+    for (s = 0; s < node->length / SECTOR; s++) {
+        if (memcmp(r->test->buffer + s * SECTOR, r->zeroes, SECTOR) &&
             !dirty_bitmap_get(b, s * SECTOR)) {
             g_autofree char *text = g_strdup_printf("sector %u", (unsigned)s);
 
@@ -447,31 +562,136 @@ static void check_bitmap(struct remains *r, const struct block_node *node)
     }
 }
 
-static void co_check_data(struct remains *r)
+/* The first sector that differs from contents of so many bytes, which zeroes follow; -1: none.
+ * sure NULL: of all. */
+static int64_t differs(const struct remains *r, uint64_t length, const uint8_t *contents,
+                       uint64_t size, const bool *sure)
 {
-    GError *error = NULL;
-    struct block_node *node = co_open_on(r->test, "left", 0, &error);
-    struct block_user *user = block_user_new(r->test->t->graph, "reader", NULL, NULL);
     uint64_t s;
 
-    if (!node) {
-        show(r, error->message, "");
-    }
-    block_user_attach(user, node, BLOCK_PERM_CONSISTENT_READ, BLOCK_PERM_ALL, &error);
-    g_assert_no_error(error);
-    g_assert_cmpint(co_block_read(user, 0, IMAGE, BLOCK_BUFFER(r->test->buffer, IMAGE), 0), ==, 0);
-    for (s = 0; s < IMAGE / SECTOR; s++) {
-        if (r->sure[s] && memcmp(r->test->buffer + s * SECTOR, r->expected + s * SECTOR, SECTOR)) {
-            g_autofree char *text = g_strdup_printf("sector %u", (unsigned)s);
+    for (s = 0; s < length / SECTOR; s++) {
+        const uint8_t *expected = s < size / SECTOR && contents ? contents + s * SECTOR : r->zeroes;
 
-            show(r, "flushed data are gone", text);
+        if ((!sure || sure[s]) && memcmp(r->test->buffer + s * SECTOR, expected, SECTOR)) {
+            return s;
         }
     }
+    return -1;
+}
+
+/* Whether the disk is as the event that was under way makes it. */
+static bool is_instead(const struct remains *r, uint64_t length)
+{
+    const struct event *e = r->instead;
+
+    if (!e || length != e->size) {
+        return false;
+    }
+    if (e->kind == GOTO) {
+        const struct event *made = find_created(r->test, e->snapshot);
+
+        return differs(r, length, made->after, made->size, NULL) < 0;
+    }
+    return differs(r, length, r->state ? r->state->after : NULL, r->state ? r->state->size : IMAGE,
+                   r->sure) < 0;
+}
+
+static void check_disk(struct remains *r, uint64_t length)
+{
+    uint64_t size = r->state ? r->state->size : IMAGE, s;
+    int64_t found;
+    g_autofree char *text = NULL;
+
+    if (is_instead(r, length)) {
+        return;
+    }
+    /* What a smaller size cuts off may be gone before the size is smaller. */
+    for (s = r->instead && r->instead->kind == RESIZE ? r->instead->size / SECTOR : IMAGE / SECTOR;
+         s < IMAGE / SECTOR; s++) {
+        r->sure[s] = false;
+    }
+    found = length == size ? differs(r, length, r->state ? r->state->after : NULL, size, r->sure)
+                           : 0;
+    if (found >= 0) {
+        text = g_strdup_printf("size %u, sector %u", (unsigned)length, (unsigned)found);
+        show(r, "flushed data are gone", text);
+    }
+}
+
+static struct block_user *co_read_left(struct remains *r, bool read_only,
+                                       struct block_node **node)
+{
+    GError *error = NULL;
+    struct block_user *user = block_user_new(r->test->t->graph, "reader", NULL, NULL);
+
+    *node = co_open_on(r->test, "left", read_only, 0, &error);
+    if (!*node) {
+        show(r, error->message, "");
+    }
+    block_user_attach(user, *node, BLOCK_PERM_CONSISTENT_READ, BLOCK_PERM_ALL, &error);
+    g_assert_no_error(error);
+    return user;
+}
+
+static void co_check_data(struct remains *r)
+{
+    struct block_node *node;
+    struct block_user *user = co_read_left(r, false, &node);
+
+    g_assert_cmpint(
+        co_block_read(user, 0, node->length, BLOCK_BUFFER(r->test->buffer, node->length), 0), ==,
+        0);
+    check_disk(r, node->length);
     if (r->test->layout->bitmap) {
         check_bitmap(r, node);
     }
     block_user_free(user);
     co_block_node_unref(node);
+}
+
+static void co_check_snapshot(struct remains *r, unsigned number)
+{
+    g_autofree char *name = g_strdup_printf("s%u", number);
+    const struct event *made = find_created(r->test, number);
+    struct block_node *node;
+    struct block_user *user = co_read_left(r, true, &node);
+    GError *error = NULL;
+
+    if (!node->driver->snapshots->co_load_temporarily(node, NULL, name, &error)) {
+        show(r, error->message, name);
+    }
+    g_assert_cmpint(
+        co_block_read(user, 0, node->length, BLOCK_BUFFER(r->test->buffer, node->length), 0), ==,
+        0);
+    if (node->length != made->size ||
+        differs(r, node->length, made->after, made->size, NULL) >= 0) {
+        show(r, "a snapshot isn't what it was", name);
+    }
+    block_user_free(user);
+    co_block_node_unref(node);
+}
+
+/* Those that were made, and nobody began to delete. */
+static void co_check_snapshots(struct remains *r)
+{
+    const GArray *events = r->test->events;
+    bool there[STEPS + 1] = {false};
+    unsigned i;
+
+    for (i = 0; i < events->len; i++) {
+        const struct event *e = &g_array_index(events, struct event, i);
+
+        if (e->kind == CREATE && e->end <= r->at) {
+            there[e->snapshot] = true;
+        } else if (e->kind == DELETE && e->begin < r->at) {
+            there[e->snapshot] = false;
+        }
+    }
+    for (i = 1; i <= STEPS; i++) {
+        if (there[i]) {
+            co_check_snapshot(r, i);
+        }
+    }
 }
 
 static void co_look(void *opaque)
@@ -482,6 +702,9 @@ static void co_look(void *opaque)
     /* What was damaged is shown as it was before the repair. */
     co_check_tables(r);
     co_check_data(r);
+    if (r->look_at_snapshots) {
+        co_check_snapshots(r);
+    }
     co_block_node_unref(file);
 }
 
@@ -494,25 +717,37 @@ static void look_at_all(struct test *test)
 {
     struct remains r = {.test = test,
                         .data = g_malloc0(MAX_FILE),
-                        .expected = g_malloc(IMAGE),
+                        .zeroes = g_malloc0(SECTOR),
                         .sure = g_new(bool, IMAGE / SECTOR)};
-    unsigned variant;
+    unsigned variant, i;
 
+    for (i = 0; i < test->recorder.log->len; i++) {
+        const struct entry *e = &g_array_index(test->recorder.log, struct entry, i);
+
+        r.longest = MAX(r.longest, e->offset + e->bytes);
+    }
+    r.longest = MIN(r.longest + IMAGE, MAX_FILE);
     for (r.at = first_moment(test); r.at <= test->recorder.log->len; r.at++) {
-        expect(&r);
         for (variant = 0; variant < VARIANTS; variant++) {
+            expect(&r);
+            r.look_at_snapshots = test->layout->snapshots && variant == 1 && r.at % 2;
             rebuild(&r, variant ? test->random : NULL);
             block_run(test->t->context.loop, co_look, &r);
         }
     }
     g_free(r.data);
-    g_free(r.expected);
+    g_free(r.zeroes);
     g_free(r.sure);
 }
 
 static void clear_entry(void *opaque)
 {
     g_free(((struct entry *)opaque)->data);
+}
+
+static void clear_event(void *opaque)
+{
+    g_free(((struct event *)opaque)->after);
 }
 
 static void test_crash(gconstpointer data)
@@ -530,29 +765,35 @@ static void test_crash(gconstpointer data)
         g_array_set_clear_func(test.recorder.log, clear_entry);
         test.recorder.data = g_malloc0(MAX_FILE);
         test.events = g_array_new(false, false, sizeof(struct event));
+        g_array_set_clear_func(test.events, clear_event);
         test.buffer = g_malloc(IMAGE);
+        test.model = g_malloc0(IMAGE);
         block_run(t.context.loop, co_record, &test);
         look_at_all(&test);
         g_array_unref(test.recorder.log);
         g_array_unref(test.events);
         g_free(test.recorder.data);
         g_free(test.buffer);
+        g_free(test.model);
         g_rand_free(test.random);
         block_test_clear(&t);
     }
 }
 
 static const struct layout layouts[] = {
-    {"default", "{}", false, false},
-    {"cluster-512", "{'cluster-size': 512}", false, false},
-    {"cluster-4k", "{'cluster-size': 4096}", false, false},
-    {"v2", "{'version': 'v2', 'cluster-size': 4096}", false, false},
-    {"refcount-64", "{'refcount-bits': 64, 'cluster-size': 512}", false, false},
-    {"extended-l2", "{'extended-l2': true, 'cluster-size': 16384}", false, false},
-    {"lazy", "{'lazy-refcounts': true, 'cluster-size': 4096}", false, true},
-    {"snapshots", "{'cluster-size': 4096}", true, false},
-    {"bitmap", "{'cluster-size': 4096}", false, false, true},
-    {"bitmap-snapshots", "{'cluster-size': 512}", true, false, true},
+    {"default", "{}", .resize = true, .compress = true},
+    {"cluster-512", "{'cluster-size': 512}"},
+    {"cluster-4k", "{'cluster-size': 4096}", .compress = true},
+    {"v2", "{'version': 'v2', 'cluster-size': 4096}", .resize = true},
+    {"refcount-64", "{'refcount-bits': 64, 'cluster-size': 512}"},
+    {"extended-l2", "{'extended-l2': true, 'cluster-size': 16384}", .resize = true},
+    {"lazy", "{'lazy-refcounts': true, 'cluster-size': 4096}", .lazy = true},
+    {"snapshots", "{'cluster-size': 4096}", .snapshots = true, .resize = true, .compress = true},
+    {"snapshots-512", "{'cluster-size': 512}", .snapshots = true, .resize = true},
+    {"amend", "{'cluster-size': 4096}", .snapshots = true, .amend = true, .compress = true},
+    {"bitmap", "{'cluster-size': 4096}", .bitmap = true, .resize = true},
+    {"bitmap-snapshots", "{'cluster-size': 512}", .snapshots = true, .bitmap = true,
+     .resize = true},
 };
 
 int main(int argc, char **argv)

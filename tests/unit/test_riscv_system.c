@@ -27,6 +27,49 @@ static void test_reset(void)
     machine_free(m);
 }
 
+/* Whatever was written to them, after a reset all registers are those of a new hart. */
+static void test_reset_all(void)
+{
+    static const char *const cpus[] = {"rv64", "max", "rva22s64", "sifive-u54"};
+    GRand *rand = g_rand_new_with_seed(5);
+
+    for (size_t c = 0; c < G_N_ELEMENTS(cpus); c++) {
+        struct machine *m = machine_new(cpus[c], true), *fresh;
+        unsigned changed = 0;
+
+        for (unsigned n = 0; n < 4096; n++) {
+            uint64_t before = 0, after = 0;
+
+            riscv_csr_get(m->cpu, n, &before);
+            riscv_csr_set(m->cpu, n, (uint64_t)g_rand_int(rand) << 32 | g_rand_int(rand));
+            riscv_csr_get(m->cpu, n, &after);
+            changed += before != after;
+        }
+        g_assert_cmpuint(changed, >, 50);
+        riscv_set_privilege(m->cpu, PRIV_U);
+        m->cpu->pc = 0x1234;
+        riscv_system_reset(m->cpu);
+        fresh = machine_new(cpus[c], true);
+        g_assert_cmpuint(riscv_get_privilege(m->cpu), ==, PRIV_M);
+        g_assert_cmphex(m->cpu->pc, ==, fresh->cpu->pc);
+        g_assert_cmphex(m->cpu->mode, ==, fresh->cpu->mode);
+        g_assert_cmphex(m->hart->tlb_context, ==, fresh->hart->tlb_context);
+        for (unsigned n = 0; n < 4096; n++) {
+            uint64_t x = 0, y = 0;
+            bool has = riscv_csr_get(m->cpu, n, &x);
+
+            g_assert_true(riscv_csr_get(fresh->cpu, n, &y) == has);
+            if (x != y) {
+                g_error("%s: CSR 0x%x is 0x%" G_GINT64_MODIFIER "x after a reset, 0x%"
+                        G_GINT64_MODIFIER "x when new", cpus[c], n, x, y);
+            }
+        }
+        machine_free(fresh);
+        machine_free(m);
+    }
+    g_rand_free(rand);
+}
+
 /* What is read after a value was written. The register was 0, or what reset made it. */
 static void test_legal_values(void)
 {
@@ -556,6 +599,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/riscv/system/reset", test_reset);
+    g_test_add_func("/riscv/system/reset-all", test_reset_all);
     g_test_add_func("/riscv/system/csr/legal-values", test_legal_values);
     g_test_add_func("/riscv/system/csr/presence", test_presence);
     g_test_add_func("/riscv/system/csr/access", test_access);

@@ -165,7 +165,6 @@ static struct block *compile(struct machine *m, const struct ir_unit *u)
         *b = (struct block){
             .pc = u->pc,
             .relative = u->relative,
-            .base = u->relative ? u->pc & ~UINT64_C(0xfff) : 0,
             .mode = u->mode,
             .index = dbt->n_blocks,
         };
@@ -197,7 +196,7 @@ static enum vcpu_exit run_block(struct machine *m, const struct block *b)
     switch ((enum code_exit)(result & 0xff)) {
     case CODE_EXIT_DIRECT:
     case CODE_EXIT_POLL:
-        cpu->pc = block_page(cpu, b) + m->dbt->exits[index].pc;
+        cpu->pc = block_pc(cpu, b) + (uint64_t)host_exit_at(m->dbt, index).distance;
         return VCPU_EXIT_NONE;
     case CODE_EXIT_INDIRECT: return VCPU_EXIT_NONE;
     case CODE_EXIT_REASON: return index;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "block/delay.h"
+#include "hw/boot_index.h"
 #include "object/iothread.h"
 #include "qapi/error.h"
 #include "util/iothread.h"
@@ -403,8 +404,7 @@ static bool attach(struct virtio_blk *s, GError **error)
     s->length = block_user_length(s->user);
     look_at_node(s);
     s->accounting = block_user_accounting(s->user);
-    block_accounting_set_policy(s->accounting, s->account_invalid != QAPI_ON_OFF_AUTO_OFF,
-                                s->account_failed != QAPI_ON_OFF_AUTO_OFF);
+    block_accounting_set_policy(s->accounting, s->account_invalid, s->account_failed);
     return true;
 }
 
@@ -568,8 +568,7 @@ static const struct property properties[] = {
          "Bytes that are discarded together; 4294967295: as logical_block_size"),
     AUTO("write-cache", write_cache, "Whether writes need a flush; auto: as the drive says"),
     BOOL("share-rw", share_rw, "off", "Others may write the same medium"),
-    PROPERTY("bootindex", virtio_blk, bootindex, qapi_type_int32, "-1",
-             "Its place in the order that firmware boots from; -1: none"),
+    BOOT_INDEX_PROPERTY(virtio_blk, bootindex),
     ON_ERROR("rerror", rerror, "What is done when reading fails (auto: report)"),
     ON_ERROR("werror", werror, "What is done when writing fails (auto: enospc)"),
     AUTO("account-invalid", account_invalid, "Invalid requests end idle time"),

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "hw/boot_index.h"
 #include "qapi/error.h"
 #include "util/event_loop.h"
 
@@ -744,8 +745,7 @@ static const struct property properties[] = {
              "Entries of transmit queues"),
     PROPERTY("host_mtu", virtio_net, mtu, qapi_type_uint16, "0",
              "MTU that the driver is told; 0: none"),
-    PROPERTY("bootindex", virtio_net, bootindex, qapi_type_int32, "-1",
-             "Its place in the order that firmware boots from; -1: none"),
+    BOOT_INDEX_PROPERTY(virtio_net, bootindex),
     PROPERTY("speed", virtio_net, speed, qapi_type_int32, "-1",
              "Mbit/s that the driver is told; -1: none"),
     PROPERTY("duplex", virtio_net, duplex, qapi_type_str, NULL,

@@ -374,6 +374,7 @@ static void unrealize(struct pci_device *dev)
 
 static const struct state_field fields[] = {
     STATE_FIELD(root_port, pending, STATE_BOOL),
+    STATE_FIELD(root_port, interrupt, STATE_BOOL),
 };
 
 static const struct state_table state = {

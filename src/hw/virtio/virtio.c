@@ -27,7 +27,7 @@ void virtio_unlock(struct virtio_device *vdev)
 
 bool virtio_has_feature(const struct virtio_device *vdev, unsigned feature)
 {
-    return (vdev->guest_features & virtio_bit(feature)) != 0;
+    return (vdev->guest_features & vdev->host_features & virtio_bit(feature)) != 0;
 }
 
 bool virtio_is_live(const struct virtio_device *vdev)
@@ -300,14 +300,16 @@ static bool features_are_ok(struct virtio_device *vdev)
 void virtio_set_status(struct virtio_device *vdev, uint8_t status)
 {
     uint8_t old;
+    bool was_live;
 
     virtio_lock(vdev);
     old = vdev->status;
+    was_live = virtio_is_live(vdev);
     if (status == 0) {
         reset(vdev);
     } else {
-        /* Which bits only a reset clears (2.1.2). */
-        status = (uint8_t)((status & ~VIRTIO_NEEDS_RESET) | (old & VIRTIO_NEEDS_RESET));
+        /* Only a reset clears bits (2.1.1), so what was negotiated stays as it is. */
+        status = (uint8_t)((status & ~VIRTIO_NEEDS_RESET) | old);
         if (~old & status & VIRTIO_FEATURES_OK && !features_are_ok(vdev)) {
             status &= (uint8_t)~VIRTIO_FEATURES_OK;
         }
@@ -315,7 +317,7 @@ void virtio_set_status(struct virtio_device *vdev, uint8_t status)
         if (vdev->class->set_status) {
             vdev->class->set_status(vdev, old);
         }
-        if (~old & status & VIRTIO_DRIVER_OK) {
+        if (~old & status & VIRTIO_DRIVER_OK || (!was_live && virtio_is_live(vdev))) {
             kick_all(vdev);
         }
     }

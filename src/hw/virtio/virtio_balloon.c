@@ -392,27 +392,13 @@ OBJECT_TYPE(balloon_type);
 
 /* ---- On PCI ---- */
 
-static const struct virtio_pci_kind pci_kind = {"virtio-balloon-device", 0};
+static const struct virtio_pci_kind pci_kind = {0};
 static const struct pci_class pci_class = VIRTIO_PCI_CLASS(0x1002, 0x00ff, pci_kind);
-static const struct property pci_properties[] = {
-    VIRTIO_PCI_FORWARD("deflate-on-oom", qapi_type_bool,
-                       "The guest may take memory back when it has none left"),
-    VIRTIO_PCI_FORWARD("page-poison", qapi_type_bool,
-                       "The guest tells what it fills free pages with"),
-    VIRTIO_PCI_FORWARD("free-page-reporting", qapi_type_bool,
-                       "The guest reports pages that it doesn't use"),
-    VIRTIO_PCI_FORWARD("guest-stats-polling-interval", qapi_type_int,
-                       "Seconds between questions for guest-stats; 0: none",
-                       .flags = PROPERTY_RUNTIME),
-    {.name = "guest-stats", .description = "What the guest told of its memory",
-     .type = &qapi_type_balloon_guest_stats, .get = virtio_pci_forward_get},
-};
 static const struct object_type pci_type = {
     .name = "virtio-balloon-pci",
     .parent = "virtio-pci",
     .category = "Misc",
-    .properties = pci_properties,
-    .n_properties = G_N_ELEMENTS(pci_properties),
+    .proxied = "virtio-balloon-device",
     .class_data = &pci_class,
 };
 OBJECT_TYPE(pci_type);

@@ -11,6 +11,8 @@
 #include "qapi/json.h"
 #include "qapi/qapi_types.h"
 
+#define BACKEND "virtio-backend"
+
 enum {
     MODERN_ID = 0x1040,             /* and the device's own */
     MODERN_SUBSYSTEM = 0x1100,
@@ -525,39 +527,22 @@ void virtio_pci_reset(struct pci_device *dev)
     virtio_reset(s->vdev);
 }
 
+/* The pin follows the ISR as soon as there are no messages (4.1.5.3), and is low with them. */
+void virtio_pci_config_written(struct pci_device *dev, uint32_t offset, unsigned size)
+{
+    virtio_ack(self(dev)->vdev, 0);
+}
+
 static void init(struct object *obj)
 {
     struct virtio_pci *s = (struct virtio_pci *)obj;
-    const struct pci_class *class = object_class_data(obj);
-    const struct virtio_pci_kind *kind = class->child;
-    auto_ptr(object) backend = object_new(object_type_find(kind->backend));
-    bool added = object_add_child(obj, "virtio-backend", backend, NULL);
+    auto_ptr(object) backend = object_new(object_type_proxied(obj->type));
+    bool added = object_add_child(obj, BACKEND, backend, NULL);
 
     g_assert(added);
     g_mutex_init(&s->lock);
     s->vdev = (struct virtio_device *)backend;
 }
-
-/* Properties of the backend are the proxy's, too. */
-bool virtio_pci_forward_get(struct object *obj, const struct property *prop, void *value,
-                            GError **error)
-{
-    g_autoptr(json_object) json =
-        object_get(&((struct virtio_pci *)obj)->vdev->device.object, prop->name, error);
-
-    return json && qapi_from_json(prop->type, json, value, error);
-}
-
-bool virtio_pci_forward_set(struct object *obj, const struct property *prop, const void *value,
-                            GError **error)
-{
-    g_autoptr(json_object) json = qapi_to_json(prop->type, value);
-
-    return object_set(&((struct virtio_pci *)obj)->vdev->device.object, prop->name, json, false,
-                      error);
-}
-
-#define FORWARD VIRTIO_PCI_FORWARD
 
 static const struct property properties[] = {
     PROPERTY("vectors", virtio_pci, vectors, qapi_type_uint32, "4294967295",
@@ -566,13 +551,6 @@ static const struct property properties[] = {
              "No registers for drivers from before virtio 1.0"),
     PROPERTY("disable-modern", virtio_pci, disable_modern, qapi_type_bool, "off",
              "Only registers for drivers from before virtio 1.0"),
-    FORWARD("indirect_desc", qapi_type_bool, "Indirect descriptors"),
-    FORWARD("event_idx", qapi_type_bool, "Interrupts and doorbells from an index on"),
-    FORWARD("notify_on_empty", qapi_type_bool, "Legacy: an interrupt when a queue is empty"),
-    FORWARD("any_layout", qapi_type_bool, "Any framing of requests"),
-    FORWARD("packed", qapi_type_bool, "Packed rings"),
-    FORWARD("queue_reset", qapi_type_bool, "Queues can be reset one by one"),
-    FORWARD("in_order", qapi_type_bool, "Buffers come back in order"),
 };
 
 static const struct object_type virtio_pci_type = {
@@ -582,6 +560,7 @@ static const struct object_type virtio_pci_type = {
     .instance_size = sizeof(struct virtio_pci),
     .properties = properties,
     .n_properties = G_N_ELEMENTS(properties),
+    .proxied_child = BACKEND,
     .init = init,
 };
 OBJECT_TYPE(virtio_pci_type);

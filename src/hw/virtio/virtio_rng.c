@@ -177,20 +177,13 @@ OBJECT_TYPE(rng_type);
 
 /* ---- On PCI ---- */
 
-static const struct virtio_pci_kind pci_kind = {"virtio-rng-device", 2};
+static const struct virtio_pci_kind pci_kind = {2};
 static const struct pci_class pci_class = VIRTIO_PCI_CLASS(0x1005, 0x00ff, pci_kind);
-static const struct property pci_properties[] = {
-    VIRTIO_PCI_FORWARD("rng", qapi_type_str, "Where the bytes come from"),
-    VIRTIO_PCI_FORWARD("max-bytes", qapi_type_uint64,
-                       "Bytes that the guest gets in a period, at most"),
-    VIRTIO_PCI_FORWARD("period", qapi_type_uint32, "Length of a period in ms"),
-};
 static const struct object_type pci_type = {
     .name = "virtio-rng-pci",
     .parent = "virtio-pci",
     .category = "Misc",
-    .properties = pci_properties,
-    .n_properties = G_N_ELEMENTS(pci_properties),
+    .proxied = "virtio-rng-device",
     .class_data = &pci_class,
 };
 OBJECT_TYPE(pci_type);

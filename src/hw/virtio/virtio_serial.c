@@ -503,19 +503,13 @@ OBJECT_TYPE(serial_type);
 
 /* ---- On PCI ---- */
 
-static const struct virtio_pci_kind pci_kind = {"virtio-serial-device", 2};
+static const struct virtio_pci_kind pci_kind = {2};
 static const struct pci_class pci_class = VIRTIO_PCI_CLASS(0x1003, 0x0780, pci_kind);
-static const struct property pci_properties[] = {
-    VIRTIO_PCI_FORWARD("max_ports", qapi_type_uint32, "Ports that it can have"),
-    VIRTIO_PCI_FORWARD("emergency-write", qapi_type_bool,
-                       "Characters can be written before its queues are set up"),
-};
 static const struct object_type pci_type = {
     .name = "virtio-serial-pci",
     .parent = "virtio-pci",
     .category = "Input",
-    .properties = pci_properties,
-    .n_properties = G_N_ELEMENTS(pci_properties),
+    .proxied = "virtio-serial-device",
     .class_data = &pci_class,
 };
 OBJECT_TYPE(pci_type);
