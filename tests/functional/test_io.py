@@ -45,7 +45,7 @@ SCRIPTS = {
               "write -z 0 3g; alloc -1; alloc 2M; alloc 0 2M; read 9e 1; read 9EB 1; read 16E 1; read 1e3 1; read . 1; read nan 1; "
               "read 0x10 0x10; read 010 1; read 1.5k 512; read -- 0 1; write 0 4k -q; write -qP 5 0 4k; aio_write -z 0 4k 4k",
     "contradictions": "write -r -z 0 4k; aio_write -r -z 0 4k; read -b -r 0 512; write -b -z 0 4k; write -b 100 4k; read -b 0 5; "
-                      "write -f -b 0 4k; write -f -c 0 4k; write -s a.qcow2 -P 3 0 4k; aio_write -P 3 -z 0 4k; aio_write -u 0 4k",
+                      "write -f -b 0 4k; write -f -c 0 4k; write -s a.qcow2 -P 3 0 4k; aio_write -u 0 4k; aio_write -P 3 -z 0 4k",
     "registered": "write -r 0 64k; read -r -P 0xcd 0 64k; writev -r -P 3 0 4k 4k; readv -r -P 3 0 4k 4k; write -r -c 128k 64k",
     "counts": "r 0; w; o; flush 1; aio_flush 1; quit 1",
     "more counts": "map x; length x; info x; sleep; break x; remove_break; sigraise; truncate; abort x; close 1; zone_report 0; zap 0",
