@@ -177,7 +177,7 @@ class Bench:
                 self.run(self.tools["qemu"], "create", "-q", "-f", form, "-o", "preallocation=full", f"full.{form}", "256M",
                          folder=folder)
         self.requests(1000 if quick else 10000)
-        self.stable_writes(64 if quick else 1024)
+        self.stable_writes(64 if quick else 8192)
         self.large_image()
 
 

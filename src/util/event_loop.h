@@ -111,7 +111,7 @@ void event_loop_remove_poller(struct event_loop *loop, const struct event_poller
 struct uring_request {
     void (*complete)(struct uring_request *request, int result);
 };
-/* aio-max-batch; 0: as many as the ring takes. Any thread. */
+/* aio-max-batch; 0: the loop's own. Any thread. */
 void event_loop_set_max_batch(struct event_loop *loop, unsigned max);
 bool event_loop_has_uring(const struct event_loop *loop);
 /*

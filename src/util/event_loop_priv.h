@@ -127,7 +127,7 @@ struct event_loop {
     struct io_uring ring;
     GMutex fixed_lock; /* of these */
     struct fixed_table fixed_files, fixed_buffers;
-    unsigned max_batch; /* io_uring: entries that wait for the end of the turn; atomic; 0: all */
+    unsigned max_batch; /* io_uring: entries that wait for the end of the turn; atomic; 0: a few */
     int epoll_fd;
     GQueue always_ready; /* epoll: the watches that are `always` */
     bool no_pwait2;      /* epoll: the kernel is older than 5.11 */

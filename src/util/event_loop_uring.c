@@ -16,6 +16,7 @@ enum {
     RING_ENTRIES = 128,         /* fills up: is submitted early */
     CQ_ENTRIES = 1024,          /* fills up: the kernel keeps a list (IORING_FEAT_NODROP) */
     MAX_COMPLETIONS = 256,      /* a turn */
+    USUAL_BATCH = 8,            /* a disk should have work while the next entries are made */
 };
 
 static bool uring_open(struct event_loop *loop, GError **error)
@@ -199,7 +200,7 @@ struct io_uring_sqe *event_loop_sqe(struct event_loop *loop, struct uring_reques
     }
     assert(event_loop_is_owner(loop));
     batch = __atomic_load_n(&loop->max_batch, __ATOMIC_RELAXED);
-    if (batch && io_uring_sq_ready(&loop->ring) >= batch) {
+    if (io_uring_sq_ready(&loop->ring) >= (batch ? batch : USUAL_BATCH)) {
         io_uring_submit(&loop->ring);
     }
     sqe = get_sqe(loop);
