@@ -17,9 +17,10 @@
  *    requests of all users above, wait for their counts to be 0. Nodes have no counts. A node that works by
  *    itself (a job's filter, a cache that is written back) has a user of its own for that.
  *
- * Offsets and sizes are bytes, of any alignment above; a node whose limits ask for more gets what they ask for:
- * the core rounds reads, and reads, changes and writes back the edges of unaligned writes. Requests give 0 or
- * a negative errno, since a guest is told no more; what an operator asked for gives a GError.
+ * Offsets and sizes are bytes, of any alignment above; a node whose limits ask for more gets what
+ * they ask for: the core rounds reads, and reads, changes and writes back the edges of unaligned
+ * writes. Requests give 0 or a negative errno, since a guest is told no more; what an operator
+ * asked for gives a GError.
  *
  * co_: to be called in a coroutine, may wait.
  */

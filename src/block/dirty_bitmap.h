@@ -1,10 +1,10 @@
 /*
- * Dirty bitmaps of nodes: which parts were written since. A bit for each `granularity` bytes; bits are set by requests of
- * any loop, after the data are written. The list of a node's bitmaps, and their names and states, belong to the main
- * thread and change in drained sections.
+ * Dirty bitmaps of nodes: which parts were written since. A bit for each `granularity` bytes; bits
+ * are set by requests of any loop, after the data are written. The list of a node's bitmaps, and
+ * their names and states, belong to the main thread and change in drained sections.
  *
- * A persistent bitmap is kept up in the image by its format (struct block_bitmap_ops), so that whatever happens a part
- * that was written is dirty in the image, too.
+ * A persistent bitmap is kept up in the image by its format (struct block_bitmap_ops), so that
+ * whatever happens a part that was written is dirty in the image, too.
  */
 #ifndef NANDU_BLOCK_DIRTY_BITMAP_H
 #define NANDU_BLOCK_DIRTY_BITMAP_H

@@ -90,8 +90,8 @@ static int zero_device(const struct space *r, unsigned long request)
 }
 
 /*
- * Some file systems look at every page up to the hole, so where data ends is remembered. That others
- * have made a hole meanwhile does no harm: it reads as zeroes, which are data, too.
+ * Some file systems look at every page up to the hole, so where data ends is remembered. That
+ * others have made a hole meanwhile does no harm: it reads as zeroes, which are data, too.
  */
 static bool is_known_data(struct file_state *s, uint64_t offset, uint64_t *bytes)
 {

@@ -1,5 +1,6 @@
 /*
- * qcow2 images, versions 2 and 3 (the published specification, docs/interop/qcow2 of QEMU; "spec" below).
+ * qcow2 images, versions 2 and 3 (the published specification, docs/interop/qcow2 of QEMU; "spec"
+ * below).
  *
  *   qcow2.c           the driver: options, open, close, limits, information
  *   qcow2_header.c    header and its extensions, read and written
@@ -15,8 +16,9 @@
  *   qcow2_bitmap_resize.c   the same bitmaps of an image that gets another size
  *   qcow2_create.c, _amend.c, _downgrade.c, _backing.c, _reopen.c, _snapshot.c, _compress.c, _crypt.c
  *
- * Order on the disk. Whatever is lost when the host stops, an image refers to no cluster that it doesn't count,
- * and to no cluster whose contents aren't there; clusters that are counted and not used (leaks) may remain.
+ * Order on the disk. Whatever is lost when the host stops, an image refers to no cluster that it
+ * doesn't count, and to no cluster whose contents aren't there; clusters that are counted and not
+ * used (leaks) may remain.
  *
  *   - Counts go up in memory when a cluster is allocated, and down only by qcow2_free, which puts the cluster on a
  *     list. They go down after what referred to it is gone from the disk, and after all requests have ended that
@@ -28,9 +30,10 @@
  *     flushed, and then the header is changed, which is one sector.
  * With lazy refcounts the image is marked dirty first, and counts are written whenever it suits.
  *
- * Locks. `lock` (between coroutines) is held by who changes metadata, also while it waits for the disk. `tables` (a
- * short mutex) guards the cached tables themselves, so that a request whose L2 slice is in memory looks up where its
- * data is without `lock`: reads and writes of allocated clusters don't wait for a flush. Order: lock, tables.
+ * Locks. `lock` (between coroutines) is held by who changes metadata, also while it waits for the
+ * disk. `tables` (a short mutex) guards the cached tables themselves, so that a request whose L2
+ * slice is in memory looks up where its data is without `lock`: reads and writes of allocated
+ * clusters don't wait for a flush. Order: lock, tables.
  */
 #ifndef NANDU_BLOCK_QCOW2_H
 #define NANDU_BLOCK_QCOW2_H

@@ -1,14 +1,16 @@
 /*
- * Persistent dirty bitmaps while an image is open. The image never has less of a bitmap than what was written: before
- * data are changed where an enabled bitmap is clean in the image, its bits there are set in the image and flushed. So a
- * bitmap is valid at each moment, also after a kill, and need not be marked as in use; it is only too dirty then, for
- * bits are set a word (64 granules) at a time, and cleared when the image is closed. Requests that come while one waits
- * for the flush share the next one.
+ * Persistent dirty bitmaps while an image is open. The image never has less of a bitmap than what
+ * was written: before data are changed where an enabled bitmap is clean in the image, its bits
+ * there are set in the image and flushed. So a bitmap is valid at each moment, also after a kill,
+ * and need not be marked as in use; it is only too dirty then, for bits are set a word (64
+ * granules) at a time, and cleared when the image is closed. Requests that come while one waits for
+ * the flush share the next one.
  *
- * Bitmaps that are marked as in use were left so by a program that doesn't do this: they are inconsistent.
+ * Bitmaps that are marked as in use were left so by a program that doesn't do this: they are
+ * inconsistent.
  *
- * Locks: `store` (between coroutines) is held by who changes what the file has of bitmaps; q->lock is taken inside of it.
- * `lock` guards the list of who waits.
+ * Locks: `store` (between coroutines) is held by who changes what the file has of bitmaps; q->lock
+ * is taken inside of it. `lock` guards the list of who waits.
  */
 #include "block/qcow2_bitmap.h"
 

@@ -1,9 +1,11 @@
 /*
- * Check and repair of persistent bitmaps. What they are for allows to be generous: a bitmap that says that more is
- * dirty than there is makes a backup longer, one that is gone makes it a full one. So an entry of a table that can't be
- * believed becomes "all dirty", and a bitmap whose table is nowhere, or is something else at the same time, is dropped.
- * Clusters of one that will be dropped aren't counted, and become free with other leaks; so that no directory leads to
- * free clusters, all bitmaps are void (the autoclear bit) from before that until the new directory is there.
+ * Check and repair of persistent bitmaps. What they are for allows to be generous: a bitmap that
+ * says that more is dirty than there is makes a backup longer, one that is gone makes it a full
+ * one. So an entry of a table that can't be believed becomes "all dirty", and a bitmap whose table
+ * is nowhere, or is something else at the same time, is dropped. Clusters of one that will be
+ * dropped aren't counted, and become free with other leaks; so that no directory leads to free
+ * clusters, all bitmaps are void (the autoclear bit) from before that until the new directory is
+ * there.
  */
 #include "block/qcow2_bitmap.h"
 #include "block/qcow2_check.h"

@@ -1,8 +1,9 @@
 /*
- * Persistent bitmaps of an image that gets another size, or another active state (a snapshot's). Each that can be used
- * gets a new table, the image gets a new directory, and the one write of the header that changes the image leads to
- * them: at each moment the bitmaps in the file are of the size that the header says. Clusters with bits stay where they
- * are. Granules that the image gets are clean.
+ * Persistent bitmaps of an image that gets another size, or another active state (a snapshot's).
+ * Each that can be used gets a new table, the image gets a new directory, and the one write of the
+ * header that changes the image leads to them: at each moment the bitmaps in the file are of the
+ * size that the header says. Clusters with bits stay where they are. Granules that the image gets
+ * are clean.
  */
 #include "block/qcow2_bitmap.h"
 

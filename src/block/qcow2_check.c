@@ -1,8 +1,9 @@
 /*
- * Check and repair. First everything that refers to a cluster is counted (qcow2_count.c), which says what the counts
- * should be; then the refcount blocks are compared with that, and COPIED of the active tables with the counts. Counts
- * are corrected where they are, unless clusters in use aren't counted at all or the refcount structure itself is damaged:
- * then a new one is made (qcow2_rebuild.c). All of it works on the file, not on the caches, which are read again
+ * Check and repair. First everything that refers to a cluster is counted (qcow2_count.c), which
+ * says what the counts should be; then the refcount blocks are compared with that, and COPIED of
+ * the active tables with the counts. Counts are corrected where they are, unless clusters in use
+ * aren't counted at all or the refcount structure itself is damaged: then a new one is made
+ * (qcow2_rebuild.c). All of it works on the file, not on the caches, which are read again
  * afterwards.
  */
 #include "block/qcow2_check.h"

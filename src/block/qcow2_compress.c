@@ -1,7 +1,7 @@
 /*
- * Compressed clusters (spec, "Compressed clusters"). zlib means raw deflate with a window of 4 KiB, which only
- * zlib can be told to write; libdeflate, which is faster, reads it. Each job runs in one of the loop's threads, with
- * a context that is used again.
+ * Compressed clusters (spec, "Compressed clusters"). zlib means raw deflate with a window of 4 KiB,
+ * which only zlib can be told to write; libdeflate, which is faster, reads it. Each job runs in one
+ * of the loop's threads, with a context that is used again.
  */
 #include "block/qcow2.h"
 
@@ -80,9 +80,9 @@ static void compress_zstd(struct job *job)
 }
 
 /*
- * Data that is packed or encrypted already: each byte is about as frequent as the others, and hardly
- * any four bytes come again. To find this out takes a small part of what zlib's compressing in vain
- * does (zstd sees it for itself).
+ * Data that is packed or encrypted already: each byte is about as frequent as the others, and
+ * hardly any four bytes come again. To find this out takes a small part of what zlib's compressing
+ * in vain does (zstd sees it for itself).
  */
 static bool is_dense(const uint8_t *data, size_t size)
 {

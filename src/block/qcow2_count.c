@@ -1,7 +1,7 @@
 /*
- * What refers to which cluster. A hostile image can make this no longer than its data on the disk: tables that are
- * referred to several times are read once, holes of the file not at all, and counts are kept only of clusters that
- * something refers to.
+ * What refers to which cluster. A hostile image can make this no longer than its data on the disk:
+ * tables that are referred to several times are read once, holes of the file not at all, and counts
+ * are kept only of clusters that something refers to.
  */
 #include "block/qcow2_check.h"
 

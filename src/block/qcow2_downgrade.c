@@ -1,7 +1,7 @@
 /*
- * Version 2 has no clusters that read as zeroes by themselves: without a backing image they become unallocated, else
- * they are written. That is done in the tables as they are, each once, however many snapshots share it: what it reads
- * as stays the same for all of them.
+ * Version 2 has no clusters that read as zeroes by themselves: without a backing image they become
+ * unallocated, else they are written. That is done in the tables as they are, each once, however
+ * many snapshots share it: what it reads as stays the same for all of them.
  */
 #include "block/qcow2.h"
 

@@ -1,7 +1,8 @@
 /*
- * Whether a write meets metadata that it has nothing to do with: only a damaged image lets that happen, and then
- * nothing is written. Each cluster of metadata is in a hash table with what it is (q->tables guards it), from when it
- * is allocated, or the image opened, until nobody counts it any more.
+ * Whether a write meets metadata that it has nothing to do with: only a damaged image lets that
+ * happen, and then nothing is written. Each cluster of metadata is in a hash table with what it is
+ * (q->tables guards it), from when it is allocated, or the image opened, until nobody counts it any
+ * more.
  */
 #include "block/qcow2.h"
 

@@ -1,6 +1,6 @@
 /*
- * A new refcount structure. It is put behind everything that the image has, so that the old one stays as it is until the
- * header leads to the new one; the old one's clusters are free then.
+ * A new refcount structure. It is put behind everything that the image has, so that the old one
+ * stays as it is until the header leads to the new one; the old one's clusters are free then.
  */
 #include "block/qcow2_check.h"
 

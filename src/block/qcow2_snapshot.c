@@ -1,11 +1,13 @@
 /*
- * Internal snapshots (spec, "Snapshots"). All in drained sections, with q->lock held by the operation as a whole; each
- * settles the image first, so that counts are exact and nothing is on its way.
+ * Internal snapshots (spec, "Snapshots"). All in drained sections, with q->lock held by the
+ * operation as a whole; each settles the image first, so that counts are exact and nothing is on
+ * its way.
  *
- * A snapshot is an L1 table. Whatever it and the active one refer to both is counted twice, and has COPIED clear in
- * the active tables. Each step leaves leaks at most when it is the last that gets to the disk: counts go up and are
- * flushed before something refers to them, and go down after nothing does. To go to a snapshot is one write of the
- * header: before it everything is as it was, after it everything as it was then.
+ * A snapshot is an L1 table. Whatever it and the active one refer to both is counted twice, and has
+ * COPIED clear in the active tables. Each step leaves leaks at most when it is the last that gets
+ * to the disk: counts go up and are flushed before something refers to them, and go down after
+ * nothing does. To go to a snapshot is one write of the header: before it everything is as it was,
+ * after it everything as it was then.
  */
 #include "block/qcow2.h"
 

@@ -7,8 +7,9 @@
  *   img_print.c     sizes, JSON, progress
  *   img_KIND.c      subcommands
  *
- * A subcommand runs as one coroutine on the program's event loop, from which it starts others, and returns the
- * program's exit status. The messages and the output are an interface that tools parse (qemu-img's).
+ * A subcommand runs as one coroutine on the program's event loop, from which it starts others, and
+ * returns the program's exit status. The messages and the output are an interface that tools parse
+ * (qemu-img's).
  */
 #ifndef NANDU_CLI_IMG_H
 #define NANDU_CLI_IMG_H

@@ -1,8 +1,8 @@
 /*
  * nandu-img commit: what the layers from the image down to its base have goes into the base.
  *
- * The layers are opened each by itself, without those below: what a layer has is what its own tables say, and so the
- * base can be written to while the others are read.
+ * The layers are opened each by itself, without those below: what a layer has is what its own
+ * tables say, and so the base can be written to while the others are read.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,9 +1,10 @@
 /*
- * Copying images, for convert and dd: several coroutines each take the next piece, read it, and write it.
+ * Copying images, for convert and dd: several coroutines each take the next piece, read it, and
+ * write it.
  *
- * Writes of one after another begin in the order of the image, so that a format that allocates as it is written to
- * lays data out in a row; they run side by side all the same. Nothing of it is needed for what is on the disk to be
- * right, and -W does without.
+ * Writes of one after another begin in the order of the image, so that a format that allocates as
+ * it is written to lays data out in a row; they run side by side all the same. Nothing of it is
+ * needed for what is on the disk to be right, and -W does without.
  */
 #ifndef NANDU_CLI_IMG_CONVERT_H
 #define NANDU_CLI_IMG_CONVERT_H

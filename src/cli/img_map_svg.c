@@ -1,6 +1,7 @@
 /*
- * nandu-img map --image: a picture of an image. Rows of cells from left to right; a cell stands for as many bytes as
- * make the picture fit, and shows the sorts of what is in them side by side, by their shares.
+ * nandu-img map --image: a picture of an image. Rows of cells from left to right; a cell stands for
+ * as many bytes as make the picture fit, and shows the sorts of what is in them side by side, by
+ * their shares.
  */
 #include <errno.h>
 #include <math.h>

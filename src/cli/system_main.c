@@ -1,7 +1,7 @@
 /*
- * Start-up, in this order, since each part may name what is before it: log, loop, objects, chardevs,
- * machine, monitors; then what the process gives up (terminal, user, system calls). Whatever fails on
- * the way ends in one message and clean-up of what is there.
+ * Start-up, in this order, since each part may name what is before it: log, loop, objects,
+ * chardevs, machine, monitors; then what the process gives up (terminal, user, system calls).
+ * Whatever fails on the way ends in one message and clean-up of what is there.
  */
 #include "cli/system_main.h"
 

@@ -1,6 +1,6 @@
 /*
- * Threads for what blocks. They are started as they are needed, up to a limit, and end when they have
- * had nothing to do for a while. Any thread may call these functions.
+ * Threads for what blocks. They are started as they are needed, up to a limit, and end when they
+ * have had nothing to do for a while. Any thread may call these functions.
  */
 #ifndef NANDU_UTIL_THREAD_POOL_H
 #define NANDU_UTIL_THREAD_POOL_H

@@ -86,6 +86,28 @@ def test_full_disk_later(small):
     assert io(image, "read -P 1 0 256k", options=["-r"]).status == 0
 
 
+def test_full_disk_keeps_earlier_writes(small):
+    """Tables of what was written before get space: that which the failed write took is given back."""
+    image = small / "x.qcow2"
+    assert img("create", "-q", "-f", "qcow2", image, "4M").status == 0
+    done = io(image, "write -P 1 0 256k", "write -P 2 256k 2M", "flush")
+    assert "write failed: No space left on device" in done.text and "Input/output" not in done.text
+    assert io(image, "read -P 1 0 256k", options=["-r"]).status == 0
+    assert img("check", "-q", image).status in (0, 3)
+
+
+@pytest.mark.parametrize("mode", ["falloc", "full"])
+def test_preallocation(small, tmp_path, mode):
+    image = tmp_path / "x.qcow2"
+    assert img("create", "-q", "-f", "qcow2", "-o", f"preallocation={mode}", image, "70M").status == 0
+    assert os.stat(image).st_blocks * 512 >= 70 * MiB
+    assert img("check", "-q", image).status == 0
+    assert img("resize", "-q", f"--preallocation={mode}", image, "90M").status == 0
+    assert os.stat(image).st_blocks * 512 >= 90 * MiB
+    assert img("check", "-q", image).status == 0
+    fails(img("create", "-q", "-f", "qcow2", "-o", f"preallocation={mode}", small / "x.qcow2", "4M"), "No space left on device")
+
+
 # ---- What may not be written ----
 
 @pytest.mark.parametrize("command", ["check -r all", "resize A 2M", "snapshot -c s", "amend -o lazy_refcounts=on",
@@ -185,6 +207,7 @@ def test_image_on_block_device(loop_device, tmp_path):
         file.seek(40 * MiB)
         assert file.read(MiB) == b"\7" * MiB
     fails(img("resize", "-f", "raw", loop_device, "32M"), "Cannot grow device files")
+    fails(img("create", "-f", "raw", loop_device, "1G"), "Cannot grow device files")
 
 
 # ---- What changes meanwhile ----

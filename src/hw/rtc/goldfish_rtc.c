@@ -1,7 +1,7 @@
 /*
  * Goldfish's real-time clock: nanoseconds since the epoch, and an alarm. Type "goldfish_rtc"; one
- * region, one output. It begins with the host's wall clock (or what -rtc says), then goes with the virtual one; a guest
- * can set it.
+ * region, one output. It begins with the host's wall clock (or what -rtc says), then goes with the
+ * virtual one; a guest can set it.
  */
 #include "hw/mmio_device.h"
 #include "util/clock.h"
