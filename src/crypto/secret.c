@@ -34,7 +34,9 @@ struct secret {
 static void free_wiped(GByteArray *bytes)
 {
     if (bytes) {
-        explicit_bzero(bytes->data, bytes->len);
+        if (bytes->len) {
+            explicit_bzero(bytes->data, bytes->len);
+        }
         g_byte_array_unref(bytes);
     }
 }

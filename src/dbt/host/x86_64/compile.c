@@ -149,8 +149,10 @@ bool host_compile(struct dbt *dbt, const struct ir_unit *u, struct block *b, boo
     }
     b->code_end = (uint32_t)(g->s.p - dbt->cache.rw);
     b->n_faults = (uint16_t)g->n_faults;
-    b->faults = dbt_arena_alloc(dbt, g->n_faults * sizeof(g->faults[0]));
-    memcpy(b->faults, g->faults, g->n_faults * sizeof(g->faults[0]));
+    if (g->n_faults) {
+        b->faults = dbt_arena_alloc(dbt, g->n_faults * sizeof(g->faults[0]));
+        memcpy(b->faults, g->faults, g->n_faults * sizeof(g->faults[0]));
+    }
     dbt->cache.used = b->code_end;
     return true;
 }
