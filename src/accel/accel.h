@@ -1,9 +1,10 @@
 /*
- * What runs a machine's vCPUs: a thread each, all of them running or all stopped. The board makes an
- * accelerator when its memory is there, and frees it before its devices.
+ * What runs a machine's vCPUs: a thread each, all of them running or all stopped. The board makes
+ * an accelerator when its memory is there, and frees it before its devices.
  *
- * A vCPU's thread runs guest code, sleeps where the guest waits for an interrupt, and stands still while
- * the machine is stopped. Devices reach it by interrupt pins, which wake it; nothing is locked around it.
+ * A vCPU's thread runs guest code, sleeps where the guest waits for an interrupt, and stands still
+ * while the machine is stopped. Devices reach it by interrupt pins, which wake it; nothing is
+ * locked around it.
  */
 #ifndef NANDU_ACCEL_ACCEL_H
 #define NANDU_ACCEL_ACCEL_H

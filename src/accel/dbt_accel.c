@@ -5,8 +5,8 @@
  *   running    in dbt_run or the guest's handle_exit
  *   sleeping   waits for has_work, on its own condition
  *
- * accel.running is written under accel.lock and read without it: who clears it kicks and wakes all vCPUs
- * afterwards, and a kick that comes before dbt_run is called makes that return at once.
+ * accel.running is written under accel.lock and read without it: who clears it kicks and wakes all
+ * vCPUs afterwards, and a kick that comes before dbt_run is called makes that return at once.
  */
 #include "accel/accel.h"
 

@@ -281,7 +281,9 @@ static int co_write_some(struct qcow2 *q, uint64_t offset, uint64_t *bytes,
     }
     ret = co_write_allocation(q, a, buffer, flags);
     if (ret == -ENOSPC && a->new_clusters && q->data == q->file) {
-        /* What there was space for is what the tables need now, so that earlier writes can be kept. */
+        /*
+         * What there was space for is what the tables need now, so that earlier writes can be kept.
+         */
         co_child_discard(q->file, a->host, a->bytes);
     }
     co_mutex_lock(&q->lock);

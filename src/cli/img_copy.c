@@ -15,7 +15,10 @@ struct piece {
     enum kind kind;
 };
 
-/* A disk wants large pieces; a processor's cache should hold what comes and goes through the host's. */
+/*
+ * A disk wants large pieces; a processor's cache should hold what comes and goes through the
+ * host's.
+ */
 enum { CHUNK_DIRECT = 2 << 20, CHUNK_CACHED = 512 << 10 };
 
 struct copy {

@@ -10,9 +10,9 @@
 /* ---- Memory ---- */
 
 /*
- * Both views are of one shared anonymous mapping: mremap with an old size of 0 makes another mapping of
- * the same pages. (perf takes such memory for just-in-time code, and looks for its map file.) With
- * [at_rw] and [at_rx] the views replace what is there.
+ * Both views are of one shared anonymous mapping: mremap with an old size of 0 makes another
+ * mapping of the same pages. (perf takes such memory for just-in-time code, and looks for its map
+ * file.) With [at_rw] and [at_rx] the views replace what is there.
  */
 static bool map_views(size_t size, uint8_t *at_rw, uint8_t *at_rx, uint8_t **rw, uint8_t **rx)
 {

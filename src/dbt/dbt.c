@@ -2,9 +2,10 @@
  * The translator's instance and the loop that runs a vCPU.
  *
  * A vCPU's thread announces with vcpu.in_code that it is in translated code, or holds on to blocks.
- * Who wants to free code (a flush) takes the lock, sets dbt.flushing, kicks all vCPUs and waits until
- * none is in_code; a thread that sees dbt.flushing after it has set in_code steps back and waits for
- * the lock. Both orders are sequentially consistent, so that one of the two always sees the other.
+ * Who wants to free code (a flush) takes the lock, sets dbt.flushing, kicks all vCPUs and waits
+ * until none is in_code; a thread that sees dbt.flushing after it has set in_code steps back and
+ * waits for the lock. Both orders are sequentially consistent, so that one of the two always sees
+ * the other.
  */
 #include <sched.h>
 #include <stdlib.h>
@@ -305,8 +306,8 @@ static void fetch_fault(struct vcpu *cpu)
 enum lookup { LOOKUP_FOUND, LOOKUP_NONE, LOOKUP_FAULT };
 
 /*
- * System mode: which block it is depends on the pages that the code is in. An instruction in a page of
- * which only a part may be executed is done by itself. The vCPU is in_code.
+ * System mode: which block it is depends on the pages that the code is in. An instruction in a page
+ * of which only a part may be executed is done by itself. The vCPU is in_code.
  */
 static enum lookup find_mapped(struct vcpu *cpu, uint32_t *mode, struct block **found)
 {

@@ -67,7 +67,9 @@ typedef bool dbt_log_filter(const void *opaque, uint64_t pc);
 struct dbt *dbt_new(const struct dbt_config *config, GError **error);
 void dbt_free(struct dbt *dbt);
 
-/* Changes log, log_file and no_chain of the configuration, and what is logged. While no vCPU runs. */
+/*
+ * Changes log, log_file and no_chain of the configuration, and what is logged. While no vCPU runs.
+ */
 void dbt_set_log(struct dbt *dbt, unsigned log, FILE *file, bool no_chain, dbt_log_filter *filter,
                  const void *opaque);
 

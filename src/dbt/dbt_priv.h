@@ -195,7 +195,9 @@ struct block *block_lookup(const struct dbt *dbt, uint64_t key, uint64_t phys, u
 uint64_t block_key(const struct dbt *dbt, uint64_t pc, uint32_t mode);
 /* Whether blocks of that mode are relative. */
 bool block_is_relative(const struct dbt *dbt, uint32_t mode);
-/* Where the guest's code of a block is for the vCPU that runs it: what its base stands for, its pc. */
+/*
+ * Where the guest's code of a block is for the vCPU that runs it: what its base stands for, its pc.
+ */
 static inline uint64_t block_page(const struct vcpu *cpu, const struct block *b)
 {
     return b->relative ? vcpu_code_page(cpu) : 0;

@@ -62,7 +62,10 @@ struct guest_arch {
                             size_t text_size);
 
     void (*reset)(struct vcpu *cpu);
-    /* Appends the vCPU's registers, for people; fpu: those for floating point too. NULL in user mode. */
+    /*
+     * Appends the vCPU's registers, for people; fpu: those for floating point too. NULL in user
+     * mode.
+     */
     void (*dump)(struct vcpu *cpu, bool fpu, GString *out);
     /* The same with what its page tables map. */
     void (*list_mappings)(struct vcpu *cpu, GString *out);

@@ -1,7 +1,7 @@
 /*
- * "-dbt lockstep=on": each block is interpreted, the vCPU and the memory that it wrote are put back,
- * then its host code is run, and what the two have left is compared. So a wrong translation is found
- * at the block that it happens in.
+ * "-dbt lockstep=on": each block is interpreted, the vCPU and the memory that it wrote are put
+ * back, then its host code is run, and what the two have left is compared. So a wrong translation
+ * is found at the block that it happens in.
  *
  * Only one vCPU can be run so: another one would see memory change back and forth. Writes by the
  * host code to places where the interpreter didn't write show only when something reads them.

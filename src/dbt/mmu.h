@@ -72,8 +72,8 @@ struct mmu_ops {
  * permissions depend on that the guest has used lately; switching flushes nothing. The number is
  * the guest's own choice, any 64 bits. A new vCPU's is 0.
  *
- * By the vCPU's own thread. In a helper: loads and stores behind it use the new context; if a pc may
- * lead to other code now, it must have IR_HELPER_SYNC and the unit must end right there with
+ * By the vCPU's own thread. In a helper: loads and stores behind it use the new context; if a pc
+ * may lead to other code now, it must have IR_HELPER_SYNC and the unit must end right there with
  * VCPU_EXIT_MODE.
  */
 void dbt_tlb_switch(struct vcpu *cpu, uint64_t context);

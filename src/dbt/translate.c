@@ -1,5 +1,6 @@
 /*
- * From guest code to a block: lifts an extended block, runs the passes, has the back end compile it.
+ * From guest code to a block: lifts an extended block, runs the passes, has the back end compile
+ * it.
  */
 #include <string.h>
 
@@ -118,8 +119,8 @@ static bool follow(const struct lift_ctx *ctx, const struct block *b, unsigned m
 }
 
 /*
- * System mode: a block stays in its page, since it depends on the address space what the next one is. But
- * an instruction that crosses into the next one is a block by itself.
+ * System mode: a block stays in its page, since it depends on the address space what the next one
+ * is. But an instruction that crosses into the next one is a block by itself.
  */
 static bool may_lift(const struct vcpu *cpu, struct block *b, uint64_t pc)
 {

@@ -1,11 +1,11 @@
 /*
- * A server of gdb's remote serial protocol, all-stop (GDB manual, appendix E). It knows packets, not
- * guests: what is debugged is a table of functions, one for user mode (linux_user/gdb.c) and, with
- * vCPUs for threads, one for a machine.
+ * A server of gdb's remote serial protocol, all-stop (GDB manual, appendix E). It knows packets,
+ * not guests: what is debugged is a table of functions, one for user mode (linux_user/gdb.c) and,
+ * with vCPUs for threads, one for a machine.
  *
  * All functions of the table are called by the thread that is in gdb_serve (or in a function of a
- * struct gdb_stub), and, except resume, interrupt, poll_stop, detach and kill, only while the target
- * is stopped. Threads are named by numbers above 0. Signals are Linux's generic numbers.
+ * struct gdb_stub), and, except resume, interrupt, poll_stop, detach and kill, only while the
+ * target is stopped. Threads are named by numbers above 0. Signals are Linux's generic numbers.
  */
 #ifndef NANDU_DEBUG_GDBSTUB_H
 #define NANDU_DEBUG_GDBSTUB_H

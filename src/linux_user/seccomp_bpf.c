@@ -1,6 +1,6 @@
 /*
- * Programs of seccomp filters: classic BPF with loads of whole words only, as the kernel checks them
- * (its bpf_check_classic and seccomp_check_filter) and runs them.
+ * Programs of seccomp filters: classic BPF with loads of whole words only, as the kernel checks
+ * them (its bpf_check_classic and seccomp_check_filter) and runs them.
  */
 #include "linux_user/seccomp_bpf.h"
 

@@ -8,9 +8,9 @@
  *
  * Any thread may change the tree, also a register handler (a guest moves a PCI BAR, or writes a
  * flash chip's command): all address spaces that share regions have one lock for that. It is held
- * between address_space_begin_changes and _end_changes, and by each single change, which finds it by
- * way of the region's ancestors (so nobody moves those meanwhile). In the order of locks it comes
- * after those of devices: who holds it takes no device's lock.
+ * between address_space_begin_changes and _end_changes, and by each single change, which finds it
+ * by way of the region's ancestors (so nobody moves those meanwhile). In the order of locks it
+ * comes after those of devices: who holds it takes no device's lock.
  *
  * Accesses are checked here: a handler gets an offset in its region, a size that it declared, and a
  * value in the host's byte order. A region has one lock that is taken around its handlers, its

@@ -1,6 +1,6 @@
 /*
- * Process 1 of guests that try virtio devices: loads the modules of its initial RAM disk, then obeys
- * words from its console.
+ * Process 1 of guests that try virtio devices: loads the modules of its initial RAM disk, then
+ * obeys words from its console.
  */
 #include <dirent.h>
 #include <errno.h>

@@ -15,7 +15,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Appends an input that is likely to get far; the same for the same state. Not used with libFuzzer. */
+/*
+ * Appends an input that is likely to get far; the same for the same state. Not used with libFuzzer.
+ */
 void fuzz_make_input(uint64_t *state, GByteArray *input);
 
 /* xorshift64*; state must not be 0. */

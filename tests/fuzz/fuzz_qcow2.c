@@ -1,7 +1,8 @@
 /*
- * Fuzzer of qcow2 images: each input is a file in memory, which is checked, opened, mapped, read, written, has snapshots
- * made and taken, and is repaired. What comes out doesn't matter, that it ends does; but a repair that says that nothing is
- * left must leave an image in which the next check finds nothing.
+ * Fuzzer of qcow2 images: each input is a file in memory, which is checked, opened, mapped, read,
+ * written, has snapshots made and taken, and is repaired. What comes out doesn't matter, that it
+ * ends does; but a repair that says that nothing is left must leave an image in which the next
+ * check finds nothing.
  *
  * Without libFuzzer inputs are small good images with some words of their metadata changed.
  */
@@ -405,7 +406,10 @@ static uint64_t get64(const GByteArray *file, uint64_t at)
 /* A place in the header or in a table that it leads to, and perhaps in what that leads to. */
 static uint64_t pick_place(uint64_t *state, const GByteArray *file)
 {
-    /* L1, refcounts, snapshots, and the directory of bitmaps in an extension right after the header. */
+    /*
+     * L1, refcounts, snapshots, and the directory of bitmaps in an extension right after the
+     * header.
+     */
     static const uint8_t tables[] = {40, 48, 64, 136};
     uint64_t r = next_random(state), at;
 

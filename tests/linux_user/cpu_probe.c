@@ -1,6 +1,6 @@
 /*
- * RISC-V: which instructions there are, and what the kernel tells about them. It is made of the base
- * ISA alone and without a C library, so that any CPU runs it:
+ * RISC-V: which instructions there are, and what the kernel tells about them. It is made of the
+ * base ISA alone and without a C library, so that any CPU runs it:
  *   -march=rv64i -mabi=lp64 -nostdlib -static
  * Prints "hwcap HEX", "ima HEX" (the bits of riscv_hwprobe's key 4), "insns NAME...".
  */
@@ -59,7 +59,10 @@ static void on_illegal(int sig, void *info, char *context)
     *(u64 *)(context + CONTEXT_PC) += 4;
 }
 
-/* One instruction of 4 bytes, or one of 2 and a NOP; x8 to x15 may be changed, x10 points to memory. */
+/*
+ * One instruction of 4 bytes, or one of 2 and a NOP; x8 to x15 may be changed, x10 points to
+ * memory.
+ */
 #define PROBE(name, insn)                                                                         \
     do {                                                                                          \
         illegal = 0;                                                                              \

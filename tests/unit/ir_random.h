@@ -1,6 +1,6 @@
 /*
- * A generator of random units of IR, for tests that compare two ways of executing them. Each unit is
- * built twice: by ir_emit as it is and by the simplifying builder.
+ * A generator of random units of IR, for tests that compare two ways of executing them. Each unit
+ * is built twice: by ir_emit as it is and by the simplifying builder.
  */
 #ifndef NANDU_TEST_IR_RANDOM_H
 #define NANDU_TEST_IR_RANDOM_H

@@ -1,4 +1,6 @@
-/* What tests of networks share: a NIC that keeps what it gets, netdevs by their options, packets. */
+/*
+ * What tests of networks share: a NIC that keeps what it gets, netdevs by their options, packets.
+ */
 #ifndef NANDU_TESTS_UNIT_NET_TEST_H
 #define NANDU_TESTS_UNIT_NET_TEST_H
 

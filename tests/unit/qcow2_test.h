@@ -1,4 +1,7 @@
-/* What tests of qcow2 share: images made by QEMU's tools or here, opened on files in a temporary folder. */
+/*
+ * What tests of qcow2 share: images made by QEMU's tools or here, opened on files in a temporary
+ * folder.
+ */
 #ifndef NANDU_TEST_QCOW2_TEST_H
 #define NANDU_TEST_QCOW2_TEST_H
 
@@ -7,12 +10,14 @@
 
 #include "block_test.h"
 
-static inline char *qcow2_test_dir(void)
+/*
+ * on_disk: requests take a while and overlap. Else in memory if that can be, for flushes are many.
+ */
+static inline char *qcow2_test_dir(bool on_disk)
 {
-    char *dir = g_strdup("/dev/shm/nandu-qcow2-XXXXXX");
+    char *dir = g_strdup(on_disk ? "/var/tmp/nandu-qcow2-XXXXXX" : "/dev/shm/nandu-qcow2-XXXXXX");
     GError *error = NULL;
 
-    /* In memory if that can be: flushes are many. */
     if (!g_mkdtemp(dir)) {
         g_free(dir);
         dir = g_dir_make_tmp("nandu-qcow2-XXXXXX", &error);
@@ -85,6 +90,31 @@ static inline struct block_node *qcow2_test_open(struct block_graph *graph, cons
     }
     json_object_put(json);
     return node;
+}
+
+/* An image in use, with all permissions. */
+struct qcow2_test_disk {
+    struct block_node *node;
+    struct block_user *user;
+};
+
+static inline void co_qcow2_test_open_disk(struct qcow2_test_disk *disk, struct block_graph *graph,
+                                           const char *path)
+{
+    GError *error = NULL;
+
+    disk->node = qcow2_test_open(graph, path, false, 0, &error);
+    g_assert_no_error(error);
+    disk->user = block_user_new(graph, "test", NULL, NULL);
+    block_user_attach(disk->user, disk->node, BLOCK_PERM_ALL & ~BLOCK_PERM_WRITE_UNCHANGED,
+                      BLOCK_PERM_ALL, &error);
+    g_assert_no_error(error);
+}
+
+static inline void co_qcow2_test_close_disk(struct qcow2_test_disk *disk)
+{
+    block_user_free(disk->user);
+    co_block_node_unref(disk->node);
 }
 
 #endif

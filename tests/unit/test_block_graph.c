@@ -255,7 +255,9 @@ static const struct block_user_ops told_ops = {
     .drain_end = told_end,
 };
 
-/* Only users above the node; one that comes in the middle is held, too; one may go in the middle. */
+/*
+ * Only users above the node; one that comes in the middle is held, too; one may go in the middle.
+ */
 static void co_who_is_drained(void *opaque)
 {
     struct block_test *t = opaque;

@@ -1,6 +1,6 @@
 /*
- * chardev/: each back end but sockets with a front end that records what it gets, the other end played
- * by plain system calls; options; the QMP commands.
+ * chardev/: each back end but sockets with a front end that records what it gets, the other end
+ * played by plain system calls; options; the QMP commands.
  */
 #include <sys/stat.h>
 #include <termios.h>

@@ -457,7 +457,9 @@ static void run_series_of(void *opaque)
     g_atomic_int_dec_and_test(&s->running);
 }
 
-/* Coroutines of several loops: one job at a time, none lost; the last one ends the series itself. */
+/*
+ * Coroutines of several loops: one job at a time, none lost; the last one ends the series itself.
+ */
 static void test_series(void)
 {
     enum { LOOPS = 3, EACH = 10 };

@@ -1,7 +1,7 @@
 /*
  * How much host code typical guest code becomes: the counts are compared with
- * tests/golden/counts.txt (user mode) and counts-system.txt (behind an MMU), so that a change of the
- * translator shows what it costs or saves.
+ * tests/golden/counts.txt (user mode) and counts-system.txt (behind an MMU), so that a change of
+ * the translator shows what it costs or saves.
  *
  *   test_golden --update            write the files anew
  *   test_golden --show NAME         print the code of one sequence

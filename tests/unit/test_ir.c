@@ -382,7 +382,9 @@ static void test_dead_values(void)
     ir_unit_free(u);
 }
 
-/* x + y, and that + x; the last sum is stored as [stored]. With 32 bits nothing need be extended. */
+/*
+ * x + y, and that + x; the last sum is stored as [stored]. With 32 bits nothing need be extended.
+ */
 static struct ir_unit *sums(bool extend_each, enum ir_type stored)
 {
     struct ir_unit *u = test_unit_new();

@@ -1,7 +1,7 @@
 /*
- * qcow2 images against a model: random writes, zeroes, discards, flushes, resizes, snapshots and new openings, on images
- * of all layouts; what is read is what was written, and QEMU's tools (if they are there) find no damage and the same
- * contents.
+ * qcow2 images against a model: random writes, zeroes, discards, flushes, resizes, snapshots and
+ * new openings, on images of all layouts; what is read is what was written, and QEMU's tools (if
+ * they are there) find no damage and the same contents.
  */
 #include <glib/gstdio.h>
 #include <stdlib.h>

@@ -1,4 +1,7 @@
-/* Dirty bitmaps, and persistent ones in qcow2 images: against a model, over closing and opening, and with QEMU's tools. */
+/*
+ * Dirty bitmaps, and persistent ones in qcow2 images: against a model, over closing and opening,
+ * and with QEMU's tools.
+ */
 #include "block/dirty_bitmap.h"
 #include "qcow2_test.h"
 
@@ -9,30 +12,11 @@ enum { SIZE = 8 << 20, GRANULARITY = 4096, N = SIZE / GRANULARITY };
 struct test {
     struct block_test *t;
     char *dir, *path;
-    struct block_node *node;
-    struct block_user *user;
+    struct qcow2_test_disk disk;
     GRand *random;
     bool model[N];
     uint8_t *buffer;
 };
-
-static void co_open(struct test *test)
-{
-    GError *error = NULL;
-
-    test->node = qcow2_test_open(test->t->graph, test->path, false, 0, &error);
-    g_assert_no_error(error);
-    test->user = block_user_new(test->t->graph, "test", NULL, NULL);
-    block_user_attach(test->user, test->node, BLOCK_PERM_ALL & ~BLOCK_PERM_WRITE_UNCHANGED,
-                      BLOCK_PERM_ALL, &error);
-    g_assert_no_error(error);
-}
-
-static void co_close(struct test *test)
-{
-    block_user_free(test->user);
-    co_block_node_unref(test->node);
-}
 
 static void co_write_some(struct test *test, bool recorded)
 {
@@ -44,9 +28,11 @@ static void co_write_some(struct test *test, bool recorded)
 
         bytes = MIN(bytes, SIZE - offset);
         switch (g_rand_int_range(test->random, 0, 4)) {
-        case 0: g_assert_cmpint(co_block_write_zeroes(test->user, offset, bytes, 0), ==, 0); break;
+        case 0:
+            g_assert_cmpint(co_block_write_zeroes(test->disk.user, offset, bytes, 0), ==, 0);
+            break;
         default:
-            g_assert_cmpint(co_block_write(test->user, offset, bytes,
+            g_assert_cmpint(co_block_write(test->disk.user, offset, bytes,
                                            BLOCK_BUFFER(test->buffer, bytes), 0),
                             ==, 0);
         }
@@ -59,7 +45,7 @@ static void co_write_some(struct test *test, bool recorded)
 static void compare(struct test *test, const char *name)
 {
     GError *error = NULL;
-    const struct dirty_bitmap *b = dirty_bitmap_find(test->node, name, &error);
+    const struct dirty_bitmap *b = dirty_bitmap_find(test->disk.node, name, &error);
     uint64_t count = 0;
     unsigned i;
 
@@ -92,38 +78,38 @@ static void co_keep(void *opaque)
     GError *error = NULL;
     unsigned round;
 
-    co_open(test);
-    co_dirty_bitmap_add(test->node, "b", GRANULARITY, true, false, &error);
+    co_qcow2_test_open_disk(&test->disk, test->t->graph, test->path);
+    co_dirty_bitmap_add(test->disk.node, "b", GRANULARITY, true, false, &error);
     g_assert_no_error(error);
-    g_assert_false(co_dirty_bitmap_add(test->node, "b", GRANULARITY, true, false, NULL));
+    g_assert_false(co_dirty_bitmap_add(test->disk.node, "b", GRANULARITY, true, false, NULL));
     for (round = 0; round < 4; round++) {
         co_write_some(test, true);
         compare(test, "b");
-        co_close(test);
+        co_qcow2_test_close_disk(&test->disk);
         ask_qemu(test, "\"flags\":[\"auto\"],\"name\":\"b\",\"granularity\":4096");
-        co_open(test);
+        co_qcow2_test_open_disk(&test->disk, test->t->graph, test->path);
         compare(test, "b");
     }
-    co_dirty_bitmap_enable(test->node, "b", false, &error);
+    co_dirty_bitmap_enable(test->disk.node, "b", false, &error);
     g_assert_no_error(error);
     co_write_some(test, false);
-    co_close(test);
+    co_qcow2_test_close_disk(&test->disk);
     ask_qemu(test, "\"flags\":[],\"name\":\"b\",\"granularity\":4096");
-    co_open(test);
+    co_qcow2_test_open_disk(&test->disk, test->t->graph, test->path);
     compare(test, "b");
-    co_dirty_bitmap_clear(test->node, "b", &error);
+    co_dirty_bitmap_clear(test->disk.node, "b", &error);
     g_assert_no_error(error);
     memset(test->model, 0, sizeof(test->model));
-    co_close(test);
-    co_open(test);
+    co_qcow2_test_close_disk(&test->disk);
+    co_qcow2_test_open_disk(&test->disk, test->t->graph, test->path);
     compare(test, "b");
-    co_dirty_bitmap_remove(test->node, "b", &error);
+    co_dirty_bitmap_remove(test->disk.node, "b", &error);
     g_assert_no_error(error);
-    co_close(test);
+    co_qcow2_test_close_disk(&test->disk);
     ask_qemu(test, "qcow2");
-    co_open(test);
-    g_assert_null(dirty_bitmap_find(test->node, "b", NULL));
-    co_close(test);
+    co_qcow2_test_open_disk(&test->disk, test->t->graph, test->path);
+    g_assert_null(dirty_bitmap_find(test->disk.node, "b", NULL));
+    co_qcow2_test_close_disk(&test->disk);
 }
 
 static void co_merge(void *opaque)
@@ -131,21 +117,21 @@ static void co_merge(void *opaque)
     struct test *test = opaque;
     GError *error = NULL;
 
-    co_open(test);
-    co_dirty_bitmap_add(test->node, "a", GRANULARITY, false, false, &error);
+    co_qcow2_test_open_disk(&test->disk, test->t->graph, test->path);
+    co_dirty_bitmap_add(test->disk.node, "a", GRANULARITY, false, false, &error);
     g_assert_no_error(error);
     co_write_some(test, true);
-    co_dirty_bitmap_add(test->node, "b", GRANULARITY, true, true, &error);
+    co_dirty_bitmap_add(test->disk.node, "b", GRANULARITY, true, true, &error);
     g_assert_no_error(error);
-    co_dirty_bitmap_merge(dirty_bitmap_find(test->node, "b", NULL),
-                          dirty_bitmap_find(test->node, "a", NULL), &error);
+    co_dirty_bitmap_merge(dirty_bitmap_find(test->disk.node, "b", NULL),
+                          dirty_bitmap_find(test->disk.node, "a", NULL), &error);
     g_assert_no_error(error);
     compare(test, "b");
-    co_close(test);
-    co_open(test);
+    co_qcow2_test_close_disk(&test->disk);
+    co_qcow2_test_open_disk(&test->disk, test->t->graph, test->path);
     compare(test, "b");
-    g_assert_null(dirty_bitmap_find(test->node, "a", NULL));
-    co_close(test);
+    g_assert_null(dirty_bitmap_find(test->disk.node, "a", NULL));
+    co_qcow2_test_close_disk(&test->disk);
 }
 
 /* What QEMU recorded. */
@@ -163,28 +149,28 @@ static void co_load(void *opaque)
     for (i = 0; i < N; i++) {
         test->model[i] = (i >= 256 && i < 272) || i == 1 || i >= 1792;
     }
-    co_open(test);
+    co_qcow2_test_open_disk(&test->disk, test->t->graph, test->path);
     compare(test, "q");
     co_write_some(test, true);
-    co_close(test);
+    co_qcow2_test_close_disk(&test->disk);
     ask_qemu(test, "\"name\":\"q\"");
-    co_open(test);
+    co_qcow2_test_open_disk(&test->disk, test->t->graph, test->path);
     compare(test, "q");
-    co_close(test);
+    co_qcow2_test_close_disk(&test->disk);
     /* Left by a kill of QEMU, it is void. */
     g_assert_cmpint(qcow2_test_shell(test->dir, NULL,
                                      "qemu-io -c 'write 0 64k' -c 'sigraise 9' image.qcow2"),
                     !=, 0);
-    co_open(test);
-    g_assert_true(dirty_bitmap_find(test->node, "q", NULL)->inconsistent);
-    co_close(test);
+    co_qcow2_test_open_disk(&test->disk, test->t->graph, test->path);
+    g_assert_true(dirty_bitmap_find(test->disk.node, "q", NULL)->inconsistent);
+    co_qcow2_test_close_disk(&test->disk);
 }
 
 static void run(event_fn *fn, const char *options)
 {
     struct block_test t;
     struct test test = {.t = &t,
-                        .dir = qcow2_test_dir(),
+                        .dir = qcow2_test_dir(false),
                         .random = g_rand_new_with_seed(3),
                         .buffer = g_malloc(65536)};
 

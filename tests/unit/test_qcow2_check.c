@@ -1,6 +1,7 @@
 /*
- * Check and repair of qcow2 images: images of all sorts, damaged at random places of their metadata, get the same
- * numbers as from qemu-img check; after a repair both find nothing, and what wasn't damaged reads as before.
+ * Check and repair of qcow2 images: images of all sorts, damaged at random places of their
+ * metadata, get the same numbers as from qemu-img check; after a repair both find nothing, and what
+ * wasn't damaged reads as before.
  */
 #include "qcow2_test.h"
 
@@ -258,7 +259,8 @@ static void test_damage(gconstpointer data)
 {
     const char *runs = g_getenv("NANDU_QCOW2_RUNS");
     unsigned n = runs ? atoi(runs) : 20, round;
-    struct test test = {.sort = data, .dir = qcow2_test_dir(), .random = g_rand_new_with_seed(7)};
+    struct test test = {
+        .sort = data, .dir = qcow2_test_dir(false), .random = g_rand_new_with_seed(7)};
     struct block_test t;
     g_autofree char *original = NULL;
     GError *error = NULL;

@@ -1,9 +1,10 @@
 /*
- * qcow2 images whose host stops at any moment: a driver below the image writes down each write and flush. For every
- * moment the file is made again as it may be then: all writes up to there, or, since nobody promised more, those before
- * the last flush and some sectors of those after it. It must open, have leaks at most, and every byte that was flushed.
- * What changes the whole image (its size, going to a snapshot) has happened or it hasn't; snapshots that are there hold
- * what they held.
+ * qcow2 images whose host stops at any moment: a driver below the image writes down each write and
+ * flush. For every moment the file is made again as it may be then: all writes up to there, or,
+ * since nobody promised more, those before the last flush and some sectors of those after it. It
+ * must open, have leaks at most, and every byte that was flushed. What changes the whole image (its
+ * size, going to a snapshot) has happened or it hasn't; snapshots that are there hold what they
+ * held.
  */
 #include "block/dirty_bitmap.h"
 #include "qcow2_test.h"
@@ -159,7 +160,7 @@ struct test {
     struct block_user *user;
     struct block_node *node; /* of the image */
     uint8_t *buffer;
-    uint8_t *model; /* of the disk (IMAGE) */
+    uint8_t *model;                    /* of the disk (IMAGE) */
     unsigned snapshots[MAX_SNAPSHOTS]; /* that there are now: numbers; 0: none */
     unsigned n_created;
     bool second_bitmap;
@@ -232,8 +233,8 @@ static void co_change(struct test *test, struct event *e, unsigned what)
                              compress ? BLOCK_COMPRESSED : 0);
     } else if (what < 65) {
         memset(test->model + e->offset, 0, e->bytes);
-        ret = co_block_write_zeroes(test->user, e->offset, e->bytes,
-                                    what < 60 ? BLOCK_MAY_UNMAP : 0);
+        ret =
+            co_block_write_zeroes(test->user, e->offset, e->bytes, what < 60 ? BLOCK_MAY_UNMAP : 0);
     } else {
         /* What is there afterwards is the image's affair. */
         ret = co_block_discard(test->user, e->offset, e->bytes);
@@ -610,16 +611,15 @@ static void check_disk(struct remains *r, uint64_t length)
          s < IMAGE / SECTOR; s++) {
         r->sure[s] = false;
     }
-    found = length == size ? differs(r, length, r->state ? r->state->after : NULL, size, r->sure)
-                           : 0;
+    found =
+        length == size ? differs(r, length, r->state ? r->state->after : NULL, size, r->sure) : 0;
     if (found >= 0) {
         text = g_strdup_printf("size %u, sector %u", (unsigned)length, (unsigned)found);
         show(r, "flushed data are gone", text);
     }
 }
 
-static struct block_user *co_read_left(struct remains *r, bool read_only,
-                                       struct block_node **node)
+static struct block_user *co_read_left(struct remains *r, bool read_only, struct block_node **node)
 {
     GError *error = NULL;
     struct block_user *user = block_user_new(r->test->t->graph, "reader", NULL, NULL);
@@ -638,9 +638,9 @@ static void co_check_data(struct remains *r)
     struct block_node *node;
     struct block_user *user = co_read_left(r, false, &node);
 
-    g_assert_cmpint(
-        co_block_read(user, 0, node->length, BLOCK_BUFFER(r->test->buffer, node->length), 0), ==,
-        0);
+    g_assert_cmpint(co_block_read(user, 0, node->length,
+                                  BLOCK_BUFFER(r->test->buffer, node->length), 0),
+                    ==, 0);
     check_disk(r, node->length);
     if (r->test->layout->bitmap) {
         check_bitmap(r, node);
@@ -660,9 +660,9 @@ static void co_check_snapshot(struct remains *r, unsigned number)
     if (!node->driver->snapshots->co_load_temporarily(node, NULL, name, &error)) {
         show(r, error->message, name);
     }
-    g_assert_cmpint(
-        co_block_read(user, 0, node->length, BLOCK_BUFFER(r->test->buffer, node->length), 0), ==,
-        0);
+    g_assert_cmpint(co_block_read(user, 0, node->length,
+                                  BLOCK_BUFFER(r->test->buffer, node->length), 0),
+                    ==, 0);
     if (node->length != made->size ||
         differs(r, node->length, made->after, made->size, NULL) >= 0) {
         show(r, "a snapshot isn't what it was", name);

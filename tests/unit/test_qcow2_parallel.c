@@ -1,6 +1,7 @@
 /*
- * Many requests at once, of several threads, on one qcow2 image: each coroutine has slots of its own, which lie between
- * those of the others in the same clusters, and knows what they hold. Also what is preallocated and compressed.
+ * Many requests at once, of several threads, on one qcow2 image: each coroutine has slots of its
+ * own, which lie between those of the others in the same clusters, and knows what they hold. Also
+ * what is preallocated and compressed.
  */
 #include "qcow2_test.h"
 
@@ -21,8 +22,7 @@ struct test {
     struct block_test *t;
     const struct layout *layout;
     char *dir, *path;
-    struct block_node *node;
-    struct block_user *user;
+    struct qcow2_test_disk disk;
     uint8_t *model;
     struct event_loop *loops[N_LOOPS]; /* the main one, and of threads */
     _Atomic unsigned running;
@@ -56,24 +56,6 @@ static void co_create(struct test *test)
     json_object_put(json);
 }
 
-static void co_open(struct test *test)
-{
-    GError *error = NULL;
-
-    test->node = qcow2_test_open(test->t->graph, test->path, false, 0, &error);
-    g_assert_no_error(error);
-    test->user = block_user_new(test->t->graph, "test", NULL, NULL);
-    block_user_attach(test->user, test->node, BLOCK_PERM_ALL & ~BLOCK_PERM_WRITE_UNCHANGED,
-                      BLOCK_PERM_ALL, &error);
-    g_assert_no_error(error);
-}
-
-static void co_close(struct test *test)
-{
-    block_user_free(test->user);
-    co_block_node_unref(test->node);
-}
-
 static void co_step(struct worker *w)
 {
     struct test *test = w->test;
@@ -84,20 +66,23 @@ static void co_step(struct worker *w)
 
     switch (g_rand_int_range(w->random, 0, 10)) {
     case 0:
-        g_assert_cmpint(co_block_write_zeroes(test->user, offset, bytes, BLOCK_MAY_UNMAP), ==, 0);
+        g_assert_cmpint(co_block_write_zeroes(test->disk.user, offset, bytes, BLOCK_MAY_UNMAP), ==,
+                        0);
         memset(test->model + offset, 0, bytes);
         break;
-    case 1: g_assert_cmpint(co_block_flush(test->user), ==, 0); break;
+    case 1: g_assert_cmpint(co_block_flush(test->disk.user), ==, 0); break;
     case 2:
     case 3:
     case 4:
-        g_assert_cmpint(
-            co_block_read(test->user, slot * SLOT, SLOT, BLOCK_BUFFER(w->buffer, SLOT), 0), ==, 0);
+        g_assert_cmpint(co_block_read(test->disk.user, slot * SLOT, SLOT,
+                                      BLOCK_BUFFER(w->buffer, SLOT), 0),
+                        ==, 0);
         g_assert_cmpmem(w->buffer, SLOT, test->model + slot * SLOT, SLOT);
         break;
     default:
         memset(w->buffer, g_rand_int(w->random), bytes);
-        g_assert_cmpint(co_block_write(test->user, offset, bytes, BLOCK_BUFFER(w->buffer, bytes),
+        g_assert_cmpint(co_block_write(test->disk.user, offset, bytes,
+                                       BLOCK_BUFFER(w->buffer, bytes),
                                        g_rand_int_range(w->random, 0, 8) ? 0 : BLOCK_FUA),
                         ==, 0);
         memcpy(test->model + offset, w->buffer, bytes);
@@ -153,7 +138,7 @@ static void co_write_compressed(struct test *test, uint64_t cluster)
         for (i = 0; i < cluster; i++) {
             test->model[offset + i] = i >> 5 ^ offset >> 12;
         }
-        g_assert_cmpint(co_block_write(test->user, offset, cluster,
+        g_assert_cmpint(co_block_write(test->disk.user, offset, cluster,
                                        BLOCK_BUFFER(test->model + offset, cluster),
                                        BLOCK_COMPRESSED),
                         ==, 0);
@@ -166,18 +151,18 @@ static void co_test(void *opaque)
     g_autofree uint8_t *all = g_malloc(SIZE);
 
     co_create(test);
-    co_open(test);
+    co_qcow2_test_open_disk(&test->disk, test->t->graph, test->path);
     if (strstr(test->layout->name, "compressed")) {
-        co_write_compressed(test, test->node->limits.discard_align);
+        co_write_compressed(test, test->disk.node->limits.discard_align);
     }
     co_run_all(test);
-    g_assert_cmpint(co_block_read(test->user, 0, SIZE, BLOCK_BUFFER(all, SIZE), 0), ==, 0);
+    g_assert_cmpint(co_block_read(test->disk.user, 0, SIZE, BLOCK_BUFFER(all, SIZE), 0), ==, 0);
     g_assert_true(memcmp(all, test->model, SIZE) == 0);
-    co_close(test);
-    co_open(test);
-    g_assert_cmpint(co_block_read(test->user, 0, SIZE, BLOCK_BUFFER(all, SIZE), 0), ==, 0);
+    co_qcow2_test_close_disk(&test->disk);
+    co_qcow2_test_open_disk(&test->disk, test->t->graph, test->path);
+    g_assert_cmpint(co_block_read(test->disk.user, 0, SIZE, BLOCK_BUFFER(all, SIZE), 0), ==, 0);
     g_assert_true(memcmp(all, test->model, SIZE) == 0);
-    co_close(test);
+    co_qcow2_test_close_disk(&test->disk);
     if (qcow2_test_has_qemu()) {
         GError *error = NULL;
         g_autofree char *raw = g_build_filename(test->dir, "expected.raw", NULL);
@@ -193,7 +178,8 @@ static void co_test(void *opaque)
 static void test_parallel(gconstpointer data)
 {
     struct block_test t;
-    struct test test = {.t = &t, .layout = data, .dir = qcow2_test_dir(), .model = g_malloc0(SIZE)};
+    struct test test = {
+        .t = &t, .layout = data, .dir = qcow2_test_dir(true), .model = g_malloc0(SIZE)};
     GThread *threads[N_LOOPS];
     unsigned i;
 

@@ -216,7 +216,10 @@ static void test_tcp(void)
     g_assert_cmpint(errno, ==, EAGAIN);
     at = socket_local_address(g_array_index(fds, int, 0), &error);
     g_assert_cmpstr(at->u.inet.host, ==, "127.0.0.1");
-    /* The last time by a name, which is looked up in the pool, if this machine knows one of its own. */
+    /*
+     * The last time by a name, which is looked up in the pool, if this machine knows one of its
+     * own.
+     */
     for (unsigned i = 0; i < (knows_localhost() ? 3 : 2); i++) {
         int client, server, on = 0;
         socklen_t size = sizeof(on);

@@ -1,6 +1,6 @@
 /*
- * The table of system calls (linux_user/syscall_table.h) is consistent, and descriptors of Nandu's own
- * are kept apart from the guest's.
+ * The table of system calls (linux_user/syscall_table.h) is consistent, and descriptors of Nandu's
+ * own are kept apart from the guest's.
  */
 #include <fcntl.h>
 #include <glib.h>

@@ -1,7 +1,7 @@
 /*
  * Tier 1 against the interpreter: random units are executed by both, with host features switched
- * off, with few and many pinned registers, with a guest base, behind an MMU, and with memory that faults. Both must
- * leave the same registers, memory, pc, floating-point flags and reservation.
+ * off, with few and many pinned registers, with a guest base, behind an MMU, and with memory that
+ * faults. Both must leave the same registers, memory, pc, floating-point flags and reservation.
  *
  *   test_tier1 [--seed N [COUNT]]     these seeds only; one seed prints its unit
  */

@@ -1,12 +1,12 @@
 /*
  * Tier 1 code generation for x86-64: one forward pass over the IR.
  *
- * Registers. rbp points into the vCPU, rsp to the return-prediction stack. rax, rcx, rdx and
- * xmm0-3 are scratch. Every other register is the home of one guest register for all of the time
- * (the most used ones, from guest_arch.pin_int and pin_fp); the other guest registers have their
- * homes in the vCPU. At each exit and each operation that may fault all homes hold the exact guest
- * state, so that blocks chain without fix-ups and a fault needs only the guest pc. In system mode r12 is
- * no home: it points to the current context of the soft TLB.
+ * Registers. rbp points into the vCPU, rsp to the return-prediction stack. rax, rcx, rdx and xmm0-3
+ * are scratch. Every other register is the home of one guest register for all of the time (the most
+ * used ones, from guest_arch.pin_int and pin_fp); the other guest registers have their homes in the
+ * vCPU. At each exit and each operation that may fault all homes hold the exact guest state, so
+ * that blocks chain without fix-ups and a fault needs only the guest pc. In system mode r12 is no
+ * home: it points to the current context of the soft TLB.
  *
  * An SSA value is where it was made: in the home of the guest register that it was put into, in a
  * scratch register, in a spill slot, or (a constant) nowhere. A value that the next PUT puts into a
@@ -28,7 +28,9 @@ enum {
     OP_ROOM = 512,        /* no operation needs more bytes of code than this */
 };
 
-/* What the bottom of the return stack holds as a guest pc: an odd one outside of any address space. */
+/*
+ * What the bottom of the return stack holds as a guest pc: an odd one outside of any address space.
+ */
 #define RETURN_SENTINEL 0x9e3779b97f4a7c15ull
 
 struct vloc {
@@ -167,7 +169,9 @@ void cg_emit_far(struct cg *g);
 void cg_int_op(struct cg *g, ir_val v, const struct ir_op *o);
 int cg_compare(struct cg *g, unsigned cond, enum ir_type type, ir_val a, ir_val b);
 void cg_mem_op(struct cg *g, ir_val v, const struct ir_op *o);
-/* cg_mem.c: parts that both kinds of memory operations are made of. d, s: registers numbered 0-31. */
+/*
+ * cg_mem.c: parts that both kinds of memory operations are made of. d, s: registers numbered 0-31.
+ */
 void cg_load_from(struct cg *g, const struct ir_op *o, int d, struct mem m);
 void cg_store_to(struct cg *g, const struct ir_op *o, struct opnd s, struct mem m);
 void cg_load_zero_extended(struct cg *g, unsigned size, int d, struct mem m);

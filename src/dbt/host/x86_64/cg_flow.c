@@ -112,8 +112,8 @@ static void enter_page(struct cg *g, int pc)
 enum { NO_ENTRY = UINT32_MAX };
 
 /*
- * Which entry of the jump cache is for a jump from this unit to pc; NO_ENTRY: that depends on where the
- * code is. Starts of pages are reached from the page before, and have one for themselves.
+ * Which entry of the jump cache is for a jump from this unit to pc; NO_ENTRY: that depends on where
+ * the code is. Starts of pages are reached from the page before, and have one for themselves.
  */
 static uint32_t jump_entry(const struct cg *g, uint64_t pc)
 {
@@ -126,9 +126,9 @@ static uint32_t jump_entry(const struct cg *g, uint64_t pc)
 }
 
 /*
- * System mode, at the unit's end or in far code: looks rax up in the jump cache, which is pc, and makes
- * its page the current one. Returns where its code is. Else far code goes on; if it was a call, behind
- * pushing what was called from: then its index is needed, to be told where that is.
+ * System mode, at the unit's end or in far code: looks rax up in the jump cache, which is pc, and
+ * makes its page the current one. Returns where its code is. Else far code goes on; if it was a
+ * call, behind pushing what was called from: then its index is needed, to be told where that is.
  */
 static struct mem mapped_jump(struct cg *g, uint64_t pc, unsigned *far_index)
 {

@@ -1,7 +1,7 @@
 /*
  * Memory operations: guest memory is at the guest's address, plus the gs base if the guest base is
- * not 0. Each leaves a fault point, so that a fault finds its guest pc. System mode has its own ones
- * (cg_mapped.c), which are made of the same parts.
+ * not 0. Each leaves a fault point, so that a fault finds its guest pc. System mode has its own
+ * ones (cg_mapped.c), which are made of the same parts.
  */
 #include "dbt/host/x86_64/cg.h"
 
