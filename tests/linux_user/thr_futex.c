@@ -44,7 +44,7 @@ static void *waiter(void *arg)
 static void *waiter2(void *arg)
 {
     while (__atomic_load_n(&word2, __ATOMIC_SEQ_CST) == 0)
-        futex(&word2, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+        futex(&word, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
     return arg;
 }
 
@@ -97,7 +97,8 @@ static void operations(void)
     printf("\n");
     printf("requeue differs: %s\n", r(futex(&word, FUTEX_CMP_REQUEUE, 0, NULL, &word2, 9)));
     pthread_create(&th[0], NULL, waiter2, NULL);
-    usleep(10000);
+    while (futex(&word, FUTEX_CMP_REQUEUE_PRIVATE, 0, (void *)1, &word2, 0) != 1)
+        usleep(100);
     printf("wake op: %s", r(futex(&word, FUTEX_WAKE_OP_PRIVATE, 1, (void *)1, &word2,
                                   FUTEX_OP(FUTEX_OP_SET, 5, FUTEX_OP_CMP_EQ, 0))));
     printf(" word2 %u\n", word2);
