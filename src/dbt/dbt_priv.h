@@ -23,6 +23,7 @@
 struct fault_point {
     uint32_t host_offset;  /* in the code cache */
     int32_t guest;
+    uint16_t borrowed;     /* host registers that are no homes of guest registers here */
 };
 
 enum { BLOCK_MAX_PAGES = 4, BLOCK_PAGE_SHIFT = 12 };

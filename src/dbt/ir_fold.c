@@ -583,6 +583,24 @@ static ir_val fold_rotation(struct ir_unit *u, enum ir_type type, ir_val a, ir_v
     return v ? ir_sext(u, IR_I64, IR_I32, ir_bini(u, IR_ROR, IR_I32, v, (int64_t)n)) : 0;
 }
 
+/* a & ~b as one operation; 0 if neither is a complement, or it will be made anyway. */
+static ir_val fold_complement(struct ir_unit *u, enum ir_type type, ir_val a, ir_val b)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        const struct ir_op *o = &u->ops[b];
+
+        if (o->op == IR_XOR && o->type == type && is_const(u, o->arg[1]) &&
+            ir_canonical(type, u->ops[o->arg[1]].imm) == UINT64_MAX &&
+            cheap_to_bypass(u, b, o->arg[0])) {
+            return ir_append2(u, IR_ANDN, type, a, o->arg[0]);
+        }
+        ir_val t = a;
+        a = b;
+        b = t;
+    }
+    return 0;
+}
+
 ir_val ir_bin(struct ir_unit *u, enum ir_opcode op, enum ir_type type, ir_val a, ir_val b)
 {
     ir_val v = 0;
@@ -604,6 +622,8 @@ ir_val ir_bin(struct ir_unit *u, enum ir_opcode op, enum ir_type type, ir_val a,
         v = fold_same(u, op, type, a);
     } else if (op == IR_OR) {
         v = fold_rotation(u, type, a, b);
+    } else if (op == IR_AND) {
+        v = fold_complement(u, type, a, b);
     }
     return v ? v : ir_append2(u, op, type, a, b);
 }

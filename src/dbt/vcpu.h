@@ -103,6 +103,7 @@ struct vcpu {
     uint64_t scratch[4];       /* arguments of helpers; [3] also the result of far helpers */
     uint64_t spill[24];        /* values of a block that have no register */
     uint64_t far_save[12];     /* scratch registers while a far helper runs */
+    uint64_t borrow_save[16];  /* borrowed registers while an access takes its slow way */
     void *unwind;              /* __builtin_setjmp buffer while the interpreter runs, or NULL */
     uint32_t in_helper;        /* C code called from translated code, registers are in the vCPU */
     bool fault_general;        /* the host gave no address for the last fault: not canonical */

@@ -34,6 +34,8 @@ struct generator {
     unsigned n_values;
     int drift[2]; /* of the pointers in the base registers */
     uint64_t pc;
+    bool plain;    /* integers and plain memory only, nothing that calls C */
+    uint8_t idle;  /* integer registers that aren't used for now */
     bool pressure; /* use old values as often as new ones: many are live */
     bool relative; /* units may be moved */
     bool chained;  /* the end may be any jump; else RET or EXIT */
@@ -48,6 +50,16 @@ static unsigned pick(struct generator *g, unsigned n)
 static bool chance(struct generator *g, unsigned percent)
 {
     return pick(g, 100) < percent;
+}
+
+static unsigned int_register(struct generator *g)
+{
+    unsigned reg;
+
+    do {
+        reg = pick(g, N_INT_REGS);
+    } while (g->idle >> reg & 1);
+    return reg;
 }
 
 static uint64_t interesting(struct generator *g)
@@ -143,7 +155,7 @@ static struct value word(struct generator *g, enum ir_type type)
         return (struct value){raw_const(g, IR_I64, c), ir_const(g->folded, IR_I64, c), IR_I64,
                               false, 0};
     }
-    reg = pick(g, N_INT_REGS);
+    reg = int_register(g);
     return (struct value){
         ir_emit(g->raw, (struct ir_op){.op = IR_GET, .type = IR_I64, .imm = reg}),
         ir_get(g->folded, reg),
@@ -174,15 +186,21 @@ static struct value floating(struct generator *g, enum ir_type type)
     return v;
 }
 
+static void put(struct generator *g, unsigned reg, struct value v)
+{
+    ir_emit(g->raw, (struct ir_op){.op = IR_PUT, .arg = {v.raw}, .imm = reg});
+    ir_put(g->folded, reg, v.folded);
+}
+
 static void gen_binary(struct generator *g)
 {
     static const uint8_t common[] = {IR_ADD, IR_SUB, IR_AND, IR_OR, IR_XOR, IR_SHL, IR_SHR, IR_SAR};
-    enum ir_opcode op = chance(g, 60) ? common[pick(g, G_N_ELEMENTS(common))]
-                                      : IR_ADD + pick(g, IR_MAXU - IR_ADD + 1);
+    enum ir_opcode op = chance(g, g->plain ? 95 : 60) ? common[pick(g, G_N_ELEMENTS(common))]
+                                                      : IR_ADD + pick(g, IR_MAXU - IR_ADD + 1);
     enum ir_type type = word_type(g);
     struct value a = word(g, type), b = chance(g, 5) ? a : word(g, type);
 
-    if (chance(g, 10)) {
+    if (!g->plain && chance(g, 10)) {
         op = IR_CLMUL + pick(g, 3);
     }
     if (chance(g, 50)) {
@@ -224,6 +242,24 @@ static void gen_extend(struct generator *g)
                                              .arg = {a.raw}}),
               is_signed ? ir_sext(g->folded, to, from, a.folded)
                         : ir_zext(g->folded, to, from, a.folded));
+}
+
+/* A 32-bit operation, sign-extended, as RISC-V has them. */
+static void gen_word_op(struct generator *g)
+{
+    static const uint8_t ops[] = {IR_ADD, IR_SUB, IR_MUL, IR_SHL, IR_SHR, IR_SAR, IR_ROR};
+    enum ir_opcode op = ops[pick(g, G_N_ELEMENTS(ops))];
+    struct value a = word(g, IR_I32), b = word(g, IR_I32), v = {.type = IR_I64};
+
+    v.raw = ir_emit(g->raw, (struct ir_op){.op = op, .type = IR_I32, .arg = {a.raw, b.raw}});
+    v.raw = ir_emit(g->raw,
+                    (struct ir_op){.op = IR_SEXT, .type = IR_I64, .aux = IR_I32, .arg = {v.raw}});
+    v.folded = ir_bin(g->folded, op, IR_I32, a.folded, b.folded);
+    v.folded = ir_sext(g->folded, IR_I64, IR_I32, v.folded);
+    if (chance(g, 70)) {
+        put(g, int_register(g), v);
+    }
+    add_value(g, IR_I64, v.raw, v.folded);
 }
 
 /* Two shifts by constants, as compilers extend and extract. */
@@ -316,16 +352,10 @@ static void gen_exit_if(struct generator *g)
     ir_exit_if(g->folded, c.cond, c.type, c.a.folded, c.b.folded, pc);
 }
 
-static void put(struct generator *g, unsigned reg, struct value v)
-{
-    ir_emit(g->raw, (struct ir_op){.op = IR_PUT, .arg = {v.raw}, .imm = reg});
-    ir_put(g->folded, reg, v.folded);
-}
-
 static void gen_put(struct generator *g)
 {
     if (chance(g, 85)) {
-        put(g, pick(g, N_INT_REGS), word(g, IR_I64));
+        put(g, int_register(g), word(g, IR_I64));
     } else {
         put(g, TEST_F0 + pick(g, N_FLOAT_REGS), floating(g, IR_F64));
     }
@@ -877,9 +907,15 @@ static void generate(struct generator *g, const struct guest_arch *arch, uint32_
         gen_put,    gen_put,    gen_put,    gen_load,   gen_store,   gen_float,
         gen_float,  gen_insn,   gen_insn,   gen_insn,
     };
+    static void (*const plain[])(struct generator *) = {
+        gen_binary, gen_binary,  gen_word_op, gen_word_op, gen_word_op, gen_extend, gen_shifts,
+        gen_put,    gen_compare, gen_load,    gen_load,    gen_store,   gen_insn,
+    };
     unsigned steps;
 
     g_rand_set_seed(g->rand, seed);
+    g->plain = chance(g, 30);
+    g->idle = 0;
     g->frm = pick(g, 2) ? IR_RNE : pick(g, IR_RMM + 1);
     g->pressure = chance(g, 30);
     ir_unit_reset(g->raw, arch, UNIT_PC, g->frm);
@@ -891,10 +927,15 @@ static void generate(struct generator *g, const struct guest_arch *arch, uint32_
     steps = 5 + pick(g, g->pressure ? 200 : 60);
     gen_insn(g);
     for (unsigned i = 0; i < steps; i++) {
+        if (g->plain && i == steps / 3) {
+            g->idle = pick(g, 255);
+        }
         if (chance(g, 3)) {
             gen_exit_if(g);
         } else if (chance(g, 3)) {
             gen_pc(g);
+        } else if (g->plain) {
+            plain[pick(g, G_N_ELEMENTS(plain))](g);
         } else if (chance(g, 2)) {
             gen_helper(g);
         } else if (chance(g, 4)) {
@@ -906,7 +947,9 @@ static void generate(struct generator *g, const struct guest_arch *arch, uint32_
         }
     }
     for (unsigned i = 0; i < N_INT_REGS; i++) {
-        put(g, i, word(g, IR_I64));
+        if (!(g->idle >> i & 1)) {
+            put(g, i, word(g, IR_I64));
+        }
     }
     for (unsigned i = 0; i < N_FLOAT_REGS && chance(g, 50); i++) {
         put(g, TEST_F0 + i, floating(g, IR_F64));

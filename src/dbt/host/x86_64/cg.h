@@ -2,16 +2,25 @@
  * Tier 1 code generation for x86-64: one forward pass over the IR.
  *
  * Registers. rbp points into the vCPU, rsp to the return-prediction stack. rax, rcx, rdx and xmm0-3
- * are scratch. Every other register is the home of one guest register for all of the time (the most
- * used ones, from guest_arch.pin_int and pin_fp); the other guest registers have their homes in the
- * vCPU. At each exit and each operation that may fault all homes hold the exact guest state, so
- * that blocks chain without fix-ups and a fault needs only the guest pc. In system mode r12 is no
- * home: it points to the current context of the soft TLB.
+ * are scratch. Every other register is the home of one guest register (the most used ones, from
+ * guest_arch.pin_int and pin_fp); the other guest registers have their homes in the vCPU. At each
+ * exit and each operation that may fault all homes hold the exact guest state, so that blocks chain
+ * without fix-ups and a fault needs only the guest pc. In system mode r12 is no home: it points to
+ * the current context of the soft TLB.
  *
  * An SSA value is where it was made: in the home of the guest register that it was put into, in a
  * scratch register, in a spill slot, or (a constant) nowhere. A value that the next PUT puts into a
  * pinned register is computed right there (the "hint"). Uses are counted down, so that the
  * generator knows when a value is dead.
+ *
+ * Where the scratch registers aren't enough, one is borrowed: the home of a guest register that the
+ * rest of the unit doesn't read moves to the vCPU, and moves back in front of whatever leaves the
+ * unit or runs C code. An access that may fault says what is borrowed.
+ *
+ * In system mode a value that is put into a home in the vCPU stays in its register for now. It is
+ * stored when the register is needed, when the unit is left, or by the far code of an access;
+ * never, if the next PUT comes first. In the same way a 32-bit result isn't sign-extended before someone
+ * asks for the upper half ("narrow").
  */
 #ifndef NANDU_X86_64_CG_H
 #define NANDU_X86_64_CG_H
@@ -25,6 +34,7 @@ enum {
     NO_HOME = 0xff,
     N_SPILL = 24,
     MAX_FAR = 2048,
+    MAX_LATE = 8192,
     OP_ROOM = 512,        /* no operation needs more bytes of code than this */
 };
 
@@ -37,6 +47,15 @@ struct vloc {
     int8_t reg;           /* scratch register that holds the value, or NO_REG */
     int8_t spill;         /* spill slot, or -1 */
     uint8_t home;         /* guest register whose home holds it, or NO_HOME */
+    bool narrow;          /* only the low half is in [reg]: the value is that, sign-extended */
+};
+
+/* What far code stores to the home of a guest register before anyone looks at it. */
+struct late_store {
+    uint8_t home;
+    int8_t reg;           /* NO_REG: imm */
+    bool narrow;          /* sign-extend it first */
+    int32_t imm;
 };
 
 enum far_kind {
@@ -51,7 +70,7 @@ enum far_kind {
     FAR_WORD,             /* store to vcpu.section.word */
     FAR_REASON,           /* leave with vcpu.exit_reason set by a helper */
     FAR_SLOW,             /* system mode: an access that isn't in the table; back to resume */
-    FAR_JUMP,             /* system mode: to guest pc, which is in another page */
+    FAR_JUMP,             /* to guest pc, not linked directly; id: a backward jump */
     FAR_PAGE,             /* the same, but it isn't in the jump cache, entry id - 1 (id 0: the usual
                              one): rax = guest pc;
                              resume, if not NULL: landing pad of a call */
@@ -86,11 +105,13 @@ struct far {
     int8_t reg, dest;
     int8_t src[3];        /* registers, NO_REG: none */
     uint8_t access;
+    uint16_t borrowed;    /* FAR_SLOW, FAR_JUMP, FAR_WORD: what is, where the jump is */
     uint32_t id;          /* attributes of an fp helper, and as the kinds say */
     uint64_t pc;
     uint8_t *from;        /* end of the rel32 that jumps here */
     uint8_t *resume;      /* in front of the far code */
     const uint8_t *target;
+    uint16_t late, n_late; /* FAR_SLOW: what is to be stored first, in cg.late_stores */
     struct slow_access slow;
 };
 
@@ -120,6 +141,14 @@ struct cg {
     int32_t home_disp[IR_MAX_REGS];  /* from rbp */
     int8_t reg_home[32];             /* guest register of a pinned host register, or -1 */
     uint32_t pinned;                 /* host registers that are homes */
+    uint32_t borrowed;               /* those of them that aren't now: their homes are in memory */
+    unsigned at;                     /* the operation that is being compiled */
+    unsigned barrier;                /* the next one that nothing can be borrowed in */
+    uint64_t late;                   /* guest registers whose homes (in the vCPU) are out of date */
+    unsigned n_late_stores;
+    struct late_store late_stores[MAX_LATE];
+    uint16_t last_get[IR_MAX_REGS];  /* the operation that reads a guest register last; 0 none */
+    uint16_t last_put[IR_MAX_REGS];
     unsigned n_far;
     struct far far[MAX_FAR];
     unsigned n_faults;
@@ -128,9 +157,17 @@ struct cg {
     uint16_t uses[IR_MAX_OPS];
     uint8_t hint[IR_MAX_OPS];        /* guest register that the value goes to next, or NO_HOME */
     bool skip[IR_MAX_OPS];           /* folded into its only user */
+    bool sext32[IR_MAX_OPS];         /* is known to be its low half, sign-extended */
 };
 
 #define CPU_DISP(member) ((int32_t)offsetof(struct vcpu, member) - VCPU_BASE_BIAS)
+
+/* Is a host register the home of a guest register now? */
+static inline bool cg_is_home(const struct cg *g, int reg)
+{
+    return (g->pinned & ~g->borrowed) >> reg & 1;
+}
+
 static inline struct mem cpu_mem(int32_t disp) { return mem_base(RBP, disp); }
 
 /* regs.c: where values are. */
@@ -139,8 +176,15 @@ void cg_regs_start(struct cg *g);
 int cg_gpr(struct cg *g, ir_val v);               /* in a general register, to be read */
 int cg_xmm(struct cg *g, ir_val v);               /* 0-15, in an xmm register, to be read */
 struct opnd cg_opnd(struct cg *g, ir_val v, bool imm_ok, bool mem_ok);
+/* The same for an operation that uses no more than the low half; of any value in a register. */
+int cg_gpr_low(struct cg *g, ir_val v);
+struct opnd cg_opnd_low(struct cg *g, ir_val v, bool imm_ok, bool mem_ok);
+/* Is only the low half of v in a register, and no other place holds v? */
+bool cg_is_narrow(const struct cg *g, ir_val v);
+void cg_set_narrow(struct cg *g, ir_val v);       /* which was just bound to a scratch register */
 void cg_use(struct cg *g, ir_val v);              /* one use of v is over */
 int cg_scratch(struct cg *g);                     /* a free general scratch register, locked */
+int cg_scratch_abc(struct cg *g);                 /* the same: rax, rcx or rdx */
 int cg_scratch_xmm(struct cg *g);
 void cg_take(struct cg *g, int reg);              /* free this scratch register, lock it */
 /* The operands got so far have been read, except for those in the registers of the mask [keep]. */
@@ -151,6 +195,14 @@ void cg_bind(struct cg *g, ir_val v, int reg);    /* v is now in reg (numbered 0
 void cg_result_in(struct cg *g, ir_val v, int scratch);
 void cg_put(struct cg *g, unsigned home, ir_val v);
 void cg_get(struct cg *g, ir_val v, unsigned home);
+/* Does it run C code, or need all homes to be where they usually are? */
+bool cg_is_barrier(const struct cg *g, const struct ir_op *o);
+/* Borrowed registers become homes again. Values in them are kept. */
+void cg_return_borrowed(struct cg *g);
+void cg_move_borrowed(struct cg *g, ir_val v);    /* v isn't in a borrowed register from now on */
+void cg_load_homes(struct cg *g, uint32_t regs);  /* from the vCPU, where they are while borrowed */
+void cg_store_late(struct cg *g);                 /* now: all homes hold what they should */
+void cg_late_in_far(struct cg *g, struct far *f); /* the jump to f is here: it stores them */
 void cg_before_helper(struct cg *g, bool sync);
 void cg_after_helper(struct cg *g, bool sync);
 void cg_op_done(struct cg *g);
@@ -165,6 +217,10 @@ static inline bool cg_const(const struct cg *g, ir_val v, uint64_t *value)
 struct far *cg_far(struct cg *g, enum far_kind kind, uint8_t *from);
 void cg_emit_far(struct cg *g);
 
+/* Is it an operation on integers that the host has instructions for? */
+bool cg_is_native_int(const struct cg *g, const struct ir_op *o);
+/* Is its result known to be the low half of it, sign-extended? */
+bool cg_is_sext32(const struct cg *g, const struct ir_op *o);
 /* One function a group of operations. */
 void cg_int_op(struct cg *g, ir_val v, const struct ir_op *o);
 int cg_compare(struct cg *g, unsigned cond, enum ir_type type, ir_val a, ir_val b);

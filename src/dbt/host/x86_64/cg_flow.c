@@ -18,7 +18,8 @@ struct far *cg_far(struct cg *g, enum far_kind kind, uint8_t *from)
     }
     struct far *f = &g->far[g->n_far++];
     *f = (struct far){ .kind = (uint8_t)kind, .reg = NO_REG, .dest = NO_REG,
-                       .src = { NO_REG, NO_REG, NO_REG }, .from = from };
+                       .src = { NO_REG, NO_REG, NO_REG }, .from = from,
+                       .borrowed = (uint16_t)g->borrowed };
     return f;
 }
 
@@ -29,7 +30,7 @@ void cg_pc(struct cg *g, int reg, uint64_t pc)
         return;
     }
     for (int r = 0; r < XMM0 && !g->in_far; r++) { /* from an address that is there already */
-        const struct ir_op *o = g->pinned & 1u << r ? &g->u->ops[g->home_val[g->reg_home[r]]] : NULL;
+        const struct ir_op *o = cg_is_home(g, r) ? &g->u->ops[g->home_val[g->reg_home[r]]] : NULL;
         if (o && o->op == IR_PC && ir_fits_int32((int64_t)(pc - o->imm))) {
             as_lea(&g->s, true, reg, mem_base(r, (int32_t)(pc - o->imm)));
             return;
@@ -173,25 +174,35 @@ static void jump_mapped(struct cg *g, uint64_t pc, bool check_poll)
     jump_to_rax(g, pc);
 }
 
+/* To pc, with all homes where they are usually. */
+static void jump_direct(struct cg *g, uint64_t pc, bool check_poll)
+{
+    if (!linkable(g, pc)) {
+        jump_mapped(g, pc, check_poll);
+        return;
+    }
+    if (check_poll)
+        poll_direct(g);
+    align_rel32(g, 1);
+    as_jmp(&g->s, g->s.p);
+    direct_exit(g, pc);
+}
+
 static void op_exit_if(struct cg *g, const struct ir_op *o)
 {
     int cc = cg_compare(g, o->aux, o->aux2, o->arg[0], o->arg[1]);
     cg_use(g, o->arg[0]);
     cg_use(g, o->arg[1]);
-    if (!linkable(g, o->imm)) {
+    if (linkable(g, o->imm) && backward(g, o->imm)) { /* a loop */
+        uint8_t *over = as_jcc_short(&g->s, cc ^ 1);
+        cg_load_homes(g, g->borrowed);
+        jump_direct(g, o->imm, true);
+        as_short_here(&g->s, over);
+    } else if (!linkable(g, o->imm) || g->borrowed) {
         as_jcc(&g->s, cc, g->s.p);
         struct far *f = cg_far(g, FAR_JUMP, g->s.p);
         f->pc = o->imm;
         f->id = backward(g, o->imm);
-        return;
-    }
-    if (backward(g, o->imm)) {
-        uint8_t *over = as_jcc_short(&g->s, cc ^ 1);
-        poll_direct(g);
-        align_rel32(g, 1);
-        as_jmp(&g->s, g->s.p);
-        direct_exit(g, o->imm);
-        as_short_here(&g->s, over);
     } else {
         align_rel32(g, 2);
         as_jcc(&g->s, cc, g->s.p);
@@ -199,24 +210,16 @@ static void op_exit_if(struct cg *g, const struct ir_op *o)
     }
 }
 
-static void jump_direct(struct cg *g, uint64_t pc)
+static ir_val target_value(const struct cg *g, const struct ir_op *o)
 {
-    if (!linkable(g, pc)) {
-        jump_mapped(g, pc, backward(g, pc));
-        return;
-    }
-    if (backward(g, pc))
-        poll_direct(g);
-    align_rel32(g, 1);
-    as_jmp(&g->s, g->s.p);
-    direct_exit(g, pc);
+    return g->skip[o->arg[0]] ? g->u->ops[o->arg[0]].arg[0] : o->arg[0];
 }
 
 /* The register that holds the target, which may have its lowest bit set if the masking operation
  * was folded away. */
 static int target(struct cg *g, const struct ir_op *o, ir_val *used)
 {
-    *used = g->skip[o->arg[0]] ? g->u->ops[o->arg[0]].arg[0] : o->arg[0];
+    *used = target_value(g, o);
     return cg_gpr(g, *used);
 }
 
@@ -261,7 +264,7 @@ static void op_jump(struct cg *g, const struct ir_op *o)
 {
     uint64_t pc;
     if (direct_target(g, o, &pc)) {
-        jump_direct(g, pc);
+        jump_direct(g, pc, backward(g, pc));
         return;
     }
     ir_val x;
@@ -276,7 +279,7 @@ static void push_return(struct cg *g, uint64_t pc)
     if (g->s.p == g->dbt->cache.rw + g->b->code) /* an entry's first instruction has two bytes */
         as_nops(&g->s, 2);
     for (unsigned r = 0; r < XMM0; r++) {
-        ir_val v = g->pinned & 1u << r ? g->home_val[g->reg_home[r]] : 0;
+        ir_val v = cg_is_home(g, (int)r) ? g->home_val[g->reg_home[r]] : 0;
         enum ir_opcode op = g->u->ops[v].op;
         if (v && op == (g->u->relative ? IR_PC : IR_CONST) && g->u->ops[v].imm == pc) {
             as_push(&g->s, (int)r);
@@ -350,7 +353,7 @@ static void op_ret(struct cg *g, const struct ir_op *o)
 {
     uint64_t pc;
     if (direct_target(g, o, &pc)) {
-        jump_direct(g, pc);
+        jump_direct(g, pc, backward(g, pc));
         return;
     }
     ir_val x;
@@ -454,6 +457,13 @@ static void op_helper(struct cg *g, ir_val v, const struct ir_op *o)
 
 void cg_flow_op(struct cg *g, ir_val v, const struct ir_op *o)
 {
+    if (g->borrowed && o->op != IR_EXIT_IF) {
+        uint64_t pc;
+        if (ir_op_flags[o->op] & IR_E && o->op != IR_EXIT && !direct_target(g, o, &pc))
+            cg_move_borrowed(g, target_value(g, o));
+        cg_return_borrowed(g);
+        g->locked = 0;
+    }
     switch (o->op) {
     case IR_EXIT_IF: op_exit_if(g, o); break;
     case IR_JUMP: op_jump(g, o); break;
@@ -502,6 +512,7 @@ static void far_align(struct cg *g, const struct far *f)
 
 static void far_word(struct cg *g, const struct far *f)
 {
+    cg_load_homes(g, f->borrowed);
     store_pc(g, f->pc);
     as_mov_imm(&g->s, RAX, VCPU_EXIT_WORD << 8 | CODE_EXIT_REASON);
     as_jmp(&g->s, thunk(g, g->dbt->thunks.exit));
@@ -517,8 +528,60 @@ static void far_reason(struct cg *g)
     as_jmp(&g->s, thunk(g, g->dbt->thunks.exit));
 }
 
-static void far_slow(struct cg *g, const struct far *f)
+/* Afterwards registers hold whole values, which is no less than what the code behind it expects. */
+static void far_late_stores(struct cg *g, const struct far *f)
 {
+    for (unsigned i = 0; i < f->n_late; i++) {
+        const struct late_store *l = &g->late_stores[f->late + i];
+        struct mem home = cpu_mem(g->home_disp[l->home]);
+        if (l->narrow)
+            cg_sign_extend(g, 4, l->reg, l->reg);
+        if (l->reg == NO_REG)
+            as_store_imm(&g->s, true, home, l->imm);
+        else
+            as_store(&g->s, home, l->reg);
+    }
+}
+
+static struct mem borrow_save(int r)
+{
+    return cpu_mem(CPU_DISP(borrow_save) + r * 8);
+}
+
+/*
+ * What is in borrowed registers is saved, and they are homes during the call; it comes back to the
+ * code that is in front of it here. What was to be stored from one is in the vCPU then. Nothing is
+ * loaded into one (cg_mapped_load).
+ */
+static void far_slow_borrowed(struct cg *g, struct far *f)
+{
+    struct slow_access *a = &f->slow;
+    uint8_t *done = g->s.p;
+
+    if (a->value == SLOW_VALUE_IN_REG && f->borrowed & 1u << a->value_reg) {
+        a->value = SLOW_VALUE_IN_STATE;
+        a->imm = borrow_save(a->value_reg).disp;
+    }
+    for (int r = 0; r < XMM0; r++)
+        if (f->borrowed & 1u << r)
+            as_load(&g->s, r, borrow_save(r));
+    as_jmp(&g->s, f->resume);
+    f->resume = done;
+
+    as_patch_rel32(f->from, g->s.p);
+    far_late_stores(g, f);
+    for (int r = 0; r < XMM0; r++)
+        if (f->borrowed & 1u << r)
+            as_store(&g->s, borrow_save(r), r);
+    cg_load_homes(g, f->borrowed);
+}
+
+static void far_slow(struct cg *g, struct far *f)
+{
+    if (f->borrowed)
+        far_slow_borrowed(g, f);
+    else
+        far_late_stores(g, f);
     as_call(&g->s, thunk(g, g->dbt->thunks.slow));
     size_t back = (size_t)(g->s.p - f->resume);
     if (back > SLOW_MAX_BACK)
@@ -528,7 +591,8 @@ static void far_slow(struct cg *g, const struct far *f)
 
 static void far_jump(struct cg *g, const struct far *f)
 {
-    jump_mapped(g, f->pc, f->id);
+    cg_load_homes(g, f->borrowed);
+    jump_direct(g, f->pc, f->id);
 }
 
 /* What mapped_jump didn't find: rax = guest pc. */
@@ -548,7 +612,7 @@ void cg_emit_far(struct cg *g)
     const struct host_thunks *t = &g->dbt->thunks;
     g->in_far = true;
     for (unsigned i = 0; i < g->n_far && g->s.p < g->s.end; i++) {
-        const struct far *f = &g->far[i];
+        struct far *f = &g->far[i];
         as_patch_rel32(f->from, g->s.p);
         switch (f->kind) {
         case FAR_POLL_EXIT: as_call(&g->s, thunk(g, t->poll)); break;

@@ -2,10 +2,30 @@
  * Integer operations.
  */
 #include "dbt/host/x86_64/cg.h"
+#include "dbt/ir_build.h"
 
 static bool wide(const struct ir_op *o)
 {
     return o->type == IR_I64;
+}
+
+/* An operand of an operation on all of a value, or on the low half. */
+static struct opnd operand(struct cg *g, ir_val v, bool imm_ok, bool mem_ok, bool w)
+{
+    return w ? cg_opnd(g, v, imm_ok, mem_ok) : cg_opnd_low(g, v, imm_ok, mem_ok);
+}
+
+static int gpr(struct cg *g, ir_val v, bool w)
+{
+    return w ? cg_gpr(g, v) : cg_gpr_low(g, v);
+}
+
+/* Is a value computed in a home? Then that must hold all of it. */
+static bool goes_home(const struct cg *g, ir_val v)
+{
+    unsigned h = g->hint[v];
+
+    return h != NO_HOME && g->home_reg[h] != NO_REG;
 }
 
 static bool same_reg(struct opnd o, int reg)
@@ -33,11 +53,18 @@ static void op_rm(struct cg *g, unsigned opcode, bool w, int reg, struct opnd o)
         as_rr(&g->s, opcode, w, reg, o.reg);
 }
 
+/* Can it be done with the low halves, since what is above is the sign in any case? */
+static bool narrow_bitwise(const struct cg *g, ir_val v, const struct ir_op *o)
+{
+    return wide(o) && g->sext32[v] && (o->op == IR_AND || o->op == IR_OR || o->op == IR_XOR) &&
+           (cg_is_narrow(g, o->arg[0]) || cg_is_narrow(g, o->arg[1])) && !goes_home(g, v);
+}
+
 static void op_alu(struct cg *g, ir_val v, const struct ir_op *o, enum alu op)
 {
-    bool w = wide(o), commutes = op != ALU_SUB;
-    struct opnd a = cg_opnd(g, o->arg[0], true, true);
-    struct opnd b = cg_opnd(g, o->arg[1], true, true);
+    bool narrow = narrow_bitwise(g, v, o), w = wide(o) && !narrow, commutes = op != ALU_SUB;
+    struct opnd a = operand(g, o->arg[0], true, true, w);
+    struct opnd b = operand(g, o->arg[1], true, true, w);
     cg_use(g, o->arg[0]);
     cg_use(g, o->arg[1]);
     int d = cg_dest(g, v);
@@ -58,13 +85,15 @@ static void op_alu(struct cg *g, ir_val v, const struct ir_op *o, enum alu op)
         alu(g, op, w, d, b);
     }
     cg_bind(g, v, d);
+    if (narrow)
+        cg_set_narrow(g, v);
 }
 
 /* a & ~b, a | ~b, ~(a ^ b) */
 static void op_not(struct cg *g, ir_val v, const struct ir_op *o)
 {
     bool w = wide(o);
-    int a = cg_gpr(g, o->arg[0]), b = cg_gpr(g, o->arg[1]);
+    int a = gpr(g, o->arg[0], w), b = gpr(g, o->arg[1], w);
     cg_use(g, o->arg[0]);
     cg_use(g, o->arg[1]);
     if (o->op == IR_ANDN && g->dbt->features.bmi1) {
@@ -83,8 +112,8 @@ static void op_not(struct cg *g, ir_val v, const struct ir_op *o)
 static void op_mul(struct cg *g, ir_val v, const struct ir_op *o)
 {
     bool w = wide(o);
-    struct opnd a = cg_opnd(g, o->arg[0], false, true);
-    struct opnd b = cg_opnd(g, o->arg[1], true, true);
+    struct opnd a = operand(g, o->arg[0], false, true, w);
+    struct opnd b = operand(g, o->arg[1], true, true, w);
     cg_use(g, o->arg[0]);
     cg_use(g, o->arg[1]);
     int d = cg_dest(g, v);
@@ -188,7 +217,7 @@ static void op_shift(struct cg *g, ir_val v, const struct ir_op *o)
     uint64_t c;
     if (cg_const(g, o->arg[1], &c)) {
         c &= w ? 63 : 31;
-        struct opnd a = cg_opnd(g, o->arg[0], true, true);
+        struct opnd a = operand(g, o->arg[0], true, true, w);
         cg_use(g, o->arg[0]);
         cg_use(g, o->arg[1]);
         int d = cg_dest(g, v);
@@ -204,7 +233,7 @@ static void op_shift(struct cg *g, ir_val v, const struct ir_op *o)
         cg_bind(g, v, d);
     } else if (g->dbt->features.bmi2 && op >= SH_SHL) {
         static const unsigned pp[] = { [SH_SHL] = OP_66, [SH_SHR] = OP_F2, [SH_SAR] = OP_F3 };
-        int a = cg_gpr(g, o->arg[0]), b = cg_gpr(g, o->arg[1]);
+        int a = gpr(g, o->arg[0], w), b = cg_gpr_low(g, o->arg[1]);
         cg_use(g, o->arg[0]);
         cg_use(g, o->arg[1]);
         int d = cg_dest(g, v);
@@ -212,9 +241,9 @@ static void op_shift(struct cg *g, ir_val v, const struct ir_op *o)
         cg_bind(g, v, d);
     } else {
         cg_take(g, RCX);
-        cg_mov_to(g, RCX, cg_opnd(g, o->arg[1], true, true), false);
+        cg_mov_to(g, RCX, cg_opnd_low(g, o->arg[1], true, true), false);
         cg_unlock(g, 1u << RCX);
-        struct opnd a = cg_opnd(g, o->arg[0], true, true);
+        struct opnd a = operand(g, o->arg[0], true, true, w);
         int t = cg_scratch(g);
         cg_mov_to(g, t, a, w);
         as_shift_cl(&g->s, op, w, t);
@@ -232,8 +261,8 @@ static const uint8_t cond_cc[IR_COND_COUNT] = {
 static int compare_narrow(struct cg *g, unsigned cond, enum ir_type type, ir_val a, ir_val b)
 {
     bool byte = type == IR_I8;
-    struct opnd ob = cg_opnd(g, b, true, true);
-    int ra = cg_gpr(g, a);
+    struct opnd ob = cg_opnd_low(g, b, true, true);
+    int ra = cg_gpr_low(g, a);
     if (ob.kind == OPND_IMM) {
         if (!byte)
             as_prefix(&g->s, OP_66);
@@ -262,8 +291,8 @@ int cg_compare(struct cg *g, unsigned cond, enum ir_type type, ir_val a, ir_val 
     bool w = type == IR_I64;
     if (type == IR_I8 || type == IR_I16)
         return compare_narrow(g, cond, type, a, b);
-    struct opnd ob = cg_opnd(g, b, true, true);
-    struct opnd oa = cg_opnd(g, a, false, ob.kind == OPND_IMM);
+    struct opnd ob = operand(g, b, true, true, w);
+    struct opnd oa = operand(g, a, false, ob.kind == OPND_IMM, w);
     if (oa.kind == OPND_MEM)
         as_alu_mi(&g->s, ALU_CMP, w, oa.mem, ob.imm);
     else if (ob.kind == OPND_IMM && ob.imm == 0)
@@ -389,8 +418,14 @@ static void op_extend(struct cg *g, ir_val v, const struct ir_op *o)
     const struct ir_op *from = &g->u->ops[o->arg[0]];
     bool sign = o->op == IR_SEXT && !(o->aux == IR_I32 && not_negative(g, from));
     bool w = sign && o->type == IR_I64;
-    struct opnd a = cg_opnd(g, o->arg[0], false, true);
+    struct opnd a = operand(g, o->arg[0], false, true, o->aux == IR_I64);
     cg_use(g, o->arg[0]);
+    if (w && o->aux == IR_I32 && a.kind == OPND_REG && g->dying[0] == a.reg && !goes_home(g, v)) {
+        g->dying[0] = NO_REG;
+        cg_bind(g, v, a.reg);
+        cg_set_narrow(g, v);
+        return;
+    }
     if (!sign && o->aux == IR_I32 && upper_half_zero(from) && a.kind == OPND_REG &&
         g->dying[0] == a.reg) { /* nothing to do */
         cg_result_in(g, v, a.reg);
@@ -452,6 +487,7 @@ bool cg_native_helper(struct cg *g, ir_val v, const struct ir_op *o, enum ir_nat
     return true;
 }
 
+/* Of those that aren't SETCC, which is. */
 static bool native(const struct cg *g, const struct ir_op *o)
 {
     const struct host_features *f = &g->dbt->features;
@@ -477,6 +513,28 @@ static bool native(const struct cg *g, const struct ir_op *o)
     case IR_ZEXT:
     case IR_SELCC: return true;
     default: return full;
+    }
+}
+
+bool cg_is_native_int(const struct cg *g, const struct ir_op *o)
+{
+    return o->op == IR_SETCC ||
+           (o->op >= IR_SEXT && o->op <= IR_SELCC && o->op != IR_BITCAST &&
+            !ir_type_is_float(o->type) && native(g, o));
+}
+
+bool cg_is_sext32(const struct cg *g, const struct ir_op *o)
+{
+    switch (o->op) {
+    case IR_CONST: return ir_fits_int32((int64_t)o->imm);
+    case IR_LOAD: return o->aux2 < IR_I32 || (o->aux2 == IR_I32 && o->aux & IR_MEM_SIGNED);
+    case IR_SEXT: return o->aux <= IR_I32;
+    case IR_ZEXT: return o->aux < IR_I32;
+    case IR_SETCC: return true;
+    case IR_AND:
+    case IR_OR:
+    case IR_XOR: return g->sext32[o->arg[0]] && g->sext32[o->arg[1]];
+    default: return false;
     }
 }
 

@@ -12,7 +12,7 @@
 
 static bool is_scratch(const struct cg *g, int reg)
 {
-    return !(g->pinned & 1u << reg);
+    return !cg_is_home(g, reg);
 }
 
 static void unlock(struct cg *g, int reg)
@@ -26,11 +26,11 @@ static int address(struct cg *g, ir_val v, int64_t offset)
     uint64_t c;
 
     if (cg_const(g, v, &c)) {
-        int t = cg_scratch(g);
+        int t = cg_scratch_abc(g);
         as_mov_imm(&g->s, t, c + (uint64_t)offset);
         return t;
     }
-    int r = cg_gpr(g, v), t = cg_scratch(g);
+    int r = cg_gpr(g, v), t = cg_scratch_abc(g);
     if (offset)
         as_lea(&g->s, true, t, mem_base(r, (int32_t)offset));
     else
@@ -51,7 +51,7 @@ static int atomic_address(struct cg *g, const struct ir_op *o)
 }
 
 /* t: the guest address, becomes the host's; [index]: a scratch register that isn't needed
- * behind it. */
+ * behind it. Both are rax, rcx or rdx. */
 static struct far *look_up(struct cg *g, const struct ir_op *o, int t, int index, bool write)
 {
     struct mem entry = { .base = R12, .index = (int8_t)index,
@@ -59,8 +59,13 @@ static struct far *look_up(struct cg *g, const struct ir_op *o, int t, int index
                                          (int32_t)offsetof(struct tlb_context, read) };
     struct far *f;
 
-    as_mov_rr(&g->s, false, index, t);
-    as_shift_ri(&g->s, SH_SHR, false, index, MMU_PAGE_BITS - 4);
+    if (g->dbt->features.bmi2) { /* what rorx leaves in the upper bits isn't in the mask */
+        as_vex(&g->s, OP_F2 | OP_3A | 0xf0, false, index, 0, t);
+        as_u8(&g->s, MMU_PAGE_BITS - 4);
+    } else {
+        as_mov_rr(&g->s, false, index, t);
+        as_shift_ri(&g->s, SH_SHR, false, index, MMU_PAGE_BITS - 4);
+    }
     as_alu_rm(&g->s, ALU_AND, false, index,
               mem_base(R12, offsetof(struct tlb_context, index_mask)));
     as_alu_rm(&g->s, ALU_XOR, true, t, entry);
@@ -70,6 +75,7 @@ static struct far *look_up(struct cg *g, const struct ir_op *o, int t, int index
     else
         as_jcc(&g->s, CC_A, g->s.p);
     f = cg_far(g, FAR_SLOW, g->s.p);
+    cg_late_in_far(g, f);
     f->slow = (struct slow_access){
         .pc = g->cur_pc - block_base(g->b),
         .op = o->op,
@@ -107,7 +113,7 @@ static void slow_value(struct far *f, struct opnd s)
 
 void cg_mapped_load(struct cg *g, ir_val v, const struct ir_op *o)
 {
-    int t = address(g, o->arg[0], (int64_t)o->imm), index = cg_scratch(g), d;
+    int t = address(g, o->arg[0], (int64_t)o->imm), index = cg_scratch_abc(g), d;
 
     cg_use(g, o->arg[0]);
     if (ir_type_is_float(o->aux2)) {
@@ -135,7 +141,7 @@ void cg_mapped_store(struct cg *g, const struct ir_op *o)
     struct opnd s = { .kind = OPND_REG };
 
     if (!ir_type_is_float(g->u->ops[v].type)) {
-        s = cg_opnd(g, v, true, false);
+        s = (o->aux2 == IR_I64 ? cg_opnd : cg_opnd_low)(g, v, true, false);
     } else if (o->aux2 == IR_F16 || o->aux2 == IR_I16) {
         int r = cg_xmm(g, v);
         s.reg = cg_scratch(g);
@@ -143,7 +149,7 @@ void cg_mapped_store(struct cg *g, const struct ir_op *o)
     } else {
         s.reg = cg_xmm(g, v) + XMM0;
     }
-    struct far *f = look_up(g, o, t, cg_scratch(g), true);
+    struct far *f = look_up(g, o, t, cg_scratch_abc(g), true);
     slow_value(f, s);
     cg_store_to(g, o, s, mem_base(t, 0));
     f->resume = g->s.p;

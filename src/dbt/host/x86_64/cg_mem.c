@@ -10,6 +10,7 @@ static void fault_point(struct cg *g)
     g->faults[g->n_faults++] = (struct fault_point){
         .host_offset = (uint32_t)(g->s.p - g->dbt->cache.rw),
         .guest = (int32_t)(g->cur_pc - g->u->pc),
+        .borrowed = (uint16_t)g->borrowed,
     };
 }
 
@@ -129,7 +130,7 @@ static void op_store(struct cg *g, const struct ir_op *o)
         check_word(g, m);
     struct opnd s = { .kind = OPND_REG };
     if (!ir_type_is_float(g->u->ops[v].type)) {
-        s = cg_opnd(g, v, true, false);
+        s = (o->aux2 == IR_I64 ? cg_opnd : cg_opnd_low)(g, v, true, false);
     } else if (o->aux2 == IR_F16 || o->aux2 == IR_I16) {
         int r = cg_xmm(g, v);
         s.reg = cg_scratch(g);

@@ -12,8 +12,9 @@
 
 /* ---- Compilation ---- */
 
-/* Backward: how often each value is used, and which pinned register it is going to: the one of the
- * first PUT behind it, if nothing between the two could see the register or reads its old value. */
+/* Backward: how often each value is used, which pinned register it is going to: the one of the
+ * first PUT behind it, if nothing between the two could see the register or reads its old value;
+ * and where each guest register is read and written last. */
 static void count_uses(struct cg *g)
 {
     const struct ir_unit *u = g->u;
@@ -26,6 +27,8 @@ static void count_uses(struct cg *g)
     memset(g->uses, 0, u->n_ops * sizeof(g->uses[0]));
     memset(g->hint, NO_HOME, u->n_ops);
     memset(g->skip, 0, u->n_ops);
+    memset(g->last_get, 0, sizeof(g->last_get));
+    memset(g->last_put, 0, sizeof(g->last_put));
     for (unsigned i = u->n_ops - 1; i > 0; i--) {
         const struct ir_op *o = &u->ops[i];
         if (o->op == IR_NOP)
@@ -39,8 +42,10 @@ static void count_uses(struct cg *g)
             pending[o->imm].v = o->arg[0];
             pending[o->imm].epoch = epoch;
             g->hint[o->arg[0]] = (uint8_t)o->imm;
+            g->last_put[o->imm] = MAX(g->last_put[o->imm], (uint16_t)i);
         } else if (o->op == IR_GET) {
             pending[o->imm].v = 0;
+            g->last_get[o->imm] = MAX(g->last_get[o->imm], (uint16_t)i);
         }
         for (unsigned k = 0; k < ir_op_nargs[o->op]; k++)
             if (o->arg[k])
@@ -65,6 +70,14 @@ static void fold_targets(struct cg *g)
 
 static void compile_op(struct cg *g, ir_val v, const struct ir_op *o)
 {
+    g->at = v;
+    g->sext32[v] = cg_is_sext32(g, o);
+    if (g->late && (ir_op_flags[o->op] & IR_X || cg_is_barrier(g, o)))
+        cg_store_late(g);
+    if (g->borrowed && !(ir_op_flags[o->op] & IR_X) && cg_is_barrier(g, o)) {
+        cg_return_borrowed(g);
+        cg_op_done(g);
+    }
     switch (o->op) {
     case IR_NOP:
     case IR_CONST: return;
@@ -314,11 +327,11 @@ static uint64_t *greg(ucontext_t *uc, int r)
     return (uint64_t *)&uc->uc_mcontext.gregs[map[r]];
 }
 
-static void save_homes(struct vcpu *cpu, ucontext_t *uc)
+static void save_homes(struct vcpu *cpu, ucontext_t *uc, uint32_t but)
 {
     const struct cg *g = cpu->dbt->host;
     for (int r = 0; r < 32; r++) {
-        if (!(g->pinned & 1u << r))
+        if (!(g->pinned & ~but & 1u << r))
             continue;
         uint8_t *home = (uint8_t *)cpu + VCPU_BASE_BIAS + g->home_disp[g->reg_home[r]];
         if (r >= XMM0)
@@ -368,7 +381,7 @@ bool dbt_handle_fault(struct vcpu *cpu, const siginfo_t *info, void *context)
             f = &b->faults[i];
         if (!f)
             return false;
-        save_homes(cpu, uc);
+        save_homes(cpu, uc, f->borrowed);
         cpu->return_stack = (void *)(uintptr_t)*greg(uc, RSP);
         cpu->pc = block_pc(cpu, b) + (uint64_t)(int64_t)f->guest;
         fault_details(cpu, info, uc);
