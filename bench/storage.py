@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Disk images: Nandu's tools against QEMU 10's.
 
-    bench/storage.py [--build DIR] [--reps N] [--size MIB] [--folder DIR] [--quick]
+    bench/storage.py [--build DIR] [--reps N] [--size MIB] [--folder DIR] [--quick] [--only GROUP]...
 
 Each workload is run by both in turn, once before it counts; a ratio is the median of the repetitions' ratios (above 1: Nandu
 is faster). Files are in a temporary folder of DIR (default: bench/, a real disk, which is used past the host's cache) and in
@@ -22,6 +22,9 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(HERE)
+
+
+GROUPS = ("convert", "packed", "requests", "stable", "start")
 
 
 class Bench:
@@ -161,12 +164,15 @@ class Bench:
             sys.exit("storage.py: nandu-img bench failed")
         return time.perf_counter() - start
 
-    def all(self, quick):
+    def all(self, quick, groups):
         print(f"{'':8} {'':44} {'QEMU 10':>13} {'Nandu':>13} {'ratio':>8}")
-        for folder in (self.folder, self.shm):
-            self.make_sources(folder)
-        self.convert()
-        self.compressed()
+        if groups & {"convert", "packed"}:
+            for folder in (self.folder, self.shm):
+                self.make_sources(folder)
+        if "convert" in groups:
+            self.convert()
+        if "packed" in groups:
+            self.compressed()
         for folder in (self.folder, self.shm):
             for name in ("src.qcow2", "src.raw", "top.qcow2", "out"):
                 self.remove(name, folder)()
@@ -176,9 +182,12 @@ class Bench:
             for form in ("raw", "qcow2"):
                 self.run(self.tools["qemu"], "create", "-q", "-f", form, "-o", "preallocation=full", f"full.{form}", "256M",
                          folder=folder)
-        self.requests(1000 if quick else 10000)
-        self.stable_writes(64 if quick else 8192)
-        self.large_image()
+        if "requests" in groups:
+            self.requests(1000 if quick else 10000)
+        if "stable" in groups:
+            self.stable_writes(64 if quick else 8192)
+        if "start" in groups:
+            self.large_image()
 
 
 def main():
@@ -188,13 +197,14 @@ def main():
     parser.add_argument("--size", type=int, default=1024, help="MiB of what is converted")
     parser.add_argument("--folder", default=HERE)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", action="append", choices=GROUPS, metavar="GROUP", help=f"of {', '.join(GROUPS)}")
     parser.add_argument("--out", default=os.path.join(HERE, "results"))
     args = parser.parse_args()
     args.build = os.path.abspath(args.build)
 
     with tempfile.TemporaryDirectory(dir=args.folder) as folder, tempfile.TemporaryDirectory(dir="/dev/shm") as shm:
         bench = Bench(args, folder, shm)
-        bench.all(args.quick)
+        bench.all(args.quick, set(args.only or GROUPS))
     means = {}
     for group in dict.fromkeys(row["group"] for row in bench.rows):
         ratios = [row["ratio"] for row in bench.rows if row["group"] == group]

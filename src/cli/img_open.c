@@ -57,6 +57,13 @@ static void choose_aio(const struct img *img, const struct img_image *image, jso
     }
 }
 
+/*
+ * A disk answers in less time than it takes to put a processor to sleep and to wake it: one request
+ * after the other is a third quicker if the tool, which has nothing else to do, looks for the answer
+ * meanwhile. It doesn't where answers take longer than this.
+ */
+enum { DISK_POLL_NS = 200000 };
+
 /* What is said by other options of the command line, where the image's own don't say it. */
 static json_object *image_options(const struct img *img, const struct img_image *image, bool direct,
                                   bool no_flush, GError **error)
@@ -81,6 +88,9 @@ static json_object *image_options(const struct img *img, const struct img_image 
     put(options, "cache.direct", direct);
     put(options, "cache.no-flush", no_flush);
     choose_aio(img, image, options, direct);
+    if (direct) {
+        event_loop_set_polling(img->loop, DISK_POLL_NS, 0, 0);
+    }
     if (json_object_object_get_ex(options, "file.aio", NULL)) {
         put(options, "file.cache.direct", direct); /* where its format is looked for, too */
     }

@@ -22,6 +22,8 @@
 enum {
     POLL_START_NS = 4000, /* the first step of adaptive polling */
     POLL_GROW = 2,
+    /* With more, a sleep gathers several answers, which polling would take one by one. */
+    POLL_MAX_IN_FLIGHT = 4,
 };
 
 /*
@@ -489,7 +491,7 @@ static void wait_for_work(struct event_loop *loop, bool block)
         start = clock_monotonic();
         if (deadline <= start) {
             start = 0;
-        } else if (loop->poll_ns) {
+        } else if (loop->poll_ns && loop->in_flight <= POLL_MAX_IN_FLIGHT) {
             loop->backend->submit(loop);
             block = !poll_until(loop, MIN(deadline, start + loop->poll_ns));
         }

@@ -113,6 +113,7 @@ struct event_loop {
 
     GPtrArray *pollers;
     int64_t poll_ns, poll_max_ns, poll_grow, poll_shrink;
+    unsigned in_flight;     /* requests that the ring has */
 
     GMutex lock;
     GPtrArray *timer_lists; /* of struct timer_list, one for each clock in use */

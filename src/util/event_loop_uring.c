@@ -175,6 +175,7 @@ static void uring_wait(struct event_loop *loop, int64_t timeout_ns)
             struct uring_request *request = (struct uring_request *)(uintptr_t)data;
 
             loop->progress = true;
+            loop->in_flight--;
             request->complete(request, result);
         }
     }
@@ -205,6 +206,7 @@ struct io_uring_sqe *event_loop_sqe(struct event_loop *loop, struct uring_reques
     }
     sqe = get_sqe(loop);
     sqe->user_data = (uintptr_t)request;
+    loop->in_flight++;
     return sqe;
 }
 
