@@ -57,13 +57,6 @@ static void choose_aio(const struct img *img, const struct img_image *image, jso
     }
 }
 
-/*
- * A disk answers in less time than it takes to put a processor to sleep and to wake it: one request
- * after the other is a third quicker if the tool, which has nothing else to do, looks for the answer
- * meanwhile. It doesn't where answers take longer than this.
- */
-enum { DISK_POLL_NS = 200000 };
-
 /* What is said by other options of the command line, where the image's own don't say it. */
 static json_object *image_options(const struct img *img, const struct img_image *image, bool direct,
                                   bool no_flush, GError **error)
@@ -88,9 +81,6 @@ static json_object *image_options(const struct img *img, const struct img_image 
     put(options, "cache.direct", direct);
     put(options, "cache.no-flush", no_flush);
     choose_aio(img, image, options, direct);
-    if (direct) {
-        event_loop_set_polling(img->loop, DISK_POLL_NS, 0, 0);
-    }
     if (json_object_object_get_ex(options, "file.aio", NULL)) {
         put(options, "file.cache.direct", direct); /* where its format is looked for, too */
     }
@@ -120,6 +110,25 @@ static struct block_user *use(struct img *img, struct block_node *node,
     return user;
 }
 
+/*
+ * A disk answers in less time than it takes to put a processor to sleep and to wake it: one request
+ * after the other is a third quicker if the tool, which has nothing else to do, looks for the answer
+ * meanwhile. Where threads do the work, it would only take their processors.
+ */
+static void poll_disk(const struct img *img, json_object *options)
+{
+    enum { MAX_NS = 200000 }; /* where answers take longer, it sleeps at once */
+    static const char *const keys[] = {"aio", "file.aio"};
+    json_object *aio;
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(keys); i++) {
+        if (json_object_object_get_ex(options, keys[i], &aio) &&
+            g_strcmp0(json_object_get_string(aio), "io_uring") == 0) {
+            event_loop_set_polling(img->loop, MAX_NS, 0, 0);
+        }
+    }
+}
+
 struct block_user *co_img_open(struct img *img, const struct img_image *image)
 {
     g_autoptr(json_object) options = NULL;
@@ -134,6 +143,9 @@ struct block_user *co_img_open(struct img *img, const struct img_image *image)
     }
     options = image_options(img, image, direct, no_flush, &error);
     if (options) {
+        if (direct) {
+            poll_disk(img, options);
+        }
         node = co_block_open_loose(img->graph, image->image_opts ? NULL : image->filename, options,
                                    open_flags(image), &error);
     }

@@ -1,9 +1,8 @@
 /*
  * The command line of nandu-system-ARCH: options and forms as qemu-system-ARCH's. Tables of rows
  * (system_rows_*.c) say what each option takes; parsing has two steps, so that -readconfig, -set
- * and
- * -writeconfig see all of it: first everything is collected as JSON values, then each row's handler
- * stores its value below.
+ * and -writeconfig see all of it: first everything is collected as JSON values, then each row's
+ * handler stores its value below.
  */
 #ifndef NANDU_CLI_SYSTEM_OPTIONS_H
 #define NANDU_CLI_SYSTEM_OPTIONS_H

@@ -592,7 +592,7 @@ static ir_val fold_complement(struct ir_unit *u, enum ir_type type, ir_val a, ir
         if (o->op == IR_XOR && o->type == type && is_const(u, o->arg[1]) &&
             ir_canonical(type, u->ops[o->arg[1]].imm) == UINT64_MAX &&
             cheap_to_bypass(u, b, o->arg[0])) {
-            return ir_append2(u, IR_ANDN, type, a, o->arg[0]);
+            return ir_bin(u, IR_ANDN, type, a, o->arg[0]);
         }
         ir_val t = a;
         a = b;

@@ -67,7 +67,7 @@ void event_loop_set_threads(struct event_loop *loop, unsigned min, unsigned max)
 /*
  * Busy polling before waiting: up to max_ns, adapted by the factor grow (0: 2) and the divisor
  * shrink (0: no polling at all after a wait that was longer than max_ns). Attached loops don't
- * poll.
+ * poll, nor does one whose ring has many requests.
  */
 void event_loop_set_polling(struct event_loop *loop, int64_t max_ns, int64_t grow, int64_t shrink);
 

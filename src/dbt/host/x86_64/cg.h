@@ -19,8 +19,8 @@
  *
  * In system mode a value that is put into a home in the vCPU stays in its register for now. It is
  * stored when the register is needed, when the unit is left, or by the far code of an access;
- * never, if the next PUT comes first. In the same way a 32-bit result isn't sign-extended before someone
- * asks for the upper half ("narrow").
+ * never, if the next PUT comes first. In the same way a 32-bit result isn't sign-extended before
+ * someone asks for the upper half ("narrow").
  */
 #ifndef NANDU_X86_64_CG_H
 #define NANDU_X86_64_CG_H
